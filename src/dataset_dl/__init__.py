@@ -1,0 +1,139 @@
+"""dataset_dl: bulk downloads from the NCI Imaging Data Commons that end in verified files.
+
+>>> import dataset_dl as dd
+>>> plan = dd.plan("rider_pilot", where={"Modality": "CT"}, into="data")
+>>> report = dd.download(plan)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dataset_dl.api import (
+        collections,
+        columns,
+        download,
+        download_events,
+        indices,
+        page_url,
+        plan,
+        query,
+        stream,
+        verify,
+    )
+    from dataset_dl.errors import (
+        CertificateError,
+        ConnectionTimeout,
+        DatasetDlError,
+        EngineCrashed,
+        EngineMissing,
+        InsufficientDiskSpace,
+        LayoutError,
+        ManifestError,
+        NetworkError,
+        PlanError,
+        ProxyError,
+        QueryError,
+        SelectionError,
+        StorageError,
+        TransferError,
+        TransferIncomplete,
+        VerificationError,
+    )
+    from dataset_dl.idc_client import IDCClient
+    from dataset_dl.model import (
+        DEFAULT_LAYOUT,
+        Deviation,
+        DownloadProgress,
+        Plan,
+        PlannedSeries,
+        Report,
+        Series,
+        SeriesFailure,
+        Verification,
+    )
+    from dataset_dl.service import Service
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DEFAULT_LAYOUT",
+    "CertificateError",
+    "ConnectionTimeout",
+    "DatasetDlError",
+    "Deviation",
+    "DownloadProgress",
+    "EngineCrashed",
+    "EngineMissing",
+    "IDCClient",
+    "InsufficientDiskSpace",
+    "LayoutError",
+    "ManifestError",
+    "NetworkError",
+    "Plan",
+    "PlanError",
+    "PlannedSeries",
+    "ProxyError",
+    "QueryError",
+    "Report",
+    "SelectionError",
+    "Series",
+    "SeriesFailure",
+    "Service",
+    "StorageError",
+    "TransferError",
+    "TransferIncomplete",
+    "Verification",
+    "VerificationError",
+    "__version__",
+    "collections",
+    "columns",
+    "download",
+    "download_events",
+    "indices",
+    "page_url",
+    "plan",
+    "query",
+    "stream",
+    "verify",
+]
+
+# Nothing is imported before it is used: duckdb and pandas take half a second, and most commands need
+# neither. A name that is not listed here lives in `errors`.
+_HOMES = {
+    "collections": "api",
+    "columns": "api",
+    "download": "api",
+    "download_events": "api",
+    "indices": "api",
+    "page_url": "api",
+    "plan": "api",
+    "query": "api",
+    "stream": "api",
+    "verify": "api",
+    "IDCClient": "idc_client",
+    "DEFAULT_LAYOUT": "model",
+    "Deviation": "model",
+    "DownloadProgress": "model",
+    "Plan": "model",
+    "PlannedSeries": "model",
+    "Report": "model",
+    "Series": "model",
+    "SeriesFailure": "model",
+    "Verification": "model",
+    "Service": "service",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = importlib.import_module(f"dataset_dl.{_HOMES.get(name, 'errors')}")
+    value = globals()[name] = getattr(home, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

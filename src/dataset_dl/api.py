@@ -1,0 +1,434 @@
+"""The public verbs, composed from the rooms below."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dataset_dl import destination as place
+from dataset_dl.errors import (
+    LayoutError,
+    ManifestError,
+    NetworkError,
+    PlanError,
+    SelectionError,
+    TransferIncomplete,
+)
+from dataset_dl.events import Event, Finished, SeriesCompleted
+from dataset_dl.index import catalog, database
+from dataset_dl.index.plan_file import PlanFile, open_plan
+from dataset_dl.index.planner import make_plan
+from dataset_dl.index.resolve import resolve
+from dataset_dl.layout import Layout
+from dataset_dl.manifest import Contents, Entry, parse, read
+from dataset_dl.model import (
+    DEFAULT_LAYOUT,
+    DownloadProgress,
+    Plan,
+    Report,
+    Selection,
+    Series,
+    Verification,
+    Where,
+    as_identifiers,
+    conditions,
+)
+from dataset_dl.network import NetworkSettings, Source
+from dataset_dl.verification import instance_directories, instance_paths
+from dataset_dl.verification import verify as verify_tree
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ProgressCallback = Callable[[DownloadProgress], object]
+
+_CALLBACK_SECONDS = 0.1
+# Windows takes 259 characters; the name of an instance and s5cmd's temporary figures need 51.
+_WINDOWS_PATH_CHARACTERS = 259
+_NAME_CHARACTERS = 51
+_FILE_LIKE = re.compile(r"[/\\]|\.(parquet|csv|tsv|s5cmd|txt|tcia|xlsx)$", re.IGNORECASE)
+_SERIES_IN_NAME = re.compile(r"[0-9]+(?:\.[0-9]+){3,}$|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+
+
+def collections(search: str | None = None) -> pd.DataFrame:
+    """Every collection of IDC with its totals.
+
+    Parameters
+    ----------
+    search
+        Keep the collections whose names, cancer types, places, species, modalities or description
+        contain this, in any letter case.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``id``, ``name``, ``subjects``, ``series``, ``instances``, ``size_bytes``, ``modalities``,
+        ``cancer_types``, ``licenses``, ``DOI``; lists are joined by commas.
+    """
+    return catalog.collections(search).to_pandas()
+
+
+def indices() -> pd.DataFrame:
+    """Every table that IDC publishes: ``name``, ``here`` (on this machine), ``description``."""
+    import pandas as pd
+
+    return pd.DataFrame(catalog.indices(), columns=["name", "here", "description"])
+
+
+def columns(index: str) -> pd.DataFrame:
+    """Each column of a table: ``name``, ``type``, ``description``, from the published schema.
+
+    Raises
+    ------
+    SelectionError
+        If IDC publishes no such table.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(catalog.columns(index), columns=["name", "type", "description"])
+
+
+def query(sql: str) -> pd.DataFrame:
+    """Answer one SELECT over the tables of IDC, by their names; nothing else can be read or written.
+
+    Raises
+    ------
+    QueryError
+        If the statement is wrong, is not a single SELECT, or reaches for a file.
+    """
+    return database.query(sql).to_pandas()
+
+
+def page_url(identifier: str) -> str:
+    """The address of the page that shows a collection, study or series to a person.
+
+    Raises
+    ------
+    SelectionError
+        If nothing in IDC is called so.
+    """
+    matches = resolve(database.Database(), [identifier]).values
+    column, values = next(iter(matches.items()))
+    return catalog.page_url(column, values[0])
+
+
+def plan(
+    source: str | Path | Sequence[str | Path] = (),
+    *,
+    where: Where | None = None,
+    layout: str | None = None,
+    into: str | Path | None = None,
+) -> Plan:
+    """Decide what to download and where each series goes; nothing is fetched.
+
+    Parameters
+    ----------
+    source
+        Collections (in any spelling), patients, studies, series, crdc series uuids or analysis results,
+        mixed, one or several, and files: manifests, lists of identifiers, saved plans.
+    where
+        ``{column: value or values}``, or conditions like ``"instanceCount>=100"``; all must hold.
+    layout
+        Template of the directories, `dataset_dl.DEFAULT_LAYOUT` if not given.
+    into
+        The destination, kept with the plan for `download`.
+
+    Raises
+    ------
+    SelectionError
+        If an identifier or a column is unknown, or nothing is selected.
+    PlanError
+        If the layout or a manifest is wrong.
+    """
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    chosen = conditions(where)
+    destination = Path(into) if into is not None else None
+    identifiers: list[str] = []
+    entries: list[Entry] = []
+    for each in sources:
+        contents, path = _contents(each)
+        if contents.is_plan:
+            saved = open_plan(path, str(each))
+            if len(sources) == 1 and not chosen and layout is None:
+                return saved.plan(destination)
+            entries += _entries_of(saved)
+        identifiers += contents.identifiers
+        entries += contents.entries
+    if layout is not None:
+        entries = [entry._replace(directory=None) for entry in entries]
+    if not identifiers and not entries and not chosen:
+        raise SelectionError(
+            "", "Nothing was asked for.", "Name a collection, a patient, a study, a series or a manifest."
+        )
+    return make_plan(
+        Selection(as_identifiers(identifiers), chosen),
+        Layout.parse(layout or DEFAULT_LAYOUT, database.main_columns()),
+        entries=entries,
+        into=destination,
+        path_limit=_path_limit(destination),
+    )
+
+
+def download_events(
+    plan: Plan,
+    into: str | Path | None = None,
+    *,
+    workers: int | None = None,
+    endpoint_url: str | None = None,
+    source: Source = "aws",
+) -> Iterator[Event]:
+    """Download a plan and yield what happens, as it happens.
+
+    The last event is `Finished`, with the report; failed series do not raise here. Closing the
+    iterator stops the download; the same call goes on where it was. Parameters as for `download`.
+    """
+    from dataset_dl.s5cmd.binary import require
+    from dataset_dl.s5cmd.engine import S5cmdEngine
+    from dataset_dl.transfer import transfer
+
+    destination = _destination(plan, into)
+    network = NetworkSettings.gather(endpoint_url=endpoint_url, source=source)
+    return transfer(plan, destination, lambda: S5cmdEngine(require(), network, workers))
+
+
+def download(
+    plan: Plan,
+    into: str | Path | None = None,
+    *,
+    progress: Literal["auto", "none"] = "auto",
+    progress_callback: ProgressCallback | None = None,
+    workers: int | None = None,
+    endpoint_url: str | None = None,
+    source: Source = "aws",
+    check: bool = True,
+) -> Report:
+    """Download a plan and check every series on disk.
+
+    Parameters
+    ----------
+    plan
+        From `plan`.
+    into
+        The destination; the plan's own if not given.
+    progress
+        ``auto`` draws a bar where standard error is a terminal, ``none`` draws nothing.
+    progress_callback
+        Called with a `DownloadProgress` about ten times a second and once at the end.
+    workers
+        Objects fetched at once; chosen from the machine if not given.
+    endpoint_url
+        Address of an S3 service that holds IDC's buckets; that of `source` if not given.
+    source
+        ``aws`` or ``gcs``, the two stores that IDC publishes to.
+    check
+        Raise if a series failed; with False, look at ``report.failures`` yourself.
+
+    Raises
+    ------
+    TransferIncomplete
+        If a series failed; its ``report`` says which and why. The same call resumes.
+    NetworkError
+        If nothing could be fetched.
+    StorageError
+        If the destination cannot be used or is full.
+    """
+    from dataset_dl.ui import observer
+
+    stream = download_events(plan, into, workers=workers, endpoint_url=endpoint_url, source=source)
+    with observer(progress if progress_callback is None else "none", sys.stderr) as show:
+        report = watch(stream, show, progress_callback)
+    if check:
+        raise_for_report(report)
+    return report
+
+
+def watch(
+    stream: Iterator[Event],
+    show: Callable[[Event], object],
+    progress_callback: ProgressCallback | None = None,
+) -> Report:
+    """Run a download to its end, showing each event and calling back now and then."""
+    import time
+
+    from dataset_dl.progress import ProgressTracker
+
+    tracker = ProgressTracker()
+    next_call = 0.0
+    report: Report | None = None
+    try:
+        for event in stream:
+            show(event)
+            if isinstance(event, Finished):
+                report = event.report
+            if progress_callback is not None:
+                tracker.feed(event)
+                if report is not None or time.monotonic() >= next_call:
+                    progress_callback(tracker.snapshot())
+                    next_call = time.monotonic() + _CALLBACK_SECONDS
+    finally:
+        # An exception in a callback must not leave s5cmd to the garbage collector.
+        stream.close()  # type: ignore[attr-defined]
+    assert report is not None, "a transfer ends in a report or raises"
+    return report
+
+
+def raise_for_report(report: Report) -> None:
+    """Raise what a report amounts to, unless all is well.
+
+    Raises
+    ------
+    NetworkError
+        If nothing was fetched and the network was the reason each time.
+    TransferIncomplete
+        If a series failed.
+    """
+    if report.ok:
+        return
+    first = report.failures[0]
+    if report.fetched_series == 0 and all(each.cause == "network" for each in report.failures):
+        raise NetworkError(
+            str(report.destination),
+            f"Nothing could be fetched: {first.message}.",
+            "Check the network and the proxy, then run the same command again.",
+        )
+    raise TransferIncomplete(
+        f"{len(report.failures):,} of {report.series_count:,} series failed"
+        f" (the first: {first.planned.SeriesInstanceUID}, {first.cause}: {first.message});"
+        f" {report.complete_series:,} are complete on disk.",
+        "The same command resumes.",
+        report=report,
+    )
+
+
+def stream(
+    plan: Plan,
+    into: str | Path | None = None,
+    *,
+    workers: int | None = None,
+    endpoint_url: str | None = None,
+    source: Source = "aws",
+) -> Iterator[Series]:
+    """Yield each series as soon as it is complete and checked, while the others are being fetched.
+
+    Series that were on disk before come first. Parameters and errors as for `download`; an error about
+    failed series is raised after all good ones were yielded. Leaving the loop stops the download.
+
+    Raises
+    ------
+    PlanError
+        If the layout puts several series into one directory, where files cannot be told apart.
+    """
+    destination = _destination(plan, into)
+    if plan.rows.shares_directories():
+        raise PlanError(
+            "layout",
+            "This layout puts several series into one directory, so they cannot be handed over one by one.",
+            "Use a layout with %SeriesInstanceUID in it.",
+        )
+    happenings = download_events(plan, into, workers=workers, endpoint_url=endpoint_url, source=source)
+    try:
+        for event in happenings:
+            if isinstance(event, SeriesCompleted):
+                directory = destination / event.series.directory
+                yield Series(event.series, directory, instance_paths(directory))
+            elif isinstance(event, Finished):
+                raise_for_report(event.report)
+    finally:
+        happenings.close()  # type: ignore[attr-defined]
+
+
+def verify(root: str | Path) -> Verification:
+    """Hold a tree against the plan kept in it, or against the index where there is none.
+
+    Without a plan, each directory whose name ends in a SeriesInstanceUID or a crdc series uuid is
+    looked up in the index, so a tree that another tool downloaded can be checked too.
+
+    Returns
+    -------
+    Verification
+        ``ok``, the totals, and every directory that deviates in count or bytes.
+
+    Raises
+    ------
+    ManifestError
+        If `root` is no directory, or nothing in it can be told.
+    """
+    tree = Path(root)
+    if not tree.is_dir():
+        raise ManifestError(str(tree), f"{tree} is not a directory, so there is nothing to verify.")
+    kept = place.plan_path(tree)
+    if kept.is_file():
+        return verify_tree(tree, open_plan(kept).directories())
+    return verify_tree(tree, _expected_by_name(tree))
+
+
+def _expected_by_name(tree: Path) -> Iterator[tuple[str, int, int, int]]:
+    found = {}
+    for directory in instance_directories(tree):
+        if match := _SERIES_IN_NAME.search(directory.rsplit("/", 1)[-1]):
+            found[directory] = match[0]
+    if not found:
+        raise ManifestError(
+            str(tree),
+            f"{tree} holds no plan, and no directory in it is named after a series.",
+            "Give the directory that a download went to.",
+        )
+    sql = f"""
+        SELECT found.directory, 1, coalesce(instanceCount, 0),
+               coalesce(round(series_size_MB * 1e6), 0)::BIGINT
+        FROM (SELECT unnest($1) AS directory, unnest($2) AS identifier) AS found
+        LEFT JOIN {database.source()} AS held
+               ON held.SeriesInstanceUID = identifier OR held.crdc_series_uuid = identifier
+        ORDER BY 1
+    """
+    yield from database.Database().run(sql, [list(found), list(found.values())])
+
+
+def _contents(source: str | Path) -> tuple[Contents, Path]:
+    """What one source names, and the file in which a plan can be opened."""
+    path = Path(source)
+    if source == "-":
+        data = sys.stdin.buffer.read()
+        contents = parse(data, "standard input")
+        if contents.is_plan:
+            with tempfile.NamedTemporaryFile("wb", suffix=".csv", delete=False) as file:
+                file.write(data)
+            return contents, Path(file.name)
+        return contents, path
+    if path.is_file():
+        return read(path), path
+    if isinstance(source, Path) or _FILE_LIKE.search(source):
+        raise ManifestError(str(source), f"There is no file {source}; nothing was started.")
+    return Contents(identifiers=as_identifiers(source)), path
+
+
+def _entries_of(rows: PlanFile) -> list[Entry]:
+    return [Entry(line, row.crdc_series_uuid, row.directory) for line, row in enumerate(rows, 1)]
+
+
+def _destination(plan: Plan, into: str | Path | None) -> Path:
+    chosen = Path(into) if into is not None else plan.into
+    if chosen is None:
+        raise PlanError("into", "The plan names no destination.", "Give one: download(plan, into=DIRECTORY).")
+    destination = Path(os.path.abspath(chosen.expanduser()))
+    limit = _path_limit(destination)
+    longest = plan.rows.longest_directory() if limit is not None else ""
+    if limit is not None and len(longest) > limit:
+        raise LayoutError(
+            longest,
+            f"Below {destination} the directory “{longest}” would be longer than Windows allows.",
+            "Make the plan with into= this destination, or choose one with a shorter path.",
+        )
+    return destination
+
+
+def _path_limit(destination: Path | None) -> int | None:
+    if os.name != "nt":
+        return None
+    length = len(os.path.abspath(destination)) if destination is not None else 100
+    return _WINDOWS_PATH_CHARACTERS - _NAME_CHARACTERS - length - 1

@@ -1,0 +1,78 @@
+"""The command line: arguments in, exit codes out. What is done, is done below."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from dataset_dl import __version__
+from dataset_dl.cli.doctor import doctor
+from dataset_dl.cli.download import download
+from dataset_dl.cli.listings import browse, collections, columns, indices, query
+from dataset_dl.cli.manifest import manifest
+from dataset_dl.cli.verify import verify
+from dataset_dl.errors import DatasetDlError
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dataset-dl")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error. Works in any place.")
+def cli(debug: bool) -> None:
+    """Bulk downloads of public cancer imaging that end in verified files."""
+
+
+@cli.group()
+def idc() -> None:
+    """The NCI Imaging Data Commons: look, plan, download, verify."""
+
+
+for command in (browse, collections, columns, download, indices, manifest, query, verify):
+    idc.add_command(command)
+cli.add_command(doctor)
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with the exit code that docs/cli.md lists."""
+    arguments = [each for each in sys.argv[1:] if each != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
+    try:
+        code = cli.main(arguments, prog_name="dataset-dl", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code or 0)
+    except (KeyboardInterrupt, click.Abort):
+        _end(INTERRUPTED, "Interrupted; what was finished is kept. The same command resumes.")
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of a listing has seen enough; Python must not complain while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except DatasetDlError as error:
+        if debug:
+            raise
+        _end(error.exit_code, str(error))
+    except Exception as error:
+        if debug:
+            raise
+        _end(1, f"dataset-dl failed, and it is its own fault ({type(error).__name__}: {error})."
+                " Run it again with --debug and report what it shows.")  # fmt: skip
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _end(code: int, message: str) -> NoReturn:
+    click.echo(f"dataset-dl: {message}", err=True)
+    sys.exit(code)

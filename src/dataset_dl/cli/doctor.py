@@ -1,0 +1,42 @@
+"""``doctor``: what stands in the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from dataset_dl.network import Source
+
+_NETWORK_EXIT_CODE = 4
+
+
+@click.command()
+@click.option("--to", "destination", type=click.Path(path_type=Path), help="Look at a destination too.")
+@click.option("--endpoint-url", metavar="URL", help="Ask this S3 service.")
+@click.option(
+    "--source", type=click.Choice(["aws", "gcs"]), default="aws", help="Whose store.", show_default=True
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output, for a ticket.")
+@click.pass_context
+def doctor(
+    context: click.Context, destination: Path | None, endpoint_url: str | None, source: Source, as_json: bool
+) -> None:
+    """Check the program, the index, s5cmd, the endpoint and a destination; say what to do."""
+    from dataset_dl.doctor import examine
+    from dataset_dl.network import NetworkSettings
+    from dataset_dl.ui.tables import write
+
+    checks = list(examine(NetworkSettings.gather(endpoint_url=endpoint_url, source=source), destination))
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(check) for check in checks]))
+    else:
+        rows = [dataclasses.astuple(check) for check in checks]
+        write(("check", "outcome", "detail", "what to do"), rows, "table", sys.stdout)
+    if any(check.outcome == "failed" for check in checks):
+        context.exit(_NETWORK_EXIT_CODE)

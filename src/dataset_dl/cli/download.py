@@ -1,0 +1,122 @@
+"""``idc download``: from SOURCE to verified files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dataset_dl.cli.options import selection
+
+if TYPE_CHECKING:
+    from dataset_dl.model import Plan, Report
+    from dataset_dl.network import Source
+
+_FAILURES_SHOWN = 20
+
+
+@click.command()
+@selection
+@click.option("--to", "destination", required=True, type=click.Path(path_type=Path), help="Where to.")
+@click.option("--dry-run", is_flag=True, help="Show what would be fetched, fetch nothing.")
+@click.option(
+    "--workers", type=click.IntRange(1, 4096), help="Objects fetched at once.  [default: by the machine]"
+)
+@click.option("--endpoint-url", metavar="URL", help="An S3 service that holds the buckets of IDC.")
+@click.option(
+    "--source", type=click.Choice(["aws", "gcs"]), default="aws", help="Whose store.", show_default=True
+)
+@click.option("--json", "as_json", is_flag=True, help="One event a line on standard output.")
+def download(
+    sources: tuple[str, ...],
+    where: tuple[str, ...],
+    layout: str | None,
+    destination: Path,
+    dry_run: bool,
+    workers: int | None,
+    endpoint_url: str | None,
+    source: Source,
+    as_json: bool,
+) -> None:
+    """Download collections, patients, studies, series or manifests; check every file on disk.
+
+    The same command resumes: what is complete is not fetched again.
+    """
+    from dataset_dl.api import download_events, plan, raise_for_report, watch
+    from dataset_dl.ui import observer
+
+    made = plan(sources, where=where, layout=layout, into=destination)
+    if dry_run:
+        _show_plan(made, as_json)
+        return
+    events = download_events(made, workers=workers, endpoint_url=endpoint_url, source=source)
+    stream = sys.stdout if as_json else sys.stderr
+    with observer("json" if as_json else "plain", stream) as show:
+        report = watch(events, show)
+    if not as_json:
+        _show_report(report)
+    raise_for_report(report)
+
+
+def _show_plan(plan: Plan, as_json: bool) -> None:
+    from dataset_dl.destination import check, free_bytes, needed_bytes
+    from dataset_dl.ui.tables import write
+    from dataset_dl.ui.units import size
+
+    assert plan.into is not None
+    destination = plan.into.absolute()
+    check(destination)
+    free = free_bytes(destination)
+    needed = needed_bytes(plan.size_bytes, plan.instance_count)
+    columns = ("collection_id", "Modality", "series", "instances", "size_bytes")
+    if as_json:
+        totals = {
+            "destination": str(destination),
+            "idc_version": plan.idc_version,
+            "series_count": plan.series_count,
+            "instance_count": plan.instance_count,
+            "size_bytes": plan.size_bytes,
+            "needed_bytes": needed,
+            "free_bytes": free,
+            "groups": [dict(zip(columns, group, strict=True)) for group in plan.groups()],
+        }
+        click.echo(json.dumps(totals))
+        return
+    rows = [(*group[:4], size(group.size_bytes)) for group in plan.groups()]
+    rows.append(("total", "", plan.series_count, plan.instance_count, size(plan.size_bytes)))
+    write((*columns[:4], "size"), rows, "table", sys.stdout)
+    fits = "fits" if needed <= free else "DOES NOT FIT"
+    click.echo(f"\nto {destination}, for example {next(iter(plan)).directory}/")
+    click.echo(f"{size(needed)} needed at most, {size(free)} free: {fits}; nothing was fetched")
+
+
+def _show_report(report: Report) -> None:
+    from dataset_dl.destination import state
+    from dataset_dl.ui.tables import write
+    from dataset_dl.ui.units import duration, size
+
+    missing_series = len(report.failures)
+    present = sum(each.present_instances for each in report.failures)
+    rows = [
+        ("asked for", report.series_count, report.instance_count, size(report.size_bytes)),
+        ("complete", report.complete_series, report.complete_instances, size(report.complete_bytes)),
+        ("  fetched now", report.fetched_series, "", size(report.fetched_bytes)),
+        ("failed", missing_series, report.instance_count - report.complete_instances - present, ""),
+    ]
+    write(("", "series", "files", "size"), rows, "table", sys.stdout)
+    speed = report.fetched_bytes / max(report.elapsed_seconds, 1e-3)
+    click.echo(f"\n{report.destination}: {duration(report.elapsed_seconds)}, {speed / 1e6:.1f} MB/s")
+    if not report.failures:
+        click.echo("Every series is on disk, its count and bytes checked.")
+        return
+    columns = ("SeriesInstanceUID", "cause", "message")
+    shown = [
+        (each.planned.SeriesInstanceUID, each.cause, each.message)
+        for each in report.failures[:_FAILURES_SHOWN]
+    ]
+    click.echo()
+    write(columns, shown, "table", sys.stdout)
+    click.echo(f"All of them are in {state(report.destination) / 'failed.csv'}.")

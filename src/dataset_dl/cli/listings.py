@@ -1,0 +1,86 @@
+"""``idc collections``, ``indices``, ``columns``, ``query``, ``browse``: look, without downloading."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from dataset_dl.cli.options import FORMAT
+from dataset_dl.ui.tables import Format, write
+
+
+@click.command()
+@click.option(
+    "--search", metavar="TEXT", help="Only those whose names, cancer types or description contain it."
+)
+@FORMAT
+def collections(search: str | None, form: Format) -> None:
+    """List the collections with their totals."""
+    from dataset_dl.index import catalog
+    from dataset_dl.ui.units import size
+
+    result = catalog.collections(search)
+    if form != "table":
+        write(result.columns, result, form, sys.stdout)
+        return
+    place = result.columns.index("size_bytes")
+    rows = [(*row[:place], size(row[place]), *row[place + 1 :]) for row in result]
+    names = [*result.columns[:place], "size", *result.columns[place + 1 :]]
+    shown = ["id", "subjects", "series", "instances", "size", "modalities", "cancer_types", "licenses"]
+    write(names, rows, form, sys.stdout, shown=shown)
+
+
+@click.command()
+@FORMAT
+def indices(form: Format) -> None:
+    """List every table that IDC publishes, and whether it is on this machine."""
+    from dataset_dl.index import catalog
+
+    write(("name", "here", "description"), catalog.indices(), form, sys.stdout)
+
+
+@click.command()
+@click.argument("index")
+@FORMAT
+def columns(index: str, form: Format) -> None:
+    """List the columns of a table: name, type, description."""
+    from dataset_dl.index import catalog
+
+    write(("name", "type", "description"), catalog.columns(index), form, sys.stdout)
+
+
+@click.command()
+@click.argument("sql")
+@FORMAT
+def query(sql: str, form: Format) -> None:
+    """Answer one SELECT over the tables, by their names. Nothing else is read, and nothing written."""
+    from dataset_dl.index import database
+
+    result = database.query(sql)
+    write(result.columns, result, form, sys.stdout)
+
+
+@click.command()
+@click.argument("identifier", metavar="[ID]", required=False)
+@click.option("--print", "only_print", is_flag=True, help="Print the address, open nothing.")
+def browse(identifier: str | None, only_print: bool) -> None:
+    """Open the page of a collection, or the viewer for a study or series."""
+    from dataset_dl.api import page_url
+    from dataset_dl.index.catalog import PORTAL_URL
+
+    url = page_url(identifier) if identifier else f"{PORTAL_URL}/explore/"
+    if only_print or not _opened(url):
+        click.echo(url)
+
+
+def _opened(url: str) -> bool:
+    import webbrowser
+
+    # Without a screen, a text browser would take over the terminal.
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        return False
+    return webbrowser.open(url)

@@ -1,0 +1,122 @@
+"""The directory that a download goes to: whether it can be used, and what the download keeps there."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from dataset_dl.errors import InsufficientDiskSpace, StorageError
+from dataset_dl.model import STATE_DIRECTORY, Plan, PlannedSeries, SeriesFailure
+
+# Directories, file system overhead and what others write meanwhile.
+_MARGIN_SHARE = 0.01
+_MARGIN_BYTES = 16 * 1024 * 1024
+_BLOCK_BYTES = 4096
+
+
+def check(destination: Path) -> None:
+    """Make sure that a directory is there or can be made, without making it.
+
+    Raises
+    ------
+    StorageError
+        If it is a file, lies below one, or is not writable.
+    """
+    existing = nearest_existing(destination)
+    if not existing.is_dir():
+        what = "is a file" if existing == destination else f"lies below {existing}, which is a file"
+        raise StorageError(
+            str(destination), f"{destination} {what}, so nothing can be written there.", "Choose a directory."
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise StorageError(
+            str(destination),
+            f"{existing} is not writable, so nothing was started.",
+            "Choose a directory of your own, or ask for the right to write there.",
+        )
+
+
+def check_space(destination: Path, missing_bytes: int, missing_instances: int) -> None:
+    """Make sure that what is still missing fits, with a margin.
+
+    Raises
+    ------
+    InsufficientDiskSpace
+        If it does not.
+    """
+    free = free_bytes(destination)
+    needed = needed_bytes(missing_bytes, missing_instances)
+    if needed > free:
+        raise InsufficientDiskSpace(
+            str(destination),
+            f"{destination} has {free / 1e9:,.2f} GB free, and {needed / 1e9:,.2f} GB are needed;"
+            " nothing was started.",
+            "Make space, choose another destination, or narrow the selection.",
+            needed_bytes=needed,
+            free_bytes=free,
+        )
+
+
+def needed_bytes(missing_bytes: int, missing_instances: int) -> int:
+    """Space for so much data, with half a block lost per file and a margin."""
+    if missing_instances == 0:
+        return 0
+    return int(missing_bytes * (1 + _MARGIN_SHARE)) + missing_instances * _BLOCK_BYTES // 2 + _MARGIN_BYTES
+
+
+def free_bytes(destination: Path) -> int:
+    """Bytes that may still be written at a destination that need not exist yet."""
+    return shutil.disk_usage(nearest_existing(destination)).free
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path itself, or the nearest of its parents that exists."""
+    while not os.path.lexists(path):
+        path = path.parent
+    return path
+
+
+def state(destination: Path) -> Path:
+    """Where a download keeps its own records."""
+    return destination / STATE_DIRECTORY
+
+
+def plan_path(destination: Path) -> Path:
+    """The plan that was downloaded last."""
+    return state(destination) / "plan.parquet"
+
+
+def prepare(destination: Path, plan: Plan) -> None:
+    """Make the destination and keep the plan in it.
+
+    Raises
+    ------
+    StorageError
+        If the system refuses.
+    """
+    try:
+        state(destination).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            str(destination), f"{destination} cannot be made: {error.strerror}.", "Choose another directory."
+        ) from None
+    plan.save(plan_path(destination))
+
+
+def write_failures(
+    destination: Path, failures: Iterable[SeriesFailure], idc_version: int | None
+) -> Path | None:
+    """Keep the failed series as a plan of their own; returns the file, None if all went well."""
+    path = state(destination) / "failed.csv"
+    path.unlink(missing_ok=True)
+    rows = [(*failure.planned, idc_version, failure.cause, failure.message) for failure in failures]
+    if not rows:
+        return None
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*PlannedSeries._fields, "idc_version", "cause", "message"])
+        writer.writerows(rows)
+    return path

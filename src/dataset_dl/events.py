@@ -1,0 +1,88 @@
+"""What happens during a download, as frozen values.
+
+They are msgspec structs because one is made for each of up to 58.8 million files: building one
+takes a tenth of the time that a frozen dataclass takes.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from dataset_dl.model import Cause, PlannedSeries, Report, SeriesFailure
+
+
+class Started(Struct, frozen=True):
+    """The download begins; the totals of the plan."""
+
+    series_count: int
+    instance_count: int
+    size_bytes: int
+
+
+class FetchStarted(Struct, frozen=True):
+    """The disk has been looked at; what is missing, and with how many workers it is fetched."""
+
+    series_count: int
+    instance_count: int
+    size_bytes: int
+    workers: int
+
+
+class FileCompleted(Struct, frozen=True):
+    """s5cmd has renamed a finished file into place. The path is relative to the destination."""
+
+    crdc_series_uuid: str
+    path: str
+    size_bytes: int
+
+
+class BytesWritten(Struct, frozen=True):
+    """What s5cmd has written so far, files in flight included."""
+
+    size_bytes: int
+
+
+class CommandFailed(Struct, frozen=True):
+    """One error line of s5cmd; the series is empty where the line names none."""
+
+    crdc_series_uuid: str
+    cause: Cause
+    message: str
+
+
+class EngineMessage(Struct, frozen=True):
+    """Output of s5cmd that is neither a finished file nor a failed command."""
+
+    text: str
+
+
+class SeriesCompleted(Struct, frozen=True):
+    """A series is on disk, its count and bytes checked; `fetched` is False if it was before."""
+
+    series: PlannedSeries
+    fetched: bool
+
+
+class SeriesFailed(Struct, frozen=True):
+    """A series is not complete and will not be in this run."""
+
+    failure: SeriesFailure
+
+
+class Finished(Struct, frozen=True):
+    """The last event."""
+
+    report: Report
+
+
+Event = (
+    Started
+    | FetchStarted
+    | FileCompleted
+    | BytesWritten
+    | CommandFailed
+    | EngineMessage
+    | SeriesCompleted
+    | SeriesFailed
+    | Finished
+)

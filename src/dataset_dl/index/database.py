@@ -1,0 +1,195 @@
+"""DuckDB on the published Parquet files, and the one way a stranger's SQL reaches them."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from dataset_dl.errors import QueryError, SelectionError, TransferError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAIN_INDEX = "idc_index"
+_BATCH_ROWS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class IndexTable:
+    """A table that IDC publishes.
+
+    Attributes
+    ----------
+    name
+        As IDC names it, for example ``idc_index``.
+    schema_path
+        Its published schema: description, columns with type and description.
+    parquet_path
+        The table itself; None if it is not on this machine.
+    """
+
+    name: str
+    schema_path: Path
+    parquet_path: Path | None
+
+    def schema(self) -> dict[str, Any]:
+        """The published schema, with ``table_description`` and ``columns``."""
+        loaded: dict[str, Any] = json.loads(self.schema_path.read_text(encoding="utf-8"))
+        return loaded
+
+
+class Result:
+    """Rows of a query, read in batches as they are asked for."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._cursor = cursor
+        self.columns: tuple[str, ...] = tuple(each[0] for each in cursor.description or ())
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        while batch := self._cursor.fetchmany(_BATCH_ROWS):
+            yield from batch
+
+    def to_pandas(self) -> pd.DataFrame:
+        """All rows as a frame."""
+        return self._cursor.df()
+
+
+class Database:
+    """A DuckDB session of our own over the tables; nothing is loaded before it is asked for."""
+
+    def __init__(self) -> None:
+        # A cursor is a session with temporary tables of its own, and may be used in its own thread.
+        self._connection = _shared().cursor()
+
+    def run(self, sql: str, parameters: Sequence[object] = ()) -> Result:
+        """Run one of this package's own statements; every value is bound, never pasted in."""
+        return Result(self._connection.execute(sql, list(parameters)))
+
+    def column(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """The first column of a query."""
+        return [row[0] for row in self.run(sql, parameters)]
+
+
+@functools.cache
+def _shared() -> duckdb.DuckDBPyConnection:
+    """One DuckDB instance a process: starting one takes as long as answering a small question."""
+    connection = duckdb.connect()
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET autoload_known_extensions = false")
+    return connection
+
+
+@functools.cache
+def tables() -> dict[str, IndexTable]:
+    """Every table that the installed idc-index-data publishes, by name."""
+    directory = _data_directory()
+    found = {}
+    for schema_path in sorted(directory.glob("*_schema.json")):
+        name = schema_path.name.removesuffix("_schema.json")
+        parquet = directory / f"{name}.parquet"
+        found[name] = IndexTable(name, schema_path, parquet if parquet.is_file() else None)
+    return found
+
+
+def source(name: str = MAIN_INDEX) -> str:
+    """The table as a source for SQL.
+
+    Raises
+    ------
+    SelectionError
+        If IDC publishes no such table, or it is not on this machine.
+    """
+    return f"read_parquet({quote(str(_parquet(name)))})"
+
+
+@functools.cache
+def idc_version() -> int:
+    """The IDC version of the installed tables."""
+    version: int = Database().column(f"SELECT max(idc_version) FROM {source('version_metadata_index')}")[0]
+    return version
+
+
+@functools.cache
+def main_columns() -> dict[str, str]:
+    """Name and DuckDB type of each column of the main index, in its order."""
+    described = Database().run(f"DESCRIBE SELECT * FROM {source()}")
+    return {row[0]: row[1] for row in described}
+
+
+def query(sql: str) -> Result:
+    """Answer one SELECT over the tables by name, with everything but reading them switched off.
+
+    Raises
+    ------
+    QueryError
+        If the statement is wrong, is not a single SELECT, or reaches for a file.
+    """
+    connection = duckdb.connect()
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryError(sql, _first_line(error), "Nothing was run.") from None
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise QueryError(
+            sql, "Only a single SELECT is answered here, so nothing was run.", "The tables are read-only."
+        )
+    here = {name: table.parquet_path for name, table in tables().items() if table.parquet_path}
+    for setting in (
+        "autoinstall_known_extensions",
+        "autoload_known_extensions",
+        "python_enable_replacements",
+    ):
+        connection.execute(f"SET {setting} = false")
+    connection.execute("SET allowed_paths = $1", [[str(path) for path in here.values()]])
+    for name, path in here.items():
+        connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({quote(str(path))})")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    try:
+        return Result(connection.execute(statements[0]))
+    except duckdb.PermissionException:
+        raise QueryError(
+            sql, "The statement reaches for a file, so it was not run.", "Only the IDC tables can be read."
+        ) from None
+    except duckdb.Error as error:
+        hint = "`dataset-dl idc indices` lists the tables that are here."
+        raise QueryError(sql, _first_line(error), hint) from None
+
+
+def quote(text: str) -> str:
+    """A path as an SQL string, where a parameter cannot be bound."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _parquet(name: str) -> Path:
+    known = tables()
+    if name not in known:
+        raise SelectionError(
+            name, f"IDC publishes no table “{name}”.", "`dataset-dl idc indices` lists them."
+        )
+    path = known[name].parquet_path
+    if path is None:
+        raise SelectionError(name, f"The table “{name}” is published by IDC but is not on this machine.", "")
+    return path
+
+
+@functools.cache
+def _data_directory() -> Path:
+    # Importing idc_index_data would parse every schema; only its place is wanted.
+    spec = importlib.util.find_spec("idc_index_data")
+    if spec is None or spec.origin is None:
+        raise TransferError(
+            "idc-index-data", "The package idc-index-data is not installed.", "`pip install idc-index-data`"
+        )
+    return Path(spec.origin).parent
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,189 @@
+"""A plan as a Parquet file: written once, read in batches, never held in memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from dataset_dl.errors import ManifestError, StorageError
+from dataset_dl.index.database import Database, quote
+from dataset_dl.layout import check_directory
+from dataset_dl.manifest import manifest_lines
+from dataset_dl.model import Plan, PlanGroup, PlannedSeries
+from dataset_dl.network import IDC_BUCKETS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (*PlannedSeries._fields, "idc_version")
+_PARQUET_OPTIONS = "(FORMAT parquet, COMPRESSION lz4)"
+_TYPES = {"instanceCount": "BIGINT", "size_bytes": "BIGINT", "idc_version": "BIGINT"}
+_URL = re.compile(r"s3://([a-z0-9.-]+)/([0-9a-f-]{36})/\*")
+_PLAIN_DIRECTORY = r"[A-Za-z0-9_#@+=,-]+(/[A-Za-z0-9_#@+=,-][A-Za-z0-9_#@+=.,-]*[A-Za-z0-9_-])*"
+
+
+class PlanFile:
+    """The rows of a plan in a Parquet file; implements `PlanRows`."""
+
+    def __init__(self, path: Path, scratch: tempfile.TemporaryDirectory[str] | None = None) -> None:
+        self.path = path
+        # A plan made in this process lives in a directory that goes when the plan does.
+        self._scratch = scratch
+
+    @classmethod
+    def create(cls, database: Database, select: str, parameters: list[object]) -> PlanFile:
+        """Write the rows of a SELECT, which must have `COLUMNS`, to a file of our own."""
+        scratch = tempfile.TemporaryDirectory(prefix="dataset-dl-plan-", ignore_cleanup_errors=True)
+        path = Path(scratch.name) / "plan.parquet"
+        database.run(f"COPY ({select}) TO {quote(str(path))} {_PARQUET_OPTIONS}", parameters)
+        return cls(path, scratch)
+
+    def __iter__(self) -> Iterator[PlannedSeries]:
+        names = ", ".join(PlannedSeries._fields)
+        return map(PlannedSeries._make, Database().run(f"SELECT {names} FROM {self.source}"))
+
+    @property
+    def source(self) -> str:
+        """The file as a source for SQL."""
+        return f"read_parquet({quote(str(self.path))})"
+
+    def plan(self, into: Path | None) -> Plan:
+        """The plan over these rows, with its totals."""
+        totals = Database().run(
+            "SELECT count(*), coalesce(sum(instanceCount), 0)::BIGINT, coalesce(sum(size_bytes), 0)::BIGINT,"
+            f" max(idc_version) FROM {self.source}"
+        )
+        series_count, instance_count, size_bytes, version = next(iter(totals))
+        return Plan(series_count, instance_count, size_bytes, version, into, self)
+
+    def groups(self) -> list[PlanGroup]:
+        """Totals per collection and modality, largest first."""
+        rows = Database().run(
+            "SELECT collection_id, Modality, count(*), sum(instanceCount)::BIGINT, sum(size_bytes)::BIGINT"
+            f" FROM {self.source} GROUP BY ALL ORDER BY 5 DESC, 1, 2"
+        )
+        return [PlanGroup._make(row) for row in rows]
+
+    def directories(self) -> Iterator[tuple[str, int, int, int]]:
+        """Each directory with the series, instances and bytes that go there."""
+        yield from Database().run(
+            "SELECT directory, count(*), sum(instanceCount)::BIGINT, sum(size_bytes)::BIGINT"
+            f" FROM {self.source} GROUP BY directory ORDER BY directory"
+        )
+
+    def shares_directories(self) -> bool:
+        """Whether two series go to one directory, on a file system that ignores letter case too."""
+        sql = f"SELECT count(DISTINCT lower(directory)) < count(*) FROM {self.source}"
+        return bool(Database().column(sql)[0])
+
+    def lacks_directories(self) -> bool:
+        """Whether a row has no directory yet."""
+        return bool(Database().column(f"SELECT count(*) > count(directory) FROM {self.source}")[0])
+
+    def longest_directory(self) -> str:
+        """The directory with the most characters."""
+        sql = f"SELECT max_by(directory, length(directory)) FROM {self.source}"
+        return Database().column(sql)[0] or ""
+
+    def save(self, path: Path) -> None:
+        """Write to ``.parquet``, ``.csv`` or ``.s5cmd``; complete under its name or not there."""
+        writers = {".parquet": self._copy, ".csv": self._write_csv, ".s5cmd": self._write_s5cmd}
+        writer = writers.get(path.suffix.lower())
+        if writer is None:
+            raise ManifestError(
+                str(path),
+                f"A plan is not written to “{path.name}”, because the name does not say in which form.",
+                "End it in .parquet, .csv or .s5cmd.",
+            )
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writer(part)
+            part.replace(path)
+        except (OSError, duckdb.IOException) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            raise StorageError(str(path), f"The plan cannot be written to {path}: {reason}.") from None
+        finally:
+            part.unlink(missing_ok=True)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Every row as a frame."""
+        return Database().run(f"FROM {self.source}").to_pandas()
+
+    def _copy(self, target: Path) -> None:
+        shutil.copyfile(self.path, target)
+
+    def _write_csv(self, target: Path) -> None:
+        Database().run(f"COPY (FROM {self.source}) TO {quote(str(target))} (FORMAT csv, HEADER)")
+
+    def _write_s5cmd(self, target: Path) -> None:
+        with target.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(manifest_lines(self, self.plan(None).idc_version))
+
+
+def open_plan(path: Path, name: str | None = None) -> PlanFile:
+    """Open a plan that was saved as Parquet or CSV, after a look at every row.
+
+    Raises
+    ------
+    ManifestError
+        If it is no plan, or a row in it could lead out of the destination or of IDC's buckets.
+    """
+    name = name or str(path)
+    database = Database()
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1"
+    reader = "read_parquet({})" if is_parquet else "read_csv({}, all_varchar = true, header = true)"
+    columns = ", ".join(
+        f"CAST({column} AS {_TYPES.get(column, 'VARCHAR')}) AS {column}" for column in COLUMNS
+    )
+    select = f"SELECT {columns} FROM {reader.format(quote(str(path)))}"
+    try:
+        rows = PlanFile(path) if is_parquet else PlanFile.create(database, select, [])
+        _check_rows(rows, name)
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise ManifestError(name, f"{name} is not a plan: {reason}", "Nothing was started.") from None
+    return rows
+
+
+def _check_rows(rows: PlanFile, name: str) -> None:
+    """Let nothing through that a plan of our own could not hold."""
+    buckets = "|".join(re.escape(bucket) for bucket in IDC_BUCKETS)
+    doubtful = Database().run(
+        f"SELECT file_row_number + 1, series_aws_url, crdc_series_uuid, directory, instanceCount, size_bytes"
+        f" FROM read_parquet({quote(str(rows.path))}, file_row_number = true)"
+        " WHERE NOT coalesce(instanceCount > 0 AND size_bytes >= 0"
+        f" AND regexp_full_match(series_aws_url, 's3://({buckets})/[0-9a-f-]{{36}}/\\*')"
+        " AND contains(series_aws_url, '/' || crdc_series_uuid || '/')"
+        " AND regexp_full_match(directory, $1), false)",
+        [_PLAIN_DIRECTORY],
+    )
+    for number, url, uuid, directory, count, size in doubtful:
+        if problem := _row_problem(url, uuid, directory, count, size):
+            raise ManifestError(
+                name, f"Row {number} of {name} is wrong: {problem}.", "Nothing was started.", number
+            )
+
+
+def _row_problem(
+    url: str | None, uuid: str | None, directory: str | None, count: int | None, size: int | None
+) -> str | None:
+    match = _URL.fullmatch(url or "")
+    if match is None or match[2] != uuid:
+        return f"{url} is not the address of the series {uuid}"
+    if match[1] not in IDC_BUCKETS:
+        return f"{match[1]} is not a bucket of IDC"
+    if count is None or count < 1 or size is None or size < 0:
+        return "it does not say how many files and bytes the series has"
+    if directory is None:
+        return "it names no directory"
+    reason = check_directory(directory)
+    return f"its directory “{directory}” is refused because {reason}" if reason else None

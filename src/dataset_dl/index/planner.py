@@ -1,0 +1,228 @@
+"""From a selection and a layout to the rows of a plan, in one statement over the index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dataset_dl.errors import ManifestError, SelectionError
+from dataset_dl.index.database import Database, idc_version, main_columns, quote, source
+from dataset_dl.index.plan_file import PlanFile
+from dataset_dl.index.resolve import resolve, where_sql
+from dataset_dl.layout import (
+    PLAIN_DIRECTORY_LIMIT,
+    RESERVED_COMPONENT,
+    Column,
+    Layout,
+    shorten,
+)
+from dataset_dl.manifest import Entry
+from dataset_dl.model import Plan, PlannedSeries, Selection
+
+_INSERT_BATCH = 50_000
+
+
+def make_plan(
+    selection: Selection,
+    layout: Layout,
+    *,
+    entries: Sequence[Entry] = (),
+    into: Path | None = None,
+    path_limit: int | None = None,
+) -> Plan:
+    """Plan every series that is selected or named by a manifest, in the order of the index.
+
+    Parameters
+    ----------
+    selection
+        Identifiers and conditions.
+    layout
+        Where each series goes, unless its manifest entry says so itself.
+    entries
+        Series named by manifests; the conditions hold for them too.
+    into
+        The destination, kept with the plan.
+    path_limit
+        Characters that a directory may have; None where the system sets no limit worth keeping.
+
+    Raises
+    ------
+    SelectionError
+        If an identifier or a column is unknown, or nothing meets the conditions.
+    ManifestError
+        If an entry names a series that this IDC version does not hold.
+    """
+    database = Database()
+    chosen, parameters = _chosen(database, selection, entries)
+    clauses, bound = where_sql(selection.where)
+    where = " AND ".join([chosen, *clauses]) or "true"
+    parameters += bound
+    rows = _write_rows(database, layout, where, parameters, path_limit)
+    plan = rows.plan(into)
+    if plan.series_count == 0:
+        raise _nothing(database, selection, chosen, parameters[: len(parameters) - len(bound)])
+    return plan
+
+
+def _chosen(database: Database, selection: Selection, entries: Sequence[Entry]) -> tuple[str, list[object]]:
+    """The identifiers and entries as one condition; the entries also become a table."""
+    database.run("CREATE TEMP TABLE entry_line (line BIGINT, uuid VARCHAR, directory VARCHAR)")
+    for start in range(0, len(entries), _INSERT_BATCH):
+        batch = entries[start : start + _INSERT_BATCH]
+        columns: list[object] = [list(column) for column in zip(*batch, strict=True)]
+        database.run("INSERT INTO entry_line SELECT unnest(?), unnest(?), unnest(?::VARCHAR[])", columns)
+    database.run(
+        "CREATE TEMP TABLE entry AS SELECT uuid, min(line) AS line, arg_min(directory, line) AS directory"
+        " FROM entry_line GROUP BY uuid"
+    )
+    terms: list[str] = []
+    parameters: list[object] = []
+    for column, values in resolve(database, selection.identifiers).values.items():
+        single = len(values) == 1
+        terms.append(f"{column} = ?" if single else f"{column} IN (SELECT unnest(?::VARCHAR[]))")
+        parameters.append(values[0] if single else values)
+    if entries:
+        _check_entries(database)
+        terms.append("crdc_series_uuid IN (SELECT uuid FROM entry)")
+    if not terms:
+        return "true", []
+    return f"({' OR '.join(terms)})", parameters
+
+
+def _check_entries(database: Database) -> None:
+    sql = f"SELECT line, uuid FROM entry ANTI JOIN {source()} ON uuid = crdc_series_uuid"
+    unknown = list(database.run(f"{sql} ORDER BY line LIMIT 1"))
+    if unknown:
+        line, uuid = unknown[0]
+        raise ManifestError(
+            uuid,
+            f"Line {line} of the manifest names the series {uuid}, which IDC v{idc_version()} does not hold.",
+            "Nothing was started. A plan saved as .parquet or .csv stays readable in every version.",
+            line,
+        )
+
+
+def _write_rows(
+    database: Database, layout: Layout, where: str, parameters: list[object], path_limit: int | None
+) -> PlanFile:
+    """Write the rows. Directories that SQL cannot make by itself are then asked of the layout."""
+    raw = " || ".join(_pieces(layout)) or "''"
+    plain, checks = _plain(database, layout, path_limit)
+    chosen = f"(SELECT *, {raw} AS raw FROM {source()} WHERE {where}) AS chosen"
+    directories, joins = [f"CASE WHEN {plain} THEN raw END"], []
+    if database.column("SELECT count(*) FROM entry")[0]:
+        directories.insert(0, "entry.directory")
+        joins.append("LEFT JOIN entry ON entry.uuid = crdc_series_uuid")
+
+    def write() -> PlanFile:
+        select = f"""
+            SELECT {", ".join(PlannedSeries._fields[:8])}, coalesce({", ".join(directories)}) AS directory,
+                   instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes,
+                   {idc_version()}::BIGINT AS idc_version
+            FROM {chosen} {" ".join(joins)}
+        """
+        return PlanFile.create(database, select, [*checks, *parameters])
+
+    plan = write()
+    if not plan.lacks_directories():
+        return plan
+    values = ", ".join(f'"{name}"::VARCHAR' for name in layout.columns)
+    unclean = database.run(
+        f"SELECT DISTINCT {values} FROM {chosen} WHERE NOT coalesce({plain}, false)", [*parameters, *checks]
+    )
+    _store_cleaned(database, layout, list(unclean), path_limit)
+    directories.insert(-1, "cleaned.directory")
+    joins.append(f"LEFT JOIN cleaned ON cleaned.key = [{values}]")
+    return write()
+
+
+def _pieces(layout: Layout) -> list[str]:
+    """The directory as SQL strings to be put together, before any cleaning."""
+    pieces: list[str] = []
+    for component in layout.components:
+        if pieces:
+            pieces.append("'/'")
+        pieces += [
+            f'"{part.name}"::VARCHAR' if isinstance(part, Column) else quote(part) for part in component
+        ]
+    return pieces
+
+
+def _plain(database: Database, layout: Layout, path_limit: int | None) -> tuple[str, list[object]]:
+    """When a directory needs no cleaning: a condition on `raw`, and the values to bind to it."""
+    if not layout.components:
+        return "true", []
+    limit = min(PLAIN_DIRECTORY_LIMIT, path_limit or PLAIN_DIRECTORY_LIMIT)
+    terms = [f"length(raw) <= {limit}", "regexp_full_match(raw, ?)", "NOT regexp_matches(raw, ?)"]
+    twins = _store_twins(database, layout)
+    terms += [f"\"{name}\" NOT IN (SELECT value FROM twin WHERE name = '{name}')" for name in twins]
+    return " AND ".join(terms), [layout.plain_pattern, RESERVED_COMPONENT]
+
+
+def _store_twins(database: Database, layout: Layout) -> list[str]:
+    """Keep the values of the index that differ from another one of their column by letter case alone.
+
+    The whole index is looked at, so that a series goes to the same directory whatever else is chosen.
+    Returns the columns that have such values.
+    """
+    database.run("CREATE TEMP TABLE twin (name VARCHAR, value VARCHAR)")
+    for name in layout.columns:
+        if name.lower().endswith(("uid", "uuid")) or main_columns()[name] != "VARCHAR":
+            continue  # figures and dots, or lower-case hexadecimal
+        database.run(
+            f"INSERT INTO twin SELECT '{name}', unnest(list(value))"
+            f' FROM (SELECT DISTINCT "{name}" AS value FROM {source()})'
+            " GROUP BY lower(value) HAVING count(*) > 1"
+        )
+    return database.column("SELECT DISTINCT name FROM twin ORDER BY 1")
+
+
+def _store_cleaned(
+    database: Database,
+    layout: Layout,
+    rows: list[tuple[str | None, ...]],
+    path_limit: int | None,
+) -> None:
+    twins: dict[str, set[str]] = {}
+    for name, value in database.run("SELECT name, value FROM twin"):
+        twins.setdefault(name, set()).add(value)
+    directories = []
+    for row in rows:
+        directory = layout.directory(dict(zip(layout.columns, row, strict=True)), twins)
+        if path_limit is not None and len(directory) > path_limit:
+            directory = shorten(directory, path_limit)
+        directories.append(directory)
+    database.run("CREATE TEMP TABLE cleaned (key VARCHAR[], directory VARCHAR)")
+    for start in range(0, len(rows), _INSERT_BATCH):
+        stop = start + _INSERT_BATCH
+        keys = [list(row) for row in rows[start:stop]]
+        database.run(
+            "INSERT INTO cleaned SELECT unnest(?::VARCHAR[][]), unnest(?)", [keys, directories[start:stop]]
+        )
+
+
+def _nothing(
+    database: Database, selection: Selection, chosen: str, parameters: list[object]
+) -> SelectionError:
+    """Say which condition left nothing, and what values there are before it."""
+    clauses, bound = [chosen], list(parameters)
+    for condition in selection.where:
+        clause, values = where_sql([condition])
+        sql = f"SELECT count(*) FROM {source()} WHERE {' AND '.join([*clauses, *clause])}"
+        if not database.column(sql, [*bound, *values])[0]:
+            break
+        clauses += clause
+        bound += values
+    earlier = selection.where[: len(clauses) - 1]
+    there = database.column(
+        f'SELECT DISTINCT "{condition.column}"::VARCHAR FROM {source()} WHERE {" AND ".join(clauses)}'
+        " ORDER BY 1 LIMIT 9",
+        bound,
+    )
+    shown = ", ".join("(empty)" if value is None else value for value in there[:8])
+    among = f" with {' and '.join(map(str, earlier))}" if earlier else ""
+    return SelectionError(
+        condition.column,
+        f"No series asked for{among} has {condition}, so nothing was started.",
+        f"The values there: {shown}{' …' if len(there) > 8 else ''}.",
+    )

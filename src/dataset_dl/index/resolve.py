@@ -1,0 +1,206 @@
+"""From what a person types to what the index holds, or to a sentence that says what was meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dataset_dl.errors import SelectionError
+from dataset_dl.index.database import Database, idc_version, main_columns, source
+from dataset_dl.model import Condition
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What each identifier is.
+
+    Attributes
+    ----------
+    values
+        Column of the main index → the values in it that were asked for.
+    """
+
+    values: dict[str, list[str]]
+
+
+def resolve(database: Database, identifiers: Sequence[str]) -> Matches:
+    """Find what each identifier names: one collection or analysis result, else series, study, patient.
+
+    Raises
+    ------
+    SelectionError
+        If any of them names nothing; the nearest names are offered.
+    """
+    names = _named(database)
+    values: dict[str, list[str]] = {}
+    rest = []
+    for identifier in identifiers:
+        if (match := names.get(_squash(identifier))) is not None:
+            values.setdefault(match[0], []).append(match[1])
+        else:
+            rest.append(identifier)
+    for column, shape in (
+        ("crdc_series_uuid", _UUID),
+        ("SeriesInstanceUID", _UID),
+        ("StudyInstanceUID", _UID),
+        ("PatientID", None),
+    ):
+        asked = {_canonical(column, each): each for each in rest if shape is None or shape.fullmatch(each)}
+        if asked:
+            found = _present(database, column, list(asked))
+            if found:
+                values[column] = found
+                rest = [each for each in rest if _canonical(column, each) not in set(found)]
+    if rest:
+        raise _unknown(database, rest, names)
+    return Matches(values)
+
+
+def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:
+    """Conditions as SQL with placeholders, and the values to bind to them, in order.
+
+    Raises
+    ------
+    SelectionError
+        If a column is unknown, or a value is not of the column's type.
+    """
+    clauses: list[str] = []
+    parameters: list[object] = []
+    for condition in conditions:
+        column, type_name = known_column(condition.column)
+        if condition.operator == "~":
+            matches = " OR ".join(f'contains(lower("{column}"::VARCHAR), lower(?))' for _ in condition.values)
+            clauses.append(f"({matches})")
+            parameters += condition.values
+            continue
+        values = [_typed(condition, type_name, value) for value in condition.values]
+        if condition.operator in ("=", "!="):
+            clause = f'coalesce("{column}" IN ({", ".join("?" * len(values))}), false)'
+            clauses.append(clause if condition.operator == "=" else f"NOT {clause}")
+        else:
+            clauses.append(f'"{column}" {condition.operator} ?')
+        parameters += values
+    return clauses, parameters
+
+
+def known_column(name: str) -> tuple[str, str]:
+    """A column of the main index as IDC spells it, and its type; letter case does not matter.
+
+    Raises
+    ------
+    SelectionError
+        If there is none of that name; the nearest are offered.
+    """
+    columns = main_columns()
+    lowered = {column.lower(): column for column in columns}
+    column = lowered.get(name.lower())
+    if column is None:
+        near = [lowered[each] for each in difflib.get_close_matches(name.lower(), lowered, n=3)]
+        raise SelectionError(
+            name,
+            f"The IDC index has no column “{name}”, so nothing was selected.",
+            f"Did you mean {' or '.join(near)}?"
+            if near
+            else "`dataset-dl idc columns idc_index` lists the columns.",
+        )
+    return column, columns[column]
+
+
+def _typed(condition: Condition, type_name: str, value: str) -> object:
+    try:
+        if type_name == "BIGINT":
+            return int(value)
+        if type_name == "DOUBLE":
+            return float(value)
+    except ValueError:
+        raise SelectionError(
+            condition.column,
+            f"The column {condition.column} holds numbers, and “{value}” is none; nothing was selected.",
+            "",
+        ) from None
+    return value
+
+
+def _named(database: Database) -> dict[str, tuple[str, str]]:
+    """Collections and analysis results by their name without case and punctuation."""
+    names = {}
+    for column, table in (
+        ("analysis_result_id", "analysis_results_index"),
+        ("collection_id", "collections_index"),
+    ):
+        for value in database.column(f"SELECT {column} FROM {source(table)}"):
+            names[_squash(value)] = (column, value)
+    return names
+
+
+def _squash(name: str) -> str:
+    # A UID or a number must not be read as a name that happens to have the same digits.
+    return re.sub(r"[^a-z0-9]", "", name.lower()) if re.search(r"[a-z]", name, re.IGNORECASE) else name
+
+
+def _canonical(column: str, identifier: str) -> str:
+    return identifier.lower() if column == "crdc_series_uuid" else identifier
+
+
+def _present(database: Database, column: str, values: list[str]) -> list[str]:
+    sql = f"SELECT DISTINCT {column} FROM {source()} WHERE {column} "
+    if len(values) == 1:  # a constant is compared while the file is decoded
+        return database.column(sql + "= ?", values)
+    return database.column(sql + "IN (SELECT unnest(?::VARCHAR[]))", [values])
+
+
+def _unknown(database: Database, rest: list[str], names: dict[str, tuple[str, str]]) -> SelectionError:
+    sentences = [_about_one(database, each, names) for each in rest[:_NAMED_AT_MOST]]
+    if len(rest) > _NAMED_AT_MOST:
+        sentences.append(f"So do {len(rest) - _NAMED_AT_MOST:,} more.")
+    return SelectionError(rest[0], " ".join(sentences), "Nothing was started.")
+
+
+def _about_one(database: Database, identifier: str, names: dict[str, tuple[str, str]]) -> str:
+    if _UUID.fullmatch(identifier) or _UID.fullmatch(identifier):
+        if versions := _prior_versions(database, identifier):
+            return (
+                f"“{identifier}” was in IDC v{versions[0]} to v{versions[1]}"
+                f" and is no longer in v{idc_version()}."
+            )
+        near = _starting_alike(database, identifier)
+    else:
+        near = [names[each][1] for each in difflib.get_close_matches(_squash(identifier), names, n=3)]
+        near += database.column(
+            f"SELECT PatientID FROM (SELECT DISTINCT PatientID FROM {source()})"
+            " WHERE jaro_winkler_similarity(lower(PatientID), lower($1)) > 0.93"
+            " ORDER BY jaro_winkler_similarity(lower(PatientID), lower($1)) DESC, PatientID LIMIT 2",
+            [identifier],
+        )
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"“{identifier}” matches nothing in IDC v{idc_version()}.{meant}"
+
+
+def _prior_versions(database: Database, identifier: str) -> tuple[int, int] | None:
+    rows = list(
+        database.run(
+            f"SELECT min(min_idc_version), max(max_idc_version) FROM {source('prior_versions_index')}"
+            " WHERE crdc_series_uuid = lower($1) OR SeriesInstanceUID = $1 OR StudyInstanceUID = $1",
+            [identifier],
+        )
+    )
+    low, high = rows[0]
+    return None if low is None else (low, high)
+
+
+def _starting_alike(database: Database, identifier: str) -> list[str]:
+    """Identifiers that a cut-off copy or one wrong last figure may have meant."""
+    start = identifier[: max(len(identifier) - 2, 20)]
+    near: list[str] = []
+    for column in ("SeriesInstanceUID", "StudyInstanceUID"):
+        near += database.column(
+            f"SELECT DISTINCT {column} FROM {source()} WHERE starts_with({column}, $1) ORDER BY 1 LIMIT 2",
+            [start],
+        )
+    return near[:2]

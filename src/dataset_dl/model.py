@@ -1,0 +1,437 @@
+"""The nouns: what is asked for, where it goes, what happened. All are frozen."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from dataset_dl.errors import SelectionError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Operator = Literal["=", "!=", "<", "<=", ">", ">=", "~"]
+Where = Mapping[str, object] | Iterable[str]
+
+DEFAULT_LAYOUT = "%collection_id/%PatientID/%StudyInstanceUID/%Modality_%SeriesInstanceUID"
+STATE_DIRECTORY = ".dataset-dl"
+
+_CONDITION = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(!=|<=|>=|=|<|>|~)(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition on a column of the main index.
+
+    Attributes
+    ----------
+    column
+        Name of the column, as IDC spells it.
+    operator
+        ``=`` (any of the values), ``!=`` (none of them), ``<``, ``<=``, ``>``, ``>=``
+        (one value), ``~`` (contains any of the values, in any letter case).
+    values
+        The values to compare with; never empty.
+    """
+
+    column: str
+    operator: Operator
+    values: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.column}{self.operator}{','.join(self.values)}"
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Read ``COLUMN=VALUE[,VALUE…]``; a value with a comma stands in double quotes.
+
+        Raises
+        ------
+        SelectionError
+            If `text` is no condition.
+        """
+        match = _CONDITION.fullmatch(text)
+        if match is None:
+            raise SelectionError(
+                text,
+                f"“{text}” is not a condition, so nothing was selected.",
+                'Write COLUMN=VALUE, for example "Modality=CT,MR" or "instanceCount>=100".',
+            )
+        column, operator, rest = match.groups()
+        row = next(csv.reader([rest], skipinitialspace=True), [])
+        return cls._checked(column, operator, tuple(value.strip() for value in row), text)
+
+    @classmethod
+    def of(cls, column: str, value: object) -> Condition:
+        """Equality with one value, or with any of a sequence of values."""
+        several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+        values = tuple(str(each) for each in value) if several else (str(value),)  # type: ignore[attr-defined]
+        return cls._checked(column, "=", values, f"{column}={value!r}")
+
+    @classmethod
+    def _checked(cls, column: str, operator: Any, values: tuple[str, ...], text: str) -> Condition:
+        if not values or (len(values) == 1 and not values[0]):
+            raise SelectionError(text, f"The condition “{text}” names no value.", "Add one after the sign.")
+        if operator in ("<", "<=", ">", ">=") and len(values) > 1:
+            raise SelectionError(
+                text, f"“{operator}” compares with one value; “{text}” names {len(values)}.", "Keep one."
+            )
+        return cls(column, operator, values)
+
+
+def conditions(where: Where | None) -> tuple[Condition, ...]:
+    """Conditions from a mapping ``{column: value or values}`` or from texts like ``"Modality=CT"``."""
+    if where is None:
+        return ()
+    if isinstance(where, str):
+        return (Condition.parse(where),)
+    if isinstance(where, Mapping):
+        return tuple(Condition.of(str(column), value) for column, value in where.items())
+    return tuple(Condition.parse(text) for text in where)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is asked for: identifiers of any kind, narrowed by conditions.
+
+    Attributes
+    ----------
+    identifiers
+        Collections, analysis results, patients, studies, series or crdc series uuids, mixed.
+    where
+        Conditions that every series must meet.
+    """
+
+    identifiers: tuple[str, ...]
+    where: tuple[Condition, ...] = ()
+
+
+class PlannedSeries(NamedTuple):
+    """One row of a plan: one series, where it comes from and where it goes.
+
+    The names are IDC's own; `directory` is relative to the destination, with ``/`` between its
+    parts, and `size_bytes` is the exact sum over the `instanceCount` files.
+    """
+
+    collection_id: str | None
+    PatientID: str | None
+    StudyInstanceUID: str | None
+    SeriesInstanceUID: str | None
+    Modality: str | None
+    license_short_name: str | None
+    crdc_series_uuid: str
+    series_aws_url: str
+    directory: str
+    instanceCount: int
+    size_bytes: int
+
+
+class PlanGroup(NamedTuple):
+    """One line of a plan's summary: a collection and a modality with their totals."""
+
+    collection_id: str | None
+    Modality: str | None
+    series_count: int
+    instance_count: int
+    size_bytes: int
+
+
+class PlanRows(Protocol):
+    """The rows of a plan as a table that need not fit into memory."""
+
+    def __iter__(self) -> Iterator[PlannedSeries]: ...
+
+    def groups(self) -> list[PlanGroup]:
+        """Totals per collection and modality, largest first."""
+
+    def directories(self) -> Iterator[tuple[str, int, int, int]]:
+        """Each directory with the series, instances and bytes that go there."""
+
+    def shares_directories(self) -> bool:
+        """Whether two series go to one directory, on a file system that ignores letter case too."""
+
+    def longest_directory(self) -> str:
+        """The directory with the most characters."""
+
+    def save(self, path: Path) -> None:
+        """Write to ``.parquet``, ``.csv`` or ``.s5cmd``; complete under its name or not there."""
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Every row as a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be downloaded and where each series goes. Saved, it is a lockfile.
+
+    Iterating a plan yields its `PlannedSeries`, read from a table as they are asked for.
+
+    Attributes
+    ----------
+    series_count, instance_count, size_bytes
+        Totals; the size is exact.
+    idc_version
+        The IDC version whose index the plan was made from; None where it does not say.
+    into
+        The destination named when the plan was made, if any.
+    rows
+        The table behind the plan.
+    """
+
+    series_count: int
+    instance_count: int
+    size_bytes: int
+    idc_version: int | None
+    into: Path | None
+    rows: PlanRows = field(repr=False, compare=False)
+
+    def __iter__(self) -> Iterator[PlannedSeries]:
+        return iter(self.rows)
+
+    def groups(self) -> list[PlanGroup]:
+        """Totals per collection and modality, largest first."""
+        return self.rows.groups()
+
+    def save(self, path: str | Path) -> Path:
+        """Write the plan to a ``.parquet``, ``.csv`` or ``.s5cmd`` file.
+
+        Returns
+        -------
+        Path
+            The file, complete under its name or not there at all.
+
+        Raises
+        ------
+        ManifestError
+            If the name ends in none of the three.
+        """
+        target = Path(path)
+        self.rows.save(target)
+        return target
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Every row as a frame; a plan of all of IDC takes about 1 GB."""
+        return self.rows.to_pandas()
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A series that is complete on disk: its count and its bytes agree with the plan.
+
+    Attributes
+    ----------
+    planned
+        Its row of the plan, with every identifier.
+    directory
+        Absolute path of its directory.
+    paths
+        Its files, sorted by name.
+    """
+
+    planned: PlannedSeries
+    directory: Path
+    paths: tuple[Path, ...]
+
+
+Cause = Literal[
+    "not_found", "access_denied", "server_error", "network", "truncated", "disk", "name_too_long", "unknown"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFailure:
+    """A series that is not complete, and why.
+
+    Attributes
+    ----------
+    planned
+        Its row of the plan.
+    cause
+        One word a program can act on.
+    message
+        What s5cmd or the check of the disk said.
+    present_instances, present_bytes
+        How much of it is on disk.
+    """
+
+    planned: PlannedSeries
+    cause: Cause
+    message: str
+    present_instances: int
+    present_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a download left on disk.
+
+    Attributes
+    ----------
+    destination
+        Absolute path that the series are below.
+    series_count, instance_count, size_bytes
+        What was asked for.
+    complete_series, complete_instances, complete_bytes
+        What is on disk and verified, whether fetched now or found there.
+    fetched_series, fetched_bytes
+        The part of it that was fetched now.
+    failures
+        The series that are not complete.
+    elapsed_seconds
+        Wall time of the download.
+    """
+
+    destination: Path
+    series_count: int
+    instance_count: int
+    size_bytes: int
+    complete_series: int
+    complete_instances: int
+    complete_bytes: int
+    fetched_series: int
+    fetched_bytes: int
+    failures: tuple[SeriesFailure, ...]
+    elapsed_seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether all that was asked for is on disk and verified."""
+        return not self.failures and self.complete_series == self.series_count
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values, ready for JSON."""
+        return {
+            "ok": self.ok,
+            "destination": str(self.destination),
+            "series_count": self.series_count,
+            "instance_count": self.instance_count,
+            "size_bytes": self.size_bytes,
+            "complete_series": self.complete_series,
+            "complete_instances": self.complete_instances,
+            "complete_bytes": self.complete_bytes,
+            "fetched_series": self.fetched_series,
+            "fetched_bytes": self.fetched_bytes,
+            "elapsed_seconds": round(self.elapsed_seconds, 3),
+            "failures": [
+                {
+                    "crdc_series_uuid": failure.planned.crdc_series_uuid,
+                    "SeriesInstanceUID": failure.planned.SeriesInstanceUID,
+                    "directory": failure.planned.directory,
+                    "cause": failure.cause,
+                    "message": failure.message,
+                    "instanceCount": failure.planned.instanceCount,
+                    "present_instances": failure.present_instances,
+                    "present_bytes": failure.present_bytes,
+                }
+                for failure in self.failures
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadProgress:
+    """How far a download is. Sizes are in bytes, times in seconds, speed in 10⁶ bytes a second.
+
+    Attributes
+    ----------
+    total_files, completed_files, failed_files
+        Instances; what was on disk before counts as completed.
+    total_series, completed_series, failed_series
+        Series.
+    total_bytes, completed_bytes
+        Bytes, those written of files not yet complete included.
+    current_file
+        The file completed last, relative to the destination; empty before the first.
+    throughput_mbps
+        Megabytes a second over the last few seconds.
+    seconds_left
+        Estimate; None while there is nothing to go by.
+    elapsed_seconds
+        Since the start.
+    """
+
+    total_files: int
+    completed_files: int
+    failed_files: int
+    total_series: int
+    completed_series: int
+    failed_series: int
+    total_bytes: int
+    completed_bytes: int
+    current_file: str
+    throughput_mbps: float
+    seconds_left: float | None
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """A directory of a tree that is not what it should be.
+
+    Attributes
+    ----------
+    directory
+        Relative to the tree.
+    problem
+        ``missing`` (files), ``extra`` (files), ``short`` or ``long`` (bytes).
+    expected_instances, expected_bytes, present_instances, present_bytes
+        What should be there and what is.
+    """
+
+    directory: str
+    problem: Literal["missing", "extra", "short", "long"]
+    expected_instances: int
+    expected_bytes: int
+    present_instances: int
+    present_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A tree held against its plan, or against the index.
+
+    Attributes
+    ----------
+    root
+        The tree.
+    series_count, complete_series, size_bytes
+        Series expected, series whose count and bytes agree, bytes expected.
+    deviations
+        One for each directory that is wrong.
+    """
+
+    root: Path
+    series_count: int
+    complete_series: int
+    size_bytes: int
+    deviations: tuple[Deviation, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every series is complete and nothing is left over."""
+        return not self.deviations
+
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome as plain values, ready for JSON."""
+        return {
+            "ok": self.ok,
+            "root": str(self.root),
+            "series_count": self.series_count,
+            "complete_series": self.complete_series,
+            "size_bytes": self.size_bytes,
+            "deviations": [
+                {name: getattr(deviation, name) for name in Deviation.__slots__}
+                for deviation in self.deviations
+            ],
+        }
+
+
+def as_identifiers(source: str | Sequence[str]) -> tuple[str, ...]:
+    """One identifier, a comma list, or a sequence of either; doubles are dropped, order is kept."""
+    texts = [source] if isinstance(source, str) else source
+    parts = (part.strip() for text in texts for part in str(text).split(","))
+    return tuple(dict.fromkeys(part for part in parts if part))

@@ -1,0 +1,194 @@
+"""The one place where a process is started: it is drained, watched and stopped here."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+_READ_BYTES = 1 << 16
+# Read ahead of a slow consumer: 256 reads are up to 60,000 files; then s5cmd waits.
+_QUEUE_READS = 256
+_TAIL_LINES = 20
+
+# A group of its own, so that Ctrl-C in a terminal reaches us first and the child through us.
+if sys.platform == "win32":
+    _start = partial(subprocess.Popen[bytes], creationflags=subprocess.CREATE_NEW_PROCESS_GROUP)
+    _GENTLE = signal.CTRL_BREAK_EVENT
+else:
+    _start = partial(subprocess.Popen[bytes], process_group=0)
+    _GENTLE = signal.SIGTERM
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a short command said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def ask(argv: Sequence[str], *, environment: Mapping[str, str], timeout_seconds: float) -> Answer:
+    """Run a command that ends by itself.
+
+    Raises
+    ------
+    OSError
+        If it cannot be started.
+    TimeoutError
+        If it has not ended in time; it is gone then.
+    """
+    child = _start(
+        argv,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with child:
+        try:
+            stdout, stderr = child.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"no answer within {timeout_seconds:.0f} s") from None
+        finally:
+            child.kill()
+    return Answer(child.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+class Process:
+    """A long-running child whose lines are handed over as they come.
+
+    A thread of its own starts the child, reads it and waits for it, and a second one reads its
+    standard error: an undrained pipe would stop the child for good.
+    """
+
+    def __init__(self, argv: Sequence[str], *, directory: Path, environment: Mapping[str, str]) -> None:
+        self._argv = list(argv)
+        self._directory = directory
+        self._environment = dict(environment)
+        self._queue: queue.Queue[list[bytes] | None] = queue.Queue(_QUEUE_READS)
+        self._discard = threading.Event()
+        self._started = threading.Event()
+        self._start_error: OSError | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stderr: deque[bytes] = deque(maxlen=_TAIL_LINES)
+        self.stdout_bytes = 0
+        self._owner = threading.Thread(target=self._own, name="dataset-dl-child", daemon=True)
+        self._owner.start()
+        self._started.wait()
+        if self._start_error is not None:
+            raise self._start_error
+        _living.add(self)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        assert self._child is not None
+        return self._child.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        return self._child.returncode if self._child else None
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last lines of its standard error."""
+        return b"\n".join(self._stderr).decode(errors="replace")
+
+    def lines(self, tick_seconds: float) -> Iterator[list[bytes]]:
+        """Lines of both its outputs, in batches; an empty batch each `tick_seconds` of silence."""
+        while True:
+            try:
+                batch = self._queue.get(timeout=tick_seconds)
+            except queue.Empty:
+                yield []
+                continue
+            if batch is None:
+                return
+            yield batch
+
+    def ignore_output(self) -> None:
+        """From now on read the output only to throw it away."""
+        self._discard.set()
+
+    def stop(self, grace_seconds: float = 5.0) -> None:
+        """End it, gently at first: s5cmd removes its temporary files when it is asked to stop."""
+        self._discard.set()
+        child = self._child
+        if child is not None and child.poll() is None:
+            with suppress(OSError):
+                child.send_signal(_GENTLE)
+            self._owner.join(grace_seconds)
+            if child.poll() is None:
+                child.kill()
+        self._owner.join()
+        _living.discard(self)
+
+    def _own(self) -> None:
+        try:
+            child = _start(
+                self._argv,
+                cwd=self._directory,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+            )
+        except OSError as error:
+            self._start_error = error
+            self._started.set()
+            return
+        self._child = child
+        self._started.set()
+        assert child.stdout is not None and child.stderr is not None
+        errors = threading.Thread(
+            target=self._pump, args=(child.stderr, self._stderr), name="dataset-dl-child-stderr", daemon=True
+        )
+        errors.start()
+        with child.stdout, child.stderr:
+            self._pump(child.stdout, None)
+            errors.join()
+        child.wait()
+        self._put(None)
+
+    def _pump(self, stream: IO[bytes], tail: deque[bytes] | None) -> None:
+        rest = b""
+        while chunk := os.read(stream.fileno(), _READ_BYTES):
+            if tail is None:
+                self.stdout_bytes += len(chunk)
+            *lines, rest = (rest + chunk).split(b"\n")
+            if tail is not None:
+                tail.extend(lines)
+            if lines:
+                self._put(lines)
+        if rest:
+            self._put([rest])
+
+    def _put(self, batch: list[bytes] | None) -> None:
+        while not self._discard.is_set():
+            with suppress(queue.Full):
+                return self._queue.put(batch, timeout=0.2)
+
+
+_living: weakref.WeakSet[Process] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    for process in list(_living):
+        process.stop()

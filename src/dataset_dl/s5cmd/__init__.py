@@ -1,0 +1,1 @@
+"""s5cmd, the engine that moves the bytes: found, fed, listened to and stopped here."""

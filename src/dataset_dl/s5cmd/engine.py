@@ -1,0 +1,141 @@
+"""The engine: series to fetch in, events out, and s5cmd gone at the end."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from dataset_dl.errors import EngineCrashed, StorageError
+from dataset_dl.events import BytesWritten, CommandFailed, Event
+from dataset_dl.model import PlannedSeries
+from dataset_dl.network import NetworkSettings
+from dataset_dl.process import Process, ask
+from dataset_dl.s5cmd.binary import Binary
+from dataset_dl.s5cmd.command import batch_lines, choose_workers, probe_arguments, run_arguments
+from dataset_dl.s5cmd.output import network_error, parse_line
+
+_PROBE_SECONDS = 20.0
+_TICK_SECONDS = 0.1
+
+
+class S5cmdEngine:
+    """Fetches series with s5cmd; implements `transfer.Engine`.
+
+    Parameters
+    ----------
+    binary
+        The s5cmd to run.
+    network
+        Where to ask.
+    workers
+        Objects fetched at once; chosen from the machine if None.
+    """
+
+    def __init__(self, binary: Binary, network: NetworkSettings, workers: int | None = None) -> None:
+        self._binary = binary
+        self._network = network
+        self.workers = workers or choose_workers(os.cpu_count() or 1, _descriptor_limit())
+
+    def probe(self, series_aws_url: str) -> None:
+        """Ask the endpoint once for one series, on the way that the download will take.
+
+        Raises
+        ------
+        NetworkError
+            If it does not answer as it should. With its retries s5cmd would say so after minutes.
+        """
+        argv = probe_arguments(self._binary.path, self._network, series_aws_url)
+        environment = self._network.child_environment()
+        try:
+            answer = ask(argv, environment=environment, timeout_seconds=_PROBE_SECONDS)
+        except TimeoutError as error:
+            raise network_error(f"timeout: {error}", self._network.endpoint_url) from None
+        failures = [parse_line(line.encode()) for line in answer.stderr.splitlines()]
+        for failure in failures:
+            if isinstance(failure, CommandFailed) and "no object found" not in failure.message:
+                raise network_error(failure.message, self._network.endpoint_url)
+
+    def run(self, series: Iterable[PlannedSeries], destination: Path) -> Iterator[Event]:
+        """Fetch the series below `destination`; what s5cmd says comes back as events.
+
+        Raises
+        ------
+        EngineCrashed
+            If a signal ended s5cmd, or it could not begin.
+        """
+        with tempfile.TemporaryDirectory(prefix="dataset-dl-run-", ignore_cleanup_errors=True) as scratch:
+            batch_file = Path(scratch) / "commands.txt"
+            with batch_file.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines(batch_lines(series, self._network))
+            argv = run_arguments(self._binary.path, self._network, self.workers, batch_file)
+            try:
+                process = Process(argv, directory=destination, environment=self._network.child_environment())
+            except OSError as error:
+                raise StorageError(
+                    str(destination), f"s5cmd cannot start in {destination}: {error.strerror}."
+                ) from None
+            try:
+                yield from _events(process)
+            finally:
+                process.stop()
+        _check_end(process)
+
+
+def _events(process: Process) -> Iterator[Event]:
+    counter = _written_counter(process)
+    next_sample = 0.0
+    for batch in process.lines(_TICK_SECONDS):
+        for line in batch:
+            if line:
+                yield parse_line(line)
+        now = time.monotonic()
+        if now >= next_sample:
+            next_sample = now + _TICK_SECONDS
+            with suppress(psutil.Error):
+                yield BytesWritten(counter())
+
+
+def _written_counter(process: Process) -> Callable[[], int]:
+    """A function that says how many bytes s5cmd has written to files, where the system tells."""
+    child = psutil.Process(process.pid)
+    if not hasattr(child, "io_counters"):  # macOS keeps no such count
+
+        def unknown() -> int:
+            raise psutil.Error
+
+        return unknown
+
+    def written() -> int:
+        counters = child.io_counters()
+        total = getattr(counters, "write_chars", counters.write_bytes)
+        return max(0, total - process.stdout_bytes)
+
+    return written
+
+
+def _check_end(process: Process) -> None:
+    code = process.returncode
+    if code is not None and (code < 0 or code > 1):
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        raise EngineCrashed(
+            "s5cmd",
+            f"s5cmd ended on its own ({how}); what it had finished is kept.",
+            "Run the same command again to go on.",
+            stderr_tail=process.stderr_tail,
+        )
+
+
+def _descriptor_limit() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows sets no such limit
+        return 8192
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # s5cmd raises a lower limit to 1,024 by itself, as far as it may.
+    return max(soft, min(1024, hard if hard > 0 else 1024)) if soft > 0 else 8192

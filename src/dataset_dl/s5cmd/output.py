@@ -1,0 +1,140 @@
+"""What s5cmd says: one line → one event, and words → a cause. Pure; no line raises."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from dataset_dl.errors import (
+    CertificateError,
+    ConnectionTimeout,
+    NetworkError,
+    ProxyError,
+)
+from dataset_dl.events import CommandFailed, EngineMessage, FileCompleted
+from dataset_dl.model import Cause
+
+OutputEvent = FileCompleted | CommandFailed | EngineMessage
+
+
+class _Object(msgspec.Struct):
+    size: int = 0
+
+
+class _Line(msgspec.Struct):
+    operation: str = ""
+    success: bool = False
+    source: str = ""
+    destination: str = ""
+    object: _Object = msgspec.field(default_factory=_Object)
+    command: str = ""
+    error: str = ""
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+_SERIES_URL = re.compile(r"(?:s3|gs)://[^/\s]+/([0-9a-f-]{36})/")
+_CREDENTIALS = re.compile(r"(?<=//)[^/\s@\"]*@")
+
+# The first that matches decides, so the particular stands before the general.
+_CAUSES: tuple[tuple[str, Cause], ...] = (
+    (r"file name too long", "name_too_long"),
+    (
+        r"no space left|disk quota|read-only file system|permission denied|input/output error"
+        r"|not a directory|is a directory|stale file handle",
+        "disk",
+    ),
+    (r"no object found|nosuchkey|nosuchbucket|notfound|status code: 404", "not_found"),
+    (r"unexpected eof|content-length", "truncated"),
+    (r"proxy|x509|tls:|certificate|no such host|dial tcp|connection re|timeout|broken pipe", "network"),
+    (r"accessdenied|forbidden|status code: 40[13]", "access_denied"),
+    (r"slowdown|internalerror|serviceunavailable|status code: 5\d\d", "server_error"),
+    (r"requesterror|send request failed|serializationerror|: eof", "network"),
+)
+_CAUSE_PATTERNS = tuple((re.compile(pattern), cause) for pattern, cause in _CAUSES)
+
+
+def parse_line(line: bytes) -> OutputEvent:
+    """One line of s5cmd's output as an event; what is not understood becomes an `EngineMessage`."""
+    if not line.startswith(b"{"):
+        return _message(line)
+    try:
+        parsed = _decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _message(line)
+    if parsed.error:
+        match = _SERIES_URL.search(parsed.command)
+        series = match[1] if match else ""
+        return CommandFailed(series, cause_of(parsed.error), redacted(parsed.error))
+    parts = parsed.source.split("/", 4)
+    if parsed.success and parsed.operation == "cp" and len(parts) == 5:
+        return FileCompleted(parts[3], parsed.destination, parsed.object.size)
+    return _message(line)
+
+
+def cause_of(message: str) -> Cause:
+    """The cause behind an error message of s5cmd."""
+    lowered = message.lower()
+    for pattern, cause in _CAUSE_PATTERNS:
+        if pattern.search(lowered):
+            return cause
+    return "unknown"
+
+
+def network_error(message: str, endpoint_url: str) -> NetworkError:
+    """Why an endpoint cannot be reached, as an error with what to try."""
+    lowered = message.lower()
+    at = f"{endpoint_url} cannot be reached"
+    if "407" in lowered or "proxy authentication" in lowered:
+        return ProxyError(
+            endpoint_url,
+            f"{at}: the proxy wants a user name and a password.",
+            "Put them into HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT.",
+        )
+    if "proxyconnect" in lowered:
+        return ProxyError(
+            endpoint_url, f"{at}: the proxy of HTTPS_PROXY does not answer.", "Check its address and port."
+        )
+    if "x509" in lowered or "certificate" in lowered or "tls:" in lowered:
+        return CertificateError(
+            endpoint_url,
+            f"{at} safely: its certificate is not trusted here.",
+            "Point AWS_CA_BUNDLE at a PEM file with your organisation's certificate authority"
+            " and the public roots.",
+        )
+    if "no such host" in lowered:
+        return NetworkError(
+            endpoint_url,
+            f"{at}: its name does not resolve.",
+            "Check the address; behind a firewall, set HTTPS_PROXY.",
+        )
+    if "connection refused" in lowered:
+        return NetworkError(endpoint_url, f"{at}: nothing listens there.", "Check the address and the port.")
+    if "nosuchbucket" in lowered:
+        return NetworkError(
+            endpoint_url,
+            f"{endpoint_url} answers, but does not hold the buckets of IDC.",
+            "Check --endpoint-url and --source.",
+        )
+    if "serializationerror" in lowered:
+        return NetworkError(
+            endpoint_url,
+            f"{endpoint_url} answers, but not as an S3 service does.",
+            "A sign-in page of your network may stand in the way.",
+        )
+    if "timeout" in lowered:
+        return ConnectionTimeout(
+            endpoint_url,
+            f"{at}: no answer in time.",
+            "A firewall may drop the connection; set HTTPS_PROXY if there is a proxy.",
+        )
+    return NetworkError(endpoint_url, f"{at}: {redacted(' '.join(message.split()))[:300]}.")
+
+
+def redacted(text: str) -> str:
+    """The text without user names and passwords in its addresses."""
+    return _CREDENTIALS.sub("***@", text)
+
+
+def _message(line: bytes) -> EngineMessage:
+    return EngineMessage(redacted(line.decode(errors="replace").strip()))

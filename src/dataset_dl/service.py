@@ -1,0 +1,93 @@
+"""`Service`: a download as one call with a progress callback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dataset_dl.api import ProgressCallback, download, plan
+from dataset_dl.errors import SelectionError
+from dataset_dl.index.database import main_columns
+from dataset_dl.index.planner import make_plan
+from dataset_dl.layout import Layout
+from dataset_dl.manifest import Entry
+from dataset_dl.model import DEFAULT_LAYOUT, Report, Selection
+from dataset_dl.network import Source
+
+
+class Service:
+    """Downloads by collection, or by items of a manifest.
+
+    Parameters
+    ----------
+    endpoint_url, source, workers
+        As for `dataset_dl.download`.
+    """
+
+    def __init__(
+        self, *, endpoint_url: str | None = None, source: Source = "aws", workers: int | None = None
+    ) -> None:
+        self._options: dict[str, Any] = {
+            "endpoint_url": endpoint_url,
+            "source": source,
+            "workers": workers,
+        }
+
+    def download_dataset(
+        self,
+        collection_id: str,
+        output_dir: str | Path,
+        *,
+        progress_callback: ProgressCallback | None = None,
+        filters: Mapping[str, object] | None = None,
+        layout: str | None = None,
+    ) -> Report:
+        """Download a collection, or the part of it that the filters keep.
+
+        Parameters
+        ----------
+        collection_id
+            In any spelling; a patient, study or series will do too.
+        output_dir
+            The destination.
+        progress_callback
+            Called with a `DownloadProgress` about ten times a second and once at the end.
+        filters
+            Column of the main index → value or values that it must have.
+        layout
+            Template of the directories.
+
+        Raises
+        ------
+        DatasetDlError
+            As for `dataset_dl.plan` and `dataset_dl.download`.
+        """
+        wanted = plan(collection_id, where=filters, layout=layout, into=output_dir)
+        return download(wanted, progress_callback=progress_callback, **self._options)
+
+    def download_filtered(
+        self,
+        items: Iterable[Mapping[str, Any]],
+        output_dir: str | Path,
+        *,
+        progress_callback: ProgressCallback | None = None,
+    ) -> Report:
+        """Download items of `IDCClient.get_download_manifest`, each to its ``target_path``.
+
+        Raises
+        ------
+        SelectionError
+            If there are no items.
+        DatasetDlError
+            As for `dataset_dl.plan` and `dataset_dl.download`.
+        """
+        entries = [
+            Entry(number, item["crdc_series_uuid"], item["target_path"])
+            for number, item in enumerate(items, 1)
+        ]
+        if not entries:
+            raise SelectionError("items", "The list of items is empty, so nothing was started.")
+        layout = Layout.parse(DEFAULT_LAYOUT, main_columns())
+        wanted = make_plan(Selection(()), layout, entries=entries, into=Path(output_dir))
+        return download(wanted, progress_callback=progress_callback, **self._options)

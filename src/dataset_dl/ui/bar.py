@@ -1,0 +1,74 @@
+"""A bar in a terminal, drawn from events alone."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import IO, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from dataset_dl.events import Event, SeriesFailed
+from dataset_dl.progress import ProgressTracker
+from dataset_dl.ui.units import duration, size
+
+_DRAW_SECONDS = 0.1
+
+
+class Bar:
+    """Shows bytes, files, speed and time left; a failed series scrolls by above it."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._tracker = ProgressTracker()
+        self._progress = Progress(
+            TextColumn("{task.fields[series]} series"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[amount]}"),
+            TextColumn("{task.fields[speed]}"),
+            TextColumn("{task.fields[left]}"),
+            console=Console(file=stream),
+            auto_refresh=False,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._drawn = 0.0
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event into account, and draw if it is time."""
+        self._tracker.feed(event)
+        if isinstance(event, SeriesFailed):
+            failure = event.failure
+            self._progress.console.print(
+                f"failed: {failure.planned.SeriesInstanceUID} ({failure.cause}: {failure.message})",
+                markup=False,
+                highlight=False,
+            )
+        now = time.monotonic()
+        if now - self._drawn >= _DRAW_SECONDS:
+            self._drawn = now
+            self._draw()
+
+    def _draw(self) -> None:
+        state = self._tracker.snapshot()
+        fields: dict[str, Any] = {
+            "series": f"{state.completed_series:,}/{state.total_series:,}",
+            "amount": f"{size(state.completed_bytes)} of {size(state.total_bytes)}",
+            "speed": f"{state.throughput_mbps:.1f} MB/s",
+            "left": "" if state.seconds_left is None else f"{duration(state.seconds_left)} left",
+        }
+        if self._task is None:
+            self._task = self._progress.add_task("", total=None, **fields)
+        self._progress.update(
+            self._task, total=state.total_bytes, completed=state.completed_bytes, refresh=True, **fields
+        )

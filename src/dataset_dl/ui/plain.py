@@ -1,0 +1,55 @@
+"""Lines for a log: a start, one now and then, and what failed."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import IO
+
+from dataset_dl.events import Event, FetchStarted, SeriesFailed
+from dataset_dl.progress import ProgressTracker
+from dataset_dl.ui.units import duration, size
+
+_LINE_SECONDS = 10.0
+
+
+class PlainLines:
+    """Writes a line every ten seconds."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._tracker = ProgressTracker()
+        self._written = time.monotonic()
+
+    def __enter__(self) -> PlainLines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.flush()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event into account, and write if there is something to say."""
+        self._tracker.feed(event)
+        if isinstance(event, FetchStarted):
+            self._line(
+                f"fetching {event.series_count:,} series, {event.instance_count:,} files,"
+                f" {size(event.size_bytes)}, with {event.workers} workers"
+            )
+        elif isinstance(event, SeriesFailed):
+            failure = event.failure
+            self._line(f"failed: {failure.planned.SeriesInstanceUID} ({failure.cause}: {failure.message})")
+        elif time.monotonic() - self._written >= _LINE_SECONDS:
+            state = self._tracker.snapshot()
+            left = "" if state.seconds_left is None else f", {duration(state.seconds_left)} left"
+            self._line(
+                f"{state.completed_series:,}/{state.total_series:,} series,"
+                f" {size(state.completed_bytes)} of {size(state.total_bytes)},"
+                f" {state.throughput_mbps:.1f} MB/s{left}"
+            )
+
+    def _line(self, text: str) -> None:
+        self._written = time.monotonic()
+        self._stream.write(text + "\n")
+        self._stream.flush()
