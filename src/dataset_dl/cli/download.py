@@ -46,7 +46,7 @@ def download(
     The same command resumes: what is complete is not fetched again.
     """
     from dataset_dl.api import download_events, plan, raise_for_report, watch
-    from dataset_dl.ui import observer
+    from dataset_dl.ui.observer import observer
 
     made = plan(sources, where=where, layout=layout, into=destination)
     if dry_run:

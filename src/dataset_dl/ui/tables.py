@@ -6,10 +6,15 @@ import csv
 import datetime
 import decimal
 import json
+import shutil
+import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import IO, Any, Literal
 
 Format = Literal["table", "json", "csv"]
+
+_NARROWEST = 12
 
 
 def write(
@@ -19,7 +24,6 @@ def write(
     stream: IO[str],
     *,
     shown: Sequence[str] | None = None,
-    title: str | None = None,
 ) -> None:
     """Write rows as they come.
 
@@ -35,8 +39,6 @@ def write(
         Where to.
     shown
         The columns that a table shows; programs get all of them.
-    title
-        A line above the table.
     """
     if form == "csv":
         writer = csv.writer(stream)
@@ -45,7 +47,7 @@ def write(
     elif form == "json":
         _write_json(columns, rows, stream)
     else:
-        _write_table(columns, rows, stream, shown or columns, title)
+        _write_table(columns, rows, stream, shown or columns)
 
 
 def _write_json(columns: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[str]) -> None:
@@ -70,26 +72,36 @@ def _write_table(
     rows: Iterable[Sequence[Any]],
     stream: IO[str],
     shown: Sequence[str],
-    title: str | None,
 ) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    kept = list(rows)
+    # rich draws the same in a quarter of a second, which is as long as the whole answer takes.
     places = [columns.index(name) for name in shown]
-    # In a pipe there is no width to fit into, and nothing may be cut off.
-    console = Console(file=stream) if stream.isatty() else Console(file=stream, width=10_000)
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_edge=False)
-    for name, place in zip(shown, places, strict=True):
-        numeric = any(isinstance(row[place], int | float) and row[place] is not True for row in kept)
-        table.add_column(
-            Text(name), justify="right" if numeric else "left", no_wrap=numeric or place == 0, overflow="fold"
-        )
-    for row in kept:
-        table.add_row(*(Text(_cell(row[place])) for place in places))
-    console.print(table)
+    kept = [[row[place] for place in places] for row in rows]
+    numeric = [any(isinstance(value, int | float) for value in column) for column in zip(*kept, strict=True)]
+    cells = [[_cell(value) for value in row] for row in kept]
+    natural = [max(map(len, column)) for column in zip(shown, *cells, strict=True)]
+    widths = _fit(natural, shutil.get_terminal_size().columns) if stream.isatty() else natural
+    aligns = [str.rjust if right else str.ljust for right in numeric or [False] * len(shown)]
+    for cells_of_row in ([*shown], ["─" * width for width in widths], *cells):
+        wrapped = [
+            [cell] if len(cell) <= width else textwrap.wrap(cell, width) or [""]
+            for cell, width in zip(cells_of_row, widths, strict=True)
+        ]
+        for line in zip_longest(*wrapped, fillvalue=""):
+            parts = (align(text, width) for align, text, width in zip(aligns, line, widths, strict=True))
+            stream.write("  ".join(parts).rstrip() + "\n")
+
+
+def _fit(widths: list[int], room: int) -> list[int]:
+    """Narrow the widest columns until the table fits; a table of many columns may not."""
+    widths = list(widths)
+    excess = sum(widths) + 2 * (len(widths) - 1) - room
+    while excess > 0 and (widest := max(widths)) > _NARROWEST:
+        place = widths.index(widest)
+        second = max([_NARROWEST, *(width for width in widths if width < widest)])
+        cut = min(excess, widest - second)
+        widths[place] -= cut
+        excess -= cut
+    return widths
 
 
 def _cell(value: object) -> str:
