@@ -6,6 +6,7 @@ import csv
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from dataset_dl.errors import InsufficientDiskSpace, StorageError
@@ -104,6 +105,13 @@ def prepare(destination: Path, plan: Plan) -> None:
             str(destination), f"{destination} cannot be made: {error.strerror}.", "Choose another directory."
         ) from None
     plan.save(plan_path(destination))
+
+
+def adopt(destination: Path, plan: Plan) -> None:
+    """Keep the plan of a tree that was complete already, unless one is kept or the tree is read-only."""
+    if not plan_path(destination).exists():
+        with suppress(StorageError):
+            prepare(destination, plan)
 
 
 def write_failures(

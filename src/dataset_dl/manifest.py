@@ -110,10 +110,10 @@ def parse(data: bytes, name: str) -> Contents:
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if not lines:
         raise _not_a_manifest(name, "it names nothing")
-    if any("://" in line for _, line in lines[:10]):
-        return Contents(entries=_entries(name, lines))
     if "," in lines[0][1] and (contents := _table(text, name)) is not None:
         return contents
+    if any("://" in line for _, line in lines[:10]):
+        return Contents(entries=_entries(name, lines))
     return Contents(identifiers=as_identifiers([line for _, line in lines]))
 
 
@@ -201,7 +201,7 @@ def _wrong_lines(name: str, wrong: list[tuple[int, str, str]]) -> ManifestError:
     sentences = []
     for number, line, reason in wrong[:_SHOWN_AT_MOST]:
         shown = line if len(line) <= 120 else line[:117] + "…"
-        sentences.append(f"Line {number} of {name} is wrong: {reason}: {shown}.")
+        sentences.append(f"Line {number} of {name} is wrong: {reason} (“{shown}”).")
     if len(wrong) > _SHOWN_AT_MOST:
         sentences.append(f"{len(wrong) - _SHOWN_AT_MOST:,} more lines are wrong.")
     return ManifestError(name, " ".join(sentences), "Nothing was started.", wrong[0][0])

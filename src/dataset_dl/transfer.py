@@ -136,7 +136,6 @@ def transfer(plan: Plan, destination: Path, make_engine: Callable[[], Engine]) -
     """
     began = time.monotonic()
     yield Started(plan.series_count, plan.instance_count, plan.size_bytes)
-    place.check(destination)
     shared = plan.rows.shares_directories()
     here, missing, fetched = _Totals(), _Totals(), _Totals()
     wanted = bytearray()
@@ -151,6 +150,7 @@ def transfer(plan: Plan, destination: Path, make_engine: Callable[[], Engine]) -
         def rows() -> Iterator[PlannedSeries]:
             return compress(plan, wanted)
 
+        place.check(destination)
         place.check_space(destination, missing.size_bytes, missing.instances)
         engine = make_engine()
         engine.probe(next(rows()).series_aws_url)
@@ -162,28 +162,39 @@ def transfer(plan: Plan, destination: Path, make_engine: Callable[[], Engine]) -
             elif isinstance(event, SeriesFailed):
                 failures.append(event.failure)
             yield event
+    else:
+        place.adopt(destination, plan)
     if place.state(destination).is_dir():
         place.write_failures(destination, failures, plan.idc_version)
-    yield Finished(
-        Report(
-            destination=destination,
-            series_count=plan.series_count,
-            instance_count=plan.instance_count,
-            size_bytes=plan.size_bytes,
-            complete_series=here.series + fetched.series,
-            complete_instances=here.instances + fetched.instances,
-            complete_bytes=here.size_bytes + fetched.size_bytes,
-            fetched_series=fetched.series,
-            fetched_bytes=fetched.size_bytes,
-            failures=tuple(failures),
-            elapsed_seconds=time.monotonic() - began,
-        )
+    yield Finished(_report(plan, destination, here, fetched, failures, time.monotonic() - began))
+
+
+def _report(
+    plan: Plan,
+    destination: Path,
+    here: _Totals,
+    fetched: _Totals,
+    failures: list[SeriesFailure],
+    elapsed_seconds: float,
+) -> Report:
+    return Report(
+        destination=destination,
+        series_count=plan.series_count,
+        instance_count=plan.instance_count,
+        size_bytes=plan.size_bytes,
+        complete_series=here.series + fetched.series,
+        complete_instances=here.instances + fetched.instances,
+        complete_bytes=here.size_bytes + fetched.size_bytes,
+        fetched_series=fetched.series,
+        fetched_bytes=fetched.size_bytes,
+        failures=tuple(failures),
+        elapsed_seconds=elapsed_seconds,
     )
 
 
 def _survey(plan: Plan, destination: Path, shared: bool) -> Iterator[tuple[PlannedSeries, bool]]:
     """Each series of the plan and whether it is complete on disk already."""
-    if not place.state(destination).parent.is_dir():
+    if not destination.is_dir():
         yield from ((row, False) for row in plan)
         return
     if shared:

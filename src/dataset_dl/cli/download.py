@@ -107,8 +107,9 @@ def _show_report(report: Report) -> None:
         ("failed", missing_series, report.instance_count - report.complete_instances - present, ""),
     ]
     write(("", "series", "files", "size"), rows, "table", sys.stdout)
-    speed = report.fetched_bytes / max(report.elapsed_seconds, 1e-3)
-    click.echo(f"\n{report.destination}: {duration(report.elapsed_seconds)}, {speed / 1e6:.1f} MB/s")
+    speed = f"{report.fetched_bytes / 1e6 / max(report.elapsed_seconds, 1e-3):.1f} MB/s"
+    how = speed if report.fetched_series else "nothing was fetched"
+    click.echo(f"\n{report.destination}: {duration(report.elapsed_seconds)}, {how}")
     if not report.failures:
         click.echo("Every series is on disk, its count and bytes checked.")
         return

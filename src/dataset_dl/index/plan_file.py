@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,18 +33,17 @@ _PLAIN_DIRECTORY = r"[A-Za-z0-9_#@+=,-]+(/[A-Za-z0-9_#@+=,-][A-Za-z0-9_#@+=.,-]*
 class PlanFile:
     """The rows of a plan in a Parquet file; implements `PlanRows`."""
 
-    def __init__(self, path: Path, scratch: tempfile.TemporaryDirectory[str] | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        # A plan made in this process lives in a directory that goes when the plan does.
-        self._scratch = scratch
 
     @classmethod
     def create(cls, database: Database, select: str, parameters: list[object]) -> PlanFile:
-        """Write the rows of a SELECT, which must have `COLUMNS`, to a file of our own."""
-        scratch = tempfile.TemporaryDirectory(prefix="dataset-dl-plan-", ignore_cleanup_errors=True)
-        path = Path(scratch.name) / "plan.parquet"
-        database.run(f"COPY ({select}) TO {quote(str(path))} {_PARQUET_OPTIONS}", parameters)
-        return cls(path, scratch)
+        """Write the rows of a SELECT, which must have `COLUMNS`, to a file that goes when the object does."""
+        scratch = Path(tempfile.mkdtemp(prefix="dataset-dl-plan-"))
+        rows = cls(scratch / "plan.parquet")
+        weakref.finalize(rows, shutil.rmtree, scratch, ignore_errors=True)
+        database.run(f"COPY ({select}) TO {quote(str(rows.path))} {_PARQUET_OPTIONS}", parameters)
+        return rows
 
     def __iter__(self) -> Iterator[PlannedSeries]:
         names = ", ".join(PlannedSeries._fields)

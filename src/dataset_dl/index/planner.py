@@ -106,8 +106,10 @@ def _write_rows(
     database: Database, layout: Layout, where: str, parameters: list[object], path_limit: int | None
 ) -> PlanFile:
     """Write the rows. Directories that SQL cannot make by itself are then asked of the layout."""
-    raw = " || ".join(_pieces(layout)) or "''"
-    plain, checks = _plain(database, layout, path_limit)
+    raw = raw_sql(layout)
+    plain, checks = plain_sql(layout, path_limit)
+    for name in _store_twins(database, layout):
+        plain += f" AND \"{name}\" NOT IN (SELECT value FROM twin WHERE name = '{name}')"
     chosen = f"(SELECT *, {raw} AS raw FROM {source()} WHERE {where}) AS chosen"
     directories, joins = [f"CASE WHEN {plain} THEN raw END"], []
     if database.column("SELECT count(*) FROM entry")[0]:
@@ -136,8 +138,8 @@ def _write_rows(
     return write()
 
 
-def _pieces(layout: Layout) -> list[str]:
-    """The directory as SQL strings to be put together, before any cleaning."""
+def raw_sql(layout: Layout) -> str:
+    """The directory as SQL puts it together, before any cleaning; NULL where a value is."""
     pieces: list[str] = []
     for component in layout.components:
         if pieces:
@@ -145,17 +147,16 @@ def _pieces(layout: Layout) -> list[str]:
         pieces += [
             f'"{part.name}"::VARCHAR' if isinstance(part, Column) else quote(part) for part in component
         ]
-    return pieces
+    return " || ".join(pieces) or "''"
 
 
-def _plain(database: Database, layout: Layout, path_limit: int | None) -> tuple[str, list[object]]:
+def plain_sql(layout: Layout, path_limit: int | None = None) -> tuple[str, list[object]]:
     """When a directory needs no cleaning: a condition on `raw`, and the values to bind to it."""
     if not layout.components:
         return "true", []
     limit = min(PLAIN_DIRECTORY_LIMIT, path_limit or PLAIN_DIRECTORY_LIMIT)
     terms = [f"length(raw) <= {limit}", "regexp_full_match(raw, ?)", "NOT regexp_matches(raw, ?)"]
-    twins = _store_twins(database, layout)
-    terms += [f"\"{name}\" NOT IN (SELECT value FROM twin WHERE name = '{name}')" for name in twins]
+    terms += [f"\"{name}\"::VARCHAR <> ''" for name in layout.columns]
     return " AND ".join(terms), [layout.plain_pattern, RESERVED_COMPONENT]
 
 

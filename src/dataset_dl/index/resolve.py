@@ -53,10 +53,10 @@ def resolve(database: Database, identifiers: Sequence[str]) -> Matches:
     ):
         asked = {_canonical(column, each): each for each in rest if shape is None or shape.fullmatch(each)}
         if asked:
-            found = _present(database, column, list(asked))
+            found = set(_present(database, column, list(asked)))
             if found:
-                values[column] = found
-                rest = [each for each in rest if _canonical(column, each) not in set(found)]
+                values[column] = sorted(found)
+                rest = [each for each in rest if _canonical(column, each) not in found]
     if rest:
         raise _unknown(database, rest, names)
     return Matches(values)

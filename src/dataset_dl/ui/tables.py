@@ -76,7 +76,10 @@ def _write_table(
     # rich draws the same in a quarter of a second, which is as long as the whole answer takes.
     places = [columns.index(name) for name in shown]
     kept = [[row[place] for place in places] for row in rows]
-    numeric = [any(isinstance(value, int | float) for value in column) for column in zip(*kept, strict=True)]
+    numeric = [
+        any(isinstance(value, int | float) and not isinstance(value, bool) for value in column)
+        for column in zip(*kept, strict=True)
+    ]
     cells = [[_cell(value) for value in row] for row in kept]
     natural = [max(map(len, column)) for column in zip(shown, *cells, strict=True)]
     widths = _fit(natural, shutil.get_terminal_size().columns) if stream.isatty() else natural

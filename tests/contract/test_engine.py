@@ -1,0 +1,174 @@
+"""What every engine keeps to, and what a transfer makes of it: run on the fake and on real s5cmd."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+import dataset_dl as dd
+from dataset_dl.errors import NetworkError
+from dataset_dl.events import CommandFailed, Event, FileCompleted, Finished, SeriesCompleted
+from dataset_dl.model import Plan, Report
+from dataset_dl.network import NetworkSettings
+from dataset_dl.s5cmd.binary import require
+from dataset_dl.s5cmd.engine import S5cmdEngine
+from dataset_dl.testing import LocalBucket
+from dataset_dl.transfer import Engine, transfer
+from support.engines import ScriptedEngine
+
+NOWHERE = "http://127.0.0.1:9"
+MakeEngine = Callable[..., Engine]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[LocalBucket]:
+    """A bucket of three series that a test may spoil."""
+    with LocalBucket("qin_pet_phantom", max_series=3, directory=tmp_path / "bucket") as served:
+        yield served
+
+
+@pytest.fixture(params=["scripted", "s5cmd"])
+def make(request: pytest.FixtureRequest, own: LocalBucket) -> MakeEngine:
+    def scripted(*, reachable: bool = True) -> Engine:
+        return ScriptedEngine(own, reachable=reachable)
+
+    def s5cmd(*, reachable: bool = True) -> Engine:
+        network = NetworkSettings(endpoint_url=own.endpoint_url if reachable else NOWHERE)
+        return S5cmdEngine(require(), network, workers=8)
+
+    return {"scripted": scripted, "s5cmd": s5cmd}[request.param]
+
+
+def children() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if "s5cmd" in child.name()]
+
+
+def plan_of(bucket: LocalBucket, layout: str | None = None) -> Plan:
+    return dd.plan([each.crdc_series_uuid for each in bucket.series], layout=layout)
+
+
+def run(plan: Plan, target: Path, engine: Engine) -> tuple[list[Event], Report]:
+    events = list(transfer(plan, target, lambda: engine))
+    assert isinstance(events[-1], Finished)
+    return events, events[-1].report
+
+
+def same_files(bucket: LocalBucket, plan: Plan, target: Path) -> bool:
+    return all(
+        (target / row.directory / file.name).read_bytes() == file.read_bytes()
+        for row in plan
+        for file in bucket.series_directory(row).iterdir()
+    )
+
+
+def test_every_file_is_told_once_and_is_there(own: LocalBucket, make: MakeEngine, tmp_path: Path) -> None:
+    plan = plan_of(own, "%PatientID/-it's $(%SeriesInstanceUID)")
+    (tmp_path / "to").mkdir()
+    told = [event for event in make().run(iter(plan), tmp_path / "to") if isinstance(event, FileCompleted)]
+    assert len(told) == len({event.path for event in told}) == plan.instance_count
+    for event in told:
+        assert (tmp_path / "to" / event.path).stat().st_size == event.size_bytes
+    assert sum(event.size_bytes for event in told) == plan.size_bytes
+    assert same_files(own, plan, tmp_path / "to")
+
+
+def test_a_series_that_is_not_there_is_told(own: LocalBucket, make: MakeEngine, tmp_path: Path) -> None:
+    plan = plan_of(own)
+    gone = own.series[1]
+    shutil.rmtree(own.series_directory(gone))
+    (tmp_path / "to").mkdir()
+    events = list(make().run(iter(plan), tmp_path / "to"))
+    failed = [event for event in events if isinstance(event, CommandFailed)]
+    assert [(event.crdc_series_uuid, event.cause) for event in failed] == [
+        (gone.crdc_series_uuid, "not_found")
+    ]
+
+
+def test_closing_it_stops_it(own: LocalBucket, make: MakeEngine, tmp_path: Path) -> None:
+    (tmp_path / "to").mkdir()
+    with closing(make().run(iter(plan_of(own)), tmp_path / "to")) as events:  # type: ignore[type-var]
+        next(event for event in events if isinstance(event, FileCompleted))
+    assert not children()
+    assert not [path for path in (tmp_path / "to").rglob("*") if path.is_file() and path.suffix != ".dcm"]
+
+
+def test_an_endpoint_that_is_not_there_is_told_by_the_probe(own: LocalBucket, make: MakeEngine) -> None:
+    make().probe(own.series[0].series_aws_url)
+    with pytest.raises(NetworkError):
+        make(reachable=False).probe(own.series[0].series_aws_url)
+
+
+def test_a_transfer_ends_in_verified_files(own: LocalBucket, make: MakeEngine, tmp_path: Path) -> None:
+    plan = plan_of(own)
+    events, report = run(plan, tmp_path / "to", make())
+    assert report.ok
+    assert (report.complete_series, report.fetched_bytes) == (3, plan.size_bytes)
+    assert sum(isinstance(event, SeriesCompleted) for event in events) == 3
+    assert same_files(own, plan, tmp_path / "to")
+
+
+def test_a_transfer_tells_what_failed(own: LocalBucket, make: MakeEngine, tmp_path: Path) -> None:
+    gone, cut = own.series[0], own.series[2]
+    shutil.rmtree(own.series_directory(gone))
+    object_path = min(own.series_directory(cut).iterdir())
+    object_path.write_bytes(object_path.read_bytes()[:-2])
+    _, report = run(plan_of(own), tmp_path / "to", make())
+    assert not report.ok
+    assert {each.planned.crdc_series_uuid: each.cause for each in report.failures} == {
+        gone.crdc_series_uuid: "not_found",
+        cut.crdc_series_uuid: "truncated",
+    }
+    assert report.complete_series == 1
+    again = dd.plan(tmp_path / "to" / ".dataset-dl" / "failed.csv")
+    assert {row.crdc_series_uuid for row in again} == {gone.crdc_series_uuid, cut.crdc_series_uuid}
+
+
+def test_a_second_run_fetches_only_what_is_missing(
+    own: LocalBucket, make: MakeEngine, tmp_path: Path
+) -> None:
+    plan = plan_of(own)
+    run(plan, tmp_path / "to", make())
+    file = min((tmp_path / "to").rglob("*.dcm"))
+    file.write_bytes(file.read_bytes()[:-2])
+    (file.parent / (file.name + "1234")).write_bytes(b"left behind")
+    _, report = run(plan, tmp_path / "to", make())
+    assert report.ok
+    assert report.fetched_series == 1
+    assert same_files(own, plan, tmp_path / "to")
+    assert not list((tmp_path / "to").rglob("*.dcm?*"))
+
+
+def test_nothing_is_asked_when_nothing_is_missing(own: LocalBucket, make: MakeEngine, tmp_path: Path) -> None:
+    plan = plan_of(own)
+    run(plan, tmp_path / "to", make())
+
+    def never() -> Engine:
+        raise AssertionError("an engine was made")
+
+    *_, last = transfer(plan, tmp_path / "to", never)
+    assert isinstance(last, Finished)
+    assert last.report.ok
+    assert last.report.fetched_series == 0
+
+
+@pytest.mark.parametrize("layout", [".", "%PatientID"])
+def test_series_that_share_a_directory(
+    own: LocalBucket, make: MakeEngine, tmp_path: Path, layout: str
+) -> None:
+    plan = plan_of(own, layout)
+    cut = own.series[1]
+    object_path = min(own.series_directory(cut).iterdir())
+    whole = object_path.read_bytes()
+    object_path.write_bytes(whole[:-2])
+    _, report = run(plan, tmp_path / "to", make())
+    assert [each.planned.crdc_series_uuid for each in report.failures] == [cut.crdc_series_uuid]
+    object_path.write_bytes(whole)
+    _, report = run(plan, tmp_path / "to", make())
+    assert report.ok
+    assert same_files(own, plan, tmp_path / "to")
+    assert run(plan, tmp_path / "to", make())[1].fetched_series == 0

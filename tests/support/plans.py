@@ -1,0 +1,25 @@
+"""Plans of chosen rows, and rows made by hand."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from dataset_dl.index.database import Database
+from dataset_dl.index.plan_file import PlanFile
+from dataset_dl.model import Plan, PlannedSeries
+
+
+def row(number: int = 0, *, directory: str | None = None, count: int = 2, size: int = 20) -> PlannedSeries:
+    name = str(uuid.UUID(int=number))
+    return PlannedSeries(
+        "collection", "patient", f"1.2.{number}", f"1.2.{number}.1", "CT", "CC BY 4.0", name,
+        f"s3://idc-open-data/{name}/*", f"d/{number}" if directory is None else directory, count, size,
+    )  # fmt: skip
+
+
+def plan_of(rows: list[PlannedSeries], into: Path | None = None) -> Plan:
+    database = Database()
+    columns = ", ".join(f"unnest(?) AS {name}" for name in PlannedSeries._fields)
+    values: list[object] = [list(column) for column in zip(*rows, strict=True)]
+    return PlanFile.create(database, f"SELECT {columns}, 25::BIGINT AS idc_version", values).plan(into)

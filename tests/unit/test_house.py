@@ -1,0 +1,178 @@
+"""The house is as the plan says: imports run downhill, public names stay, documents tell of everything."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import dataset_dl
+from dataset_dl import errors
+from dataset_dl.cli import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "src" / "dataset_dl"
+
+# Each floor may import the floors above it in this list, and its own room.
+FLOORS = [
+    {"errors", "process"},
+    {"model"},
+    {"events", "layout", "network"},
+    {"manifest", "progress", "verification", "destination"},
+    {"index", "s5cmd", "ui"},
+    {"transfer"},
+    {"api"},
+    {"service", "idc_client", "doctor", "testing"},
+    {"cli"},
+    {"__main__"},
+]
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+PUBLIC = ["CertificateError", "ConnectionTimeout", "DEFAULT_LAYOUT", "DatasetDlError", "Deviation", "DownloadProgress", "EngineCrashed", "EngineMissing", "IDCClient", "InsufficientDiskSpace", "LayoutError", "ManifestError", "NetworkError", "Plan", "PlanError", "PlannedSeries", "ProxyError", "QueryError", "Report", "SelectionError", "Series", "SeriesFailure", "Service", "StorageError", "TransferError", "TransferIncomplete", "Verification", "VerificationError", "__version__", "collections", "columns", "download", "download_events", "indices", "page_url", "plan", "query", "stream", "verify"]
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Every module imported when the file runs; blocks for type checkers do not count."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.module == "dataset_dl":
+                yield from (f"dataset_dl.{alias.name}" for alias in node.names)
+            else:
+                yield node.module or ""
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_run_downhill(path: Path) -> None:
+    room = room_of(path)
+    for name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] != "dataset_dl" or len(parts) == 1 or parts[1] == "__version__":
+            continue
+        assert parts[1] == room or FLOOR_OF[parts[1]] < FLOOR_OF[room], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize(
+    ("library", "room"), [("duckdb", "index"), ("subprocess", "process"), ("click", "cli")]
+)
+def test_only_one_room_imports(library: str, room: str) -> None:
+    importing = {
+        room_of(path) for path in FILES if library in {name.split(".")[0] for name in imports_of(path)}
+    }
+    assert importing == {room}
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room_of(path) for path in FILES} == set(FLOOR_OF)
+
+
+def test_public_names_are_locked() -> None:
+    assert sorted(dataset_dl.__all__) == sorted(PUBLIC)
+    for name in dataset_dl.__all__:
+        assert getattr(dataset_dl, name) is not None
+    with pytest.raises(AttributeError):
+        _ = dataset_dl.nothing_of_that_name  # type: ignore[attr-defined]
+
+
+def test_every_error_is_public() -> None:
+    names = {
+        name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, Exception)
+    }
+    assert names <= set(dataset_dl.__all__)
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    code = "import sys, dataset_dl; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"duckdb", "pandas", "numpy", "rich", "msgspec", "click", "psutil", "asyncio"} & set(loaded)
+
+
+def commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}", command
+
+
+def test_every_command_and_option_is_documented() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    sections = dict(
+        re.findall(r"^## `(dataset-dl [^`]*?)(?: [A-Z\[…-][^`]*)?`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    )
+    for name, command in commands(cli, "dataset-dl"):
+        assert name in sections, f"{name} has no section in docs/cli.md"
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert f"`{parameter.opts[-1]}" in sections[name], (
+                    f"{name} {parameter.opts} is not documented"
+                )
+
+
+def test_every_exit_code_is_documented() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    codes = {
+        each.exit_code
+        for each in vars(errors).values()
+        if isinstance(each, type) and hasattr(each, "exit_code")
+    }
+    for code in codes | {0, 130}:
+        assert re.search(rf"^\| {code} \|", text, re.MULTILINE), f"exit code {code} is not documented"
+
+
+def test_every_public_name_is_documented() -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for name in set(dataset_dl.__all__) - {"__version__"}:
+        assert f"`{name}" in text or f"`dd.{name}" in text, f"{name} is not in docs/api.md"
+
+
+def test_every_room_stands_in_the_architecture() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for room in FLOOR_OF.keys() - {"__main__"}:
+        assert f"`{room}" in text, f"{room} is not in docs/architecture.md"
+
+
+def test_every_dependency_has_its_reason() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values(),
+              *project["dependency-groups"].values(), project["build-system"]["requires"]]  # fmt: skip
+    for requirement in (each for group in groups for each in group):
+        name = re.split(r"[<>=\[ ]", requirement)[0]
+        assert f"`{name}`" in text, f"{name} is not in docs/dependencies.md"
+
+
+def test_no_file_tells_of_a_machine() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    for name in tracked:
+        path = ROOT / name
+        assert path.stat().st_size < 1_000_000, f"{name} is too large for git"

@@ -1,0 +1,138 @@
+"""What a transfer makes of an engine that lies, falls silent or breaks off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dataset_dl as dd
+from dataset_dl.errors import EngineCrashed, InsufficientDiskSpace, NetworkError, StorageError
+from dataset_dl.events import CommandFailed, EngineMessage, Event, FileCompleted, Finished, SeriesCompleted
+from dataset_dl.model import Plan, PlannedSeries, Report
+from dataset_dl.testing import LocalBucket
+from dataset_dl.transfer import transfer
+from support.engines import ScriptedEngine
+from support.plans import plan_of, row
+
+
+@pytest.fixture
+def plan(bucket: LocalBucket) -> Plan:
+    return dd.plan([each.crdc_series_uuid for each in bucket.series])
+
+
+def run(plan: Plan, target: Path, engine: ScriptedEngine) -> Report:
+    *_, last = transfer(plan, target, lambda: engine)
+    assert isinstance(last, Finished)
+    return last.report
+
+
+def test_silence_proves_nothing(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    engine = ScriptedEngine(bucket, {bucket.series[1].crdc_series_uuid: lambda series, directory: iter(())})
+    report = run(plan, tmp_path, engine)
+    assert [each.planned for each in report.failures] == [
+        next(iter(p for p in plan if p == report.failures[0].planned))
+    ]
+    assert report.failures[0].cause == "unknown"
+    assert "gave no reason" in report.failures[0].message
+
+
+def test_a_claim_without_a_file_is_no_success(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    def claims(series: PlannedSeries, directory: Path) -> Iterator[Event]:
+        for number in range(series.instanceCount):
+            yield FileCompleted(series.crdc_series_uuid, f"{series.directory}/{number}.dcm", 1)
+
+    report = run(plan, tmp_path, ScriptedEngine(bucket, {bucket.series[0].crdc_series_uuid: claims}))
+    assert len(report.failures) == 1
+    assert report.failures[0].present_instances == 0
+
+
+def test_a_page_in_place_of_a_file_is_no_success(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    def page(series: PlannedSeries, directory: Path) -> Iterator[Event]:
+        directory.mkdir(parents=True)
+        for number in range(series.instanceCount):
+            (directory / f"{number}.dcm").write_text("<html>Sign in</html>")
+            yield FileCompleted(series.crdc_series_uuid, f"{series.directory}/{number}.dcm", 20)
+
+    report = run(plan, tmp_path, ScriptedEngine(bucket, {bucket.series[0].crdc_series_uuid: page}))
+    assert [each.cause for each in report.failures] == ["truncated"]
+
+
+def test_a_link_is_no_file(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    def links(series: PlannedSeries, directory: Path) -> Iterator[Event]:
+        directory.mkdir(parents=True)
+        for file in bucket.series_directory(series).iterdir():
+            (directory / file.name).symlink_to(file)
+            yield FileCompleted(
+                series.crdc_series_uuid, f"{series.directory}/{file.name}", file.stat().st_size
+            )
+
+    report = run(plan, tmp_path, ScriptedEngine(bucket, {bucket.series[0].crdc_series_uuid: links}))
+    assert len(report.failures) == 1
+
+
+def test_files_of_strangers_become_messages(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    engine = ScriptedEngine(bucket)
+
+    def twice(series: PlannedSeries, directory: Path) -> Iterator[Event]:
+        yield FileCompleted("stranger", "x.dcm", 1)
+        yield from engine.fetch(series, directory)
+        yield FileCompleted(series.crdc_series_uuid, "again.dcm", 1)
+
+    engine.script[bucket.series[0].crdc_series_uuid] = twice
+    events = list(transfer(plan, tmp_path, lambda: engine))
+    assert sum(isinstance(event, EngineMessage) for event in events) == 2
+    assert sum(isinstance(event, SeriesCompleted) for event in events) == 4
+
+
+def test_a_full_disk_in_the_middle_is_told(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    def full(series: PlannedSeries, directory: Path) -> Iterator[Event]:
+        yield CommandFailed(series.crdc_series_uuid, "disk", "write x: no space left on device")
+
+    engine = ScriptedEngine(bucket, {bucket.series[2].crdc_series_uuid: full})
+    with pytest.raises(StorageError, match="no space left") as caught:
+        list(transfer(plan, tmp_path, lambda: engine))
+    assert caught.value.exit_code == 5
+    assert engine.asked == [each.crdc_series_uuid for each in bucket.series[:3]]
+
+
+def test_a_crash_keeps_what_was_finished(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    def crash(series: PlannedSeries, directory: Path) -> Iterator[Event]:
+        raise EngineCrashed("s5cmd", "s5cmd ended on its own.", "", stderr_tail="")
+        yield
+
+    engine = ScriptedEngine(bucket, {bucket.series[2].crdc_series_uuid: crash})
+    with pytest.raises(EngineCrashed):
+        list(transfer(plan, tmp_path, lambda: engine))
+    engine = ScriptedEngine(bucket)
+    assert run(plan, tmp_path, engine).ok
+    assert engine.asked == [each.crdc_series_uuid for each in bucket.series[2:]]
+
+
+def test_nothing_is_written_where_nothing_can_be_fetched(
+    bucket: LocalBucket, plan: Plan, tmp_path: Path
+) -> None:
+    with pytest.raises(NetworkError):
+        list(transfer(plan, tmp_path / "to", lambda: ScriptedEngine(bucket, reachable=False)))
+    assert not (tmp_path / "to").exists()
+
+
+def test_space_is_checked_before_the_first_byte(bucket: LocalBucket, tmp_path: Path) -> None:
+    plan = plan_of([row(1, size=10**18)])
+    engine = ScriptedEngine(bucket)
+    with pytest.raises(InsufficientDiskSpace, match="are needed") as caught:
+        list(transfer(plan, tmp_path / "to", lambda: engine))
+    assert caught.value.needed_bytes > 10**18 > caught.value.free_bytes
+    assert not (tmp_path / "to").exists()
+    assert engine.asked == []
+
+
+def test_a_complete_tree_of_another_tool_is_adopted(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    engine = ScriptedEngine(bucket)
+    for each in plan:
+        list(engine.fetch(each, tmp_path / each.directory))
+    report = run(plan, tmp_path, engine)
+    assert report.ok
+    assert engine.asked == []
+    assert dd.verify(tmp_path).ok
