@@ -10,7 +10,7 @@ from dataset_dl.api import ProgressCallback, download, plan
 from dataset_dl.errors import SelectionError
 from dataset_dl.index.database import main_columns
 from dataset_dl.index.planner import make_plan
-from dataset_dl.layout import Layout
+from dataset_dl.layout import Layout, check_directory
 from dataset_dl.manifest import Entry
 from dataset_dl.model import DEFAULT_LAYOUT, Report, Selection
 from dataset_dl.network import Source
@@ -78,14 +78,18 @@ class Service:
         Raises
         ------
         SelectionError
-            If there are no items.
+            If there are no items, or a ``target_path`` leads out of the destination.
         DatasetDlError
             As for `dataset_dl.plan` and `dataset_dl.download`.
         """
-        entries = [
-            Entry(number, item["crdc_series_uuid"], item["target_path"])
-            for number, item in enumerate(items, 1)
-        ]
+        entries = []
+        for number, item in enumerate(items, 1):
+            uuid, directory = item["crdc_series_uuid"], item["target_path"]
+            if problem := check_directory(directory):
+                raise SelectionError(
+                    directory, f"The target_path “{directory}” of item {number} is refused: {problem}."
+                )
+            entries.append(Entry(number, uuid, directory))
         if not entries:
             raise SelectionError("items", "The list of items is empty, so nothing was started.")
         layout = Layout.parse(DEFAULT_LAYOUT, main_columns())

@@ -34,7 +34,47 @@ FLOORS = [
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
-PUBLIC = ["CertificateError", "ConnectionTimeout", "DEFAULT_LAYOUT", "DatasetDlError", "Deviation", "DownloadProgress", "EngineCrashed", "EngineMissing", "IDCClient", "InsufficientDiskSpace", "LayoutError", "ManifestError", "NetworkError", "Plan", "PlanError", "PlannedSeries", "ProxyError", "QueryError", "Report", "SelectionError", "Series", "SeriesFailure", "Service", "StorageError", "TransferError", "TransferIncomplete", "Verification", "VerificationError", "__version__", "collections", "columns", "download", "download_events", "indices", "page_url", "plan", "query", "stream", "verify"]
+PUBLIC = [
+    "CertificateError",
+    "ConnectionTimeout",
+    "DEFAULT_LAYOUT",
+    "DatasetDlError",
+    "Deviation",
+    "DownloadProgress",
+    "EngineCrashed",
+    "EngineMissing",
+    "IDCClient",
+    "InsufficientDiskSpace",
+    "LayoutError",
+    "ManifestError",
+    "NetworkError",
+    "Plan",
+    "PlanError",
+    "PlannedSeries",
+    "ProxyError",
+    "QueryError",
+    "Report",
+    "SelectionError",
+    "Series",
+    "SeriesFailure",
+    "Service",
+    "StorageError",
+    "TransferError",
+    "TransferIncomplete",
+    "Verification",
+    "VerificationError",
+    "__version__",
+    "collections",
+    "columns",
+    "download",
+    "download_events",
+    "indices",
+    "page_url",
+    "plan",
+    "query",
+    "stream",
+    "verify",
+]
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -123,7 +163,9 @@ def commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Comma
 def test_every_command_and_option_is_documented() -> None:
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     sections = dict(
-        re.findall(r"^## `(dataset-dl [^`]*?)(?: [A-Z\[…-][^`]*)?`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        re.findall(
+            r"^## `(dataset-dl [^`]*?)(?: [A-Z\[…-][^`]*)?`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL
+        )
     )
     for name, command in commands(cli, "dataset-dl"):
         assert name in sections, f"{name} has no section in docs/cli.md"

@@ -131,15 +131,27 @@ def query(sql: str) -> Result:
     QueryError
         If the statement is wrong, is not a single SELECT, or reaches for a file.
     """
-    connection = duckdb.connect()
+    connection = _locked()
     try:
+        # Old DuckDB reads files while it parses some statements, so even this is done behind the lock.
         statements = connection.extract_statements(sql)
-    except duckdb.Error as error:
-        raise QueryError(sql, _first_line(error), "Nothing was run.") from None
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        if len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT:
+            return Result(connection.execute(statements[0]))
+    except duckdb.PermissionException:
         raise QueryError(
-            sql, "Only a single SELECT is answered here, so nothing was run.", "The tables are read-only."
-        )
+            sql, "The statement reaches for a file, so it was not run.", "Only the IDC tables can be read."
+        ) from None
+    except duckdb.Error as error:
+        hint = "`dataset-dl idc indices` lists the tables that are here."
+        raise QueryError(sql, _first_line(error), hint) from None
+    raise QueryError(
+        sql, "Only a single SELECT is answered here, so nothing was run.", "The tables are read-only."
+    )
+
+
+def _locked() -> duckdb.DuckDBPyConnection:
+    """An instance that can read the tables, by their names, and do nothing else."""
+    connection = duckdb.connect()
     here = {name: table.parquet_path for name, table in tables().items() if table.parquet_path}
     for setting in (
         "autoinstall_known_extensions",
@@ -152,15 +164,7 @@ def query(sql: str) -> Result:
         connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({quote(str(path))})")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-    try:
-        return Result(connection.execute(statements[0]))
-    except duckdb.PermissionException:
-        raise QueryError(
-            sql, "The statement reaches for a file, so it was not run.", "Only the IDC tables can be read."
-        ) from None
-    except duckdb.Error as error:
-        hint = "`dataset-dl idc indices` lists the tables that are here."
-        raise QueryError(sql, _first_line(error), hint) from None
+    return connection
 
 
 def quote(text: str) -> str:

@@ -6,6 +6,7 @@ import csv
 import datetime
 import decimal
 import json
+import os
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -40,14 +41,19 @@ def write(
     shown
         The columns that a table shows; programs get all of them.
     """
-    if form == "csv":
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        writer.writerows(rows)
-    elif form == "json":
-        _write_json(columns, rows, stream)
-    else:
-        _write_table(columns, rows, stream, shown or columns)
+    try:
+        if form == "csv":
+            writer = csv.writer(stream)
+            writer.writerow(columns)
+            writer.writerows(rows)
+        elif form == "json":
+            _write_json(columns, rows, stream)
+        else:
+            _write_table(columns, rows, stream, shown or columns)
+        stream.flush()
+    except BrokenPipeError:
+        # A reader like head has seen enough; Python must not complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _write_json(columns: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[str]) -> None:

