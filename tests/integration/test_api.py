@@ -174,3 +174,18 @@ def test_downloads_in_threads_do_not_disturb_each_other(bucket: LocalBucket, tmp
 )
 def test_listings_are_frames(frame: Callable[[], object]) -> None:
     assert type(frame()).__name__ == "DataFrame"
+
+
+def test_the_bar_moves_within_a_large_file(tmp_path: Path) -> None:
+    uuid = dd.query(
+        "SELECT crdc_series_uuid AS u FROM idc_index WHERE instanceCount = 1 AND series_size_MB BETWEEN 400 AND 500"
+        " ORDER BY series_size_MB LIMIT 1"
+    ).u[0]
+    seen: list[DownloadProgress] = []
+    with LocalBucket(uuid, directory=tmp_path / "bucket") as bucket:
+        plan = dd.plan(uuid, into=tmp_path / "data")
+        dd.download(plan, endpoint_url=bucket.endpoint_url, progress_callback=seen.append)
+    within = [each.completed_bytes for each in seen if each.completed_files == 0 and each.completed_bytes]
+    assert within == sorted(within)
+    assert 0 < within[0] < plan.size_bytes
+    assert seen[-1].completed_bytes == plan.size_bytes

@@ -26,10 +26,15 @@ def collections(search: str | None, form: Format) -> None:
         write(result.columns, result, form, sys.stdout)
         return
     place = result.columns.index("size_bytes")
-    rows = [(*row[:place], size(row[place]), *row[place + 1 :]) for row in result]
+    rows = [
+        (*row[:place], size(row[place]), *(text.replace(",", ", ") for text in row[place + 1 :]))
+        for row in result
+    ]
     names = [*result.columns[:place], "size", *result.columns[place + 1 :]]
-    shown = ["id", "subjects", "series", "instances", "size", "modalities", "cancer_types", "licenses"]
+    shown = ["id", "subjects", "series", "size", "modalities", "cancer_types", "licenses", "instances"]
     write(names, rows, form, sys.stdout, shown=shown)
+    if not rows:
+        click.echo(f"No collection holds “{search}”.", err=True)
 
 
 @click.command()

@@ -7,6 +7,7 @@ import datetime
 import decimal
 import json
 import os
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,8 @@ from typing import IO, Any, Literal
 
 Format = Literal["table", "json", "csv"]
 
-_NARROWEST = 12
+_NARROWEST = 10
+_NUMBER = re.compile(r"|-?[0-9][0-9,]*(\.[0-9]+)?( [kMGT]?B)?")
 
 
 def write(
@@ -39,7 +41,8 @@ def write(
     stream
         Where to.
     shown
-        The columns that a table shows; programs get all of them.
+        The columns that a table shows, the most wanted first: the last ones are left out of a narrow
+        terminal. Programs get all columns.
     """
     try:
         if form == "csv":
@@ -49,7 +52,7 @@ def write(
         elif form == "json":
             _write_json(columns, rows, stream)
         else:
-            _write_table(columns, rows, stream, shown or columns)
+            _write_table(columns, rows, stream, shown)
         stream.flush()
     except BrokenPipeError:
         # A reader like head has seen enough; Python must not complain when it flushes at its end.
@@ -77,40 +80,54 @@ def _write_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[Any]],
     stream: IO[str],
-    shown: Sequence[str],
+    shown: Sequence[str] | None,
 ) -> None:
     # rich draws the same in a quarter of a second, which is as long as the whole answer takes.
-    places = [columns.index(name) for name in shown]
-    kept = [[row[place] for place in places] for row in rows]
-    numeric = [
-        any(isinstance(value, int | float) and not isinstance(value, bool) for value in column)
-        for column in zip(*kept, strict=True)
-    ]
-    cells = [[_cell(value) for value in row] for row in kept]
-    natural = [max(map(len, column)) for column in zip(shown, *cells, strict=True)]
-    widths = _fit(natural, shutil.get_terminal_size().columns) if stream.isatty() else natural
-    aligns = [str.rjust if right else str.ljust for right in numeric or [False] * len(shown)]
-    for cells_of_row in ([*shown], ["─" * width for width in widths], *cells):
+    names = list(shown or columns)
+    places = [columns.index(name) for name in names]
+    cells = [[_cell(row[place]) for place in places] for row in rows]
+    by_column = [list(column) for column in zip(names, *cells, strict=True)]
+    numeric = [all(map(_NUMBER.fullmatch, column[1:])) for column in by_column]
+    widths = [max(map(len, column)) for column in by_column]
+    if stream.isatty():
+        room = shutil.get_terminal_size().columns
+        # What is copied from a table, its first column, stays in one piece.
+        soft = [place > 0 and not right for place, right in enumerate(numeric)]
+        while shown and len(widths) > 1 and _excess(widths, soft, room) > 0:
+            del widths[-1], soft[-1]
+        _narrow(widths, soft, room)
+    aligns = [str.rjust if right else str.ljust for right in numeric]
+    for cells_of_row in (names, ["─" * width for width in widths], *cells):
+        # zip leaves out the columns that were dropped.
         wrapped = [
             [cell] if len(cell) <= width else textwrap.wrap(cell, width) or [""]
-            for cell, width in zip(cells_of_row, widths, strict=True)
+            for cell, width in zip(cells_of_row, widths, strict=False)
         ]
         for line in zip_longest(*wrapped, fillvalue=""):
-            parts = (align(text, width) for align, text, width in zip(aligns, line, widths, strict=True))
+            parts = (align(text, width) for align, text, width in zip(aligns, line, widths, strict=False))
             stream.write("  ".join(parts).rstrip() + "\n")
 
 
-def _fit(widths: list[int], room: int) -> list[int]:
-    """Narrow the widest columns until the table fits; a table of many columns may not."""
-    widths = list(widths)
+def _excess(widths: list[int], soft: list[bool], room: int) -> int:
+    """How much too wide a table is even with its soft columns at their narrowest."""
+    least = (
+        min(width, _NARROWEST) if may_wrap else width for width, may_wrap in zip(widths, soft, strict=True)
+    )
+    return sum(least) + 2 * (len(widths) - 1) - room
+
+
+def _narrow(widths: list[int], soft: list[bool], room: int) -> None:
+    """Narrow the widest soft columns until the table fits."""
+    places = [place for place, may_wrap in enumerate(soft) if may_wrap and widths[place] > _NARROWEST]
     excess = sum(widths) + 2 * (len(widths) - 1) - room
-    while excess > 0 and (widest := max(widths)) > _NARROWEST:
-        place = widths.index(widest)
-        second = max([_NARROWEST, *(width for width in widths if width < widest)])
-        cut = min(excess, widest - second)
-        widths[place] -= cut
+    while excess > 0 and places:
+        widest = max(places, key=lambda place: widths[place])
+        lower = [widths[place] for place in places if widths[place] < widths[widest]]
+        cut = min(excess, widths[widest] - max([_NARROWEST, *lower]))
+        if cut == 0:
+            return
+        widths[widest] -= cut
         excess -= cut
-    return widths
 
 
 def _cell(value: object) -> str:
