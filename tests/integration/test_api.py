@@ -189,3 +189,19 @@ def test_the_bar_moves_within_a_large_file(tmp_path: Path) -> None:
     assert within == sorted(within)
     assert 0 < within[0] < plan.size_bytes
     assert seen[-1].completed_bytes == plan.size_bytes
+
+
+def test_a_forked_child_can_plan_and_leaves_its_parents_plan(bucket: LocalBucket, tmp_path: Path) -> None:
+    import multiprocessing
+
+    plan = dd.plan(bucket.series[0].crdc_series_uuid, into=tmp_path)
+    context = multiprocessing.get_context("fork")
+    with context.Pool(1) as pool:
+        other = pool.apply_async(_fetch, (plan, bucket.series[1].crdc_series_uuid, tmp_path))
+        assert other.get(60) == (True, True)
+    assert len(list(plan)) == 1
+
+
+def _fetch(plan: dd.Plan, uuid: str, target: Path) -> tuple[bool, bool]:
+    own = dd.plan(uuid, into=target)
+    return dd.download(plan, progress="none").ok, dd.download(own, progress="none").ok

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,10 @@ class Database:
         self._connection = _shared().cursor()
 
     def run(self, sql: str, parameters: Sequence[object] = ()) -> Result:
-        """Run one of this package's own statements; every value is bound, never pasted in."""
+        """Run one of this package's own statements; every value is bound, never pasted in.
+
+        It ends the result before it, so two results at once need two databases.
+        """
         return Result(self._connection.execute(sql, list(parameters)))
 
     def column(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
@@ -77,12 +81,27 @@ class Database:
         return [row[0] for row in self.run(sql, parameters)]
 
 
-@functools.cache
+# One DuckDB instance a process: starting one takes as long as answering a small question. A forked child
+# cannot use its parent's, whose threads it does not have, nor close it.
+_instances: dict[int, duckdb.DuckDBPyConnection] = {}
+
+
 def _shared() -> duckdb.DuckDBPyConnection:
-    """One DuckDB instance a process: starting one takes as long as answering a small question."""
+    process = os.getpid()
+    if process not in _instances:
+        _instances[process] = _instance()
+    return _instances[process]
+
+
+def _instance() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
-    connection.execute("SET autoinstall_known_extensions = false")
-    connection.execute("SET autoload_known_extensions = false")
+    for setting in (
+        "autoinstall_known_extensions",
+        "autoload_known_extensions",
+        "python_enable_replacements",
+        "enable_progress_bar",
+    ):
+        connection.execute(f"SET {setting} = false")
     return connection
 
 
@@ -151,14 +170,8 @@ def query(sql: str) -> Result:
 
 def _locked() -> duckdb.DuckDBPyConnection:
     """An instance that can read the tables, by their names, and do nothing else."""
-    connection = duckdb.connect()
+    connection = _instance()
     here = {name: table.parquet_path for name, table in tables().items() if table.parquet_path}
-    for setting in (
-        "autoinstall_known_extensions",
-        "autoload_known_extensions",
-        "python_enable_replacements",
-    ):
-        connection.execute(f"SET {setting} = false")
     connection.execute("SET allowed_paths = $1", [[str(path) for path in here.values()]])
     for name, path in here.items():
         connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({quote(str(path))})")

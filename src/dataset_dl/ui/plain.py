@@ -1,4 +1,4 @@
-"""Lines for a log: a start, one now and then, and what failed."""
+"""Lines for a log: a start, how far it is now and then, and what failed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from dataset_dl.progress import ProgressTracker
 from dataset_dl.ui.units import duration, size
 
 _LINE_SECONDS = 10.0
+_LOOK_SECONDS = 0.2
 
 
 class PlainLines:
-    """Writes a line every ten seconds."""
+    """Writes a line every ten seconds, and at each quarter of the bytes."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._tracker = ProgressTracker()
         self._written = time.monotonic()
+        self._looked = self._written
+        self._quarter = 0
 
     def __enter__(self) -> PlainLines:
         return self
@@ -40,14 +43,18 @@ class PlainLines:
         elif isinstance(event, SeriesFailed):
             failure = event.failure
             self._line(f"failed: {failure.planned.SeriesInstanceUID} ({failure.cause}: {failure.message})")
-        elif time.monotonic() - self._written >= _LINE_SECONDS:
+        elif time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._looked = time.monotonic()
             state = self._tracker.snapshot()
-            left = "" if state.seconds_left is None else f", {duration(state.seconds_left)} left"
-            self._line(
-                f"{state.completed_series:,}/{state.total_series:,} series,"
-                f" {size(state.completed_bytes)} of {size(state.total_bytes)},"
-                f" {state.throughput_mbps:.1f} MB/s{left}"
-            )
+            quarter = 4 * state.completed_bytes // max(state.total_bytes, 1)
+            if quarter > self._quarter or self._looked - self._written >= _LINE_SECONDS:
+                self._quarter = quarter
+                left = "" if state.seconds_left is None else f", {duration(state.seconds_left)} left"
+                self._line(
+                    f"{state.completed_series:,}/{state.total_series:,} series,"
+                    f" {size(state.completed_bytes)} of {size(state.total_bytes)},"
+                    f" {state.throughput_mbps:.1f} MB/s{left}"
+                )
 
     def _line(self, text: str) -> None:
         self._written = time.monotonic()
