@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dataset_dl import destination as place
+from dataset_dl import sources
 from dataset_dl.errors import (
     LayoutError,
     ManifestError,
@@ -21,11 +20,11 @@ from dataset_dl.errors import (
 )
 from dataset_dl.events import Event, Finished, SeriesCompleted
 from dataset_dl.index import catalog, database
-from dataset_dl.index.plan_file import PlanFile, open_plan
+from dataset_dl.index.expected import expected_by_name
+from dataset_dl.index.plan_file import open_plan
 from dataset_dl.index.planner import make_plan
 from dataset_dl.index.resolve import resolve
 from dataset_dl.layout import Layout
-from dataset_dl.manifest import Contents, Entry, parse, read
 from dataset_dl.model import (
     DEFAULT_LAYOUT,
     DownloadProgress,
@@ -35,7 +34,6 @@ from dataset_dl.model import (
     Series,
     Verification,
     Where,
-    as_identifiers,
     conditions,
 )
 from dataset_dl.network import NetworkSettings, Source
@@ -51,8 +49,6 @@ _CALLBACK_SECONDS = 0.1
 # Windows takes 259 characters; the name of an instance and s5cmd's temporary figures need 51.
 _WINDOWS_PATH_CHARACTERS = 259
 _NAME_CHARACTERS = 51
-_FILE_LIKE = re.compile(r"[/\\]|\.(parquet|csv|tsv|s5cmd|txt|tcia|xlsx)$", re.IGNORECASE)
-_SERIES_IN_NAME = re.compile(r"[0-9]+(?:\.[0-9]+){3,}$|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
 def collections(search: str | None = None) -> pd.DataFrame:
@@ -145,28 +141,20 @@ def plan(
     PlanError
         If the layout or a manifest is wrong.
     """
-    sources = [source] if isinstance(source, str | Path) else list(source)
     chosen = conditions(where)
     destination = Path(into) if into is not None else None
-    identifiers: list[str] = []
-    entries: list[Entry] = []
-    for each in sources:
-        contents, path = _contents(each)
-        if contents.is_plan:
-            saved = open_plan(path, str(each))
-            if len(sources) == 1 and not chosen and layout is None:
-                return saved.plan(destination)
-            entries += _entries_of(saved)
-        identifiers += contents.identifiers
-        entries += contents.entries
+    named = sources.read([source] if isinstance(source, str | Path) else source)
+    if named.only_plan is not None and not chosen and layout is None:
+        return named.only_plan.plan(destination)
+    entries = named.all_entries()
     if layout is not None:
         entries = [entry._replace(directory=None) for entry in entries]
-    if not identifiers and not entries and not chosen:
+    if not named.identifiers and not entries and not chosen:
         raise SelectionError(
             "", "Nothing was asked for.", "Name a collection, a patient, a study, a series or a manifest."
         )
     return make_plan(
-        Selection(as_identifiers(identifiers), chosen),
+        Selection(named.identifiers, chosen),
         Layout.parse(layout or DEFAULT_LAYOUT, database.main_columns()),
         entries=entries,
         into=destination,
@@ -364,51 +352,14 @@ def verify(root: str | Path) -> Verification:
     kept = place.plan_path(tree)
     if kept.is_file():
         return verify_tree(tree, open_plan(kept).directories())
-    return verify_tree(tree, _expected_by_name(tree))
-
-
-def _expected_by_name(tree: Path) -> Iterator[tuple[str, int, int, int]]:
-    found = {}
-    for directory in instance_directories(tree):
-        if match := _SERIES_IN_NAME.search(directory.rsplit("/", 1)[-1]):
-            found[directory] = match[0]
-    if not found:
+    expected = expected_by_name(instance_directories(tree))
+    if not expected:
         raise ManifestError(
             str(tree),
             f"{tree} holds no plan, and no directory in it is named after a series.",
             "Give the directory that a download went to.",
         )
-    sql = f"""
-        SELECT found.directory, 1, coalesce(instanceCount, 0),
-               coalesce(round(series_size_MB * 1e6), 0)::BIGINT
-        FROM (SELECT unnest($1) AS directory, unnest($2) AS identifier) AS found
-        LEFT JOIN {database.source()} AS held
-               ON held.SeriesInstanceUID = identifier OR held.crdc_series_uuid = identifier
-        ORDER BY 1
-    """
-    yield from database.Database().run(sql, [list(found), list(found.values())])
-
-
-def _contents(source: str | Path) -> tuple[Contents, Path]:
-    """What one source names, and the file in which a plan can be opened."""
-    path = Path(source)
-    if source == "-":
-        data = sys.stdin.buffer.read()
-        contents = parse(data, "standard input")
-        if contents.is_plan:
-            with tempfile.NamedTemporaryFile("wb", suffix=".csv", delete=False) as file:
-                file.write(data)
-            return contents, Path(file.name)
-        return contents, path
-    if path.is_file():
-        return read(path), path
-    if isinstance(source, Path) or _FILE_LIKE.search(source):
-        raise ManifestError(str(source), f"There is no file {source}; nothing was started.")
-    return Contents(identifiers=as_identifiers(source)), path
-
-
-def _entries_of(rows: PlanFile) -> list[Entry]:
-    return [Entry(line, row.crdc_series_uuid, row.directory) for line, row in enumerate(rows, 1)]
+    return verify_tree(tree, expected)
 
 
 def _destination(plan: Plan, into: str | Path | None) -> Path:

@@ -26,7 +26,7 @@ FLOORS = [
     {"events", "layout", "network"},
     {"manifest", "progress", "verification", "destination"},
     {"index", "s5cmd", "ui"},
-    {"transfer"},
+    {"transfer", "sources"},
     {"api"},
     {"service", "idc_client", "doctor", "testing"},
     {"cli"},

@@ -1,0 +1,95 @@
+"""SOURCE: what a person names, in arguments, in files or on standard input."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset_dl.errors import ManifestError
+from dataset_dl.index.plan_file import PlanFile, open_plan
+from dataset_dl.manifest import Contents, Entry, parse
+from dataset_dl.manifest import read as read_manifest
+from dataset_dl.model import as_identifiers
+
+_FILE_LIKE = re.compile(r"[/\\]|\.(parquet|csv|tsv|s5cmd|txt|tcia|xlsx)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What sources name.
+
+    Attributes
+    ----------
+    identifiers
+        Identifiers of any kind, each once.
+    entries
+        Series named by manifests.
+    plans
+        Saved plans.
+    """
+
+    identifiers: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    plans: tuple[PlanFile, ...] = ()
+
+    @property
+    def only_plan(self) -> PlanFile | None:
+        """The saved plan, if one is all there is."""
+        alone = len(self.plans) == 1 and not self.identifiers and not self.entries
+        return self.plans[0] if alone else None
+
+    def all_entries(self) -> list[Entry]:
+        """The series of the manifests, then those of the saved plans, each with its directory."""
+        saved = (
+            Entry(line, row.crdc_series_uuid, row.directory)
+            for rows in self.plans
+            for line, row in enumerate(rows, 1)
+        )
+        return [*self.entries, *saved]
+
+
+def read(sources: Iterable[str | Path]) -> Named:
+    """Read every source; a file is told from an identifier by being there.
+
+    Raises
+    ------
+    ManifestError
+        If a file is missing or cannot be read.
+    """
+    each = [_read_one(source) for source in sources]
+    return Named(
+        tuple(dict.fromkeys(identifier for named in each for identifier in named.identifiers)),
+        tuple(entry for named in each for entry in named.entries),
+        tuple(rows for named in each for rows in named.plans),
+    )
+
+
+def _read_one(source: str | Path) -> Named:
+    path = Path(source)
+    if source == "-":
+        return _read_standard_input()
+    if path.is_file():
+        contents = read_manifest(path)
+        return Named(plans=(open_plan(path),)) if contents.is_plan else _named(contents)
+    if isinstance(source, Path) or _FILE_LIKE.search(source):
+        raise ManifestError(str(source), f"There is no file {source}; nothing was started.")
+    return Named(as_identifiers(source))
+
+
+def _read_standard_input() -> Named:
+    data = sys.stdin.buffer.read()
+    contents = parse(data, "standard input")
+    if not contents.is_plan:
+        return _named(contents)
+    with tempfile.TemporaryDirectory(prefix="dataset-dl-stdin-") as scratch:
+        path = Path(scratch) / "plan.csv"
+        path.write_bytes(data)
+        return Named(plans=(open_plan(path, "standard input"),))
+
+
+def _named(contents: Contents) -> Named:
+    return Named(contents.identifiers, contents.entries)
