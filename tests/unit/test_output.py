@@ -88,6 +88,7 @@ def test_causes(message: str, cause: str) -> None:
             "tls: failed to verify certificate: x509: certificate signed by unknown authority",
             CertificateError,
         ),
+        ("LoadCustomCABundleError: failed to load custom CA bundle PEM file", CertificateError),
         ("dial tcp: lookup nonesuch.invalid: no such host", NetworkError),
         ("dial tcp 127.0.0.1:1: connect: connection refused", NetworkError),
         ("NoSuchBucket: The specified bucket does not exist", NetworkError),

@@ -56,10 +56,14 @@ class S5cmdEngine:
             answer = ask(argv, environment=environment, timeout_seconds=_PROBE_SECONDS)
         except TimeoutError as error:
             raise network_error(f"timeout: {error}", self._network.endpoint_url) from None
-        failures = [parse_line(line.encode()) for line in answer.stderr.splitlines()]
-        for failure in failures:
-            if isinstance(failure, CommandFailed) and "no object found" not in failure.message:
-                raise network_error(failure.message, self._network.endpoint_url)
+        if answer.returncode == 0:
+            return
+        said = [parse_line(line.encode()) for line in answer.stderr.splitlines()]
+        failures = [event.message for event in said if isinstance(event, CommandFailed)]
+        # A series that is not there is told by the download; the endpoint has answered.
+        if not any("no object found" in message for message in failures):
+            words = failures[-1] if failures else answer.stderr
+            raise network_error(words, self._network.endpoint_url)
 
     def run(self, series: Iterable[PlannedSeries], destination: Path) -> Iterator[Event]:
         """Fetch the series below `destination`; what s5cmd says comes back as events.
@@ -103,15 +107,13 @@ def _events(process: Process) -> Iterator[Event]:
 
 def _written_counter(process: Process) -> Callable[[], int]:
     """A function that says how many bytes s5cmd has written to files, where the system tells."""
-    child = psutil.Process(process.pid)
-    if not hasattr(child, "io_counters"):  # macOS keeps no such count
-
-        def unknown() -> int:
-            raise psutil.Error
-
-        return unknown
+    child: psutil.Process | None = None
 
     def written() -> int:
+        nonlocal child
+        child = child or psutil.Process(process.pid)
+        if not hasattr(child, "io_counters"):
+            raise psutil.Error  # macOS keeps no such count
         counters = child.io_counters()
         total = getattr(counters, "write_chars", counters.write_bytes)
         return max(0, total - process.stdout_bytes)

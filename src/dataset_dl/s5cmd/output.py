@@ -95,6 +95,12 @@ def network_error(message: str, endpoint_url: str) -> NetworkError:
         return ProxyError(
             endpoint_url, f"{at}: the proxy of HTTPS_PROXY does not answer.", "Check its address and port."
         )
+    if "cabundle" in lowered:
+        return CertificateError(
+            endpoint_url,
+            f"{at}: the file that AWS_CA_BUNDLE names is missing or is no PEM file.",
+            "Point it at a PEM file with your organisation's certificate authority and the public roots.",
+        )
     if "x509" in lowered or "certificate" in lowered or "tls:" in lowered:
         return CertificateError(
             endpoint_url,
