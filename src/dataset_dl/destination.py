@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import platform
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from dataset_dl.errors import InsufficientDiskSpace, StorageError
 from dataset_dl.model import STATE_DIRECTORY, Plan, PlannedSeries, SeriesFailure
@@ -90,8 +95,8 @@ def plan_path(destination: Path) -> Path:
     return state(destination) / "plan.parquet"
 
 
-def prepare(destination: Path, plan: Plan) -> None:
-    """Make the destination and keep the plan in it.
+def prepare(destination: Path) -> None:
+    """Make the destination and the directory for its records.
 
     Raises
     ------
@@ -104,14 +109,55 @@ def prepare(destination: Path, plan: Plan) -> None:
         raise StorageError(
             str(destination), f"{destination} cannot be made: {error.strerror}.", "Choose another directory."
         ) from None
+
+
+def keep(destination: Path, plan: Plan) -> None:
+    """Keep the plan in a destination that `prepare` has made."""
     plan.save(plan_path(destination))
+
+
+@contextmanager
+def hold(destination: Path) -> Iterator[None]:
+    """Be the only writer in a destination that `prepare` has made; the hold ends with the process.
+
+    Raises
+    ------
+    StorageError
+        If another download holds it; it is named.
+    """
+    holder = state(destination) / "holder.json"
+    lock = FileLock(state(destination) / "lock", timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StorageError(
+            str(destination),
+            f"Another download writes to {destination}{_holder(holder)}; nothing was started.",
+            "Wait for it to end, or choose another destination.",
+        ) from None
+    try:
+        own = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        holder.write_text(json.dumps(own), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return f" (process {found['pid']} on {found['host']}, since {found['since']})"
+    except (OSError, ValueError, LookupError):
+        return ""
 
 
 def adopt(destination: Path, plan: Plan) -> None:
     """Keep the plan of a tree that was complete already, unless one is kept or the tree is read-only."""
     if not plan_path(destination).exists():
         with suppress(StorageError):
-            prepare(destination, plan)
+            prepare(destination)
+            keep(destination, plan)
 
 
 def write_failures(

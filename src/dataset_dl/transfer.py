@@ -154,14 +154,18 @@ def transfer(plan: Plan, destination: Path, make_engine: Callable[[], Engine]) -
         place.check_space(destination, missing.size_bytes, missing.instances)
         engine = make_engine()
         engine.probe(next(rows()).series_aws_url)
-        place.prepare(destination, plan)
-        yield FetchStarted(missing.series, missing.instances, missing.size_bytes, engine.workers)
-        for event in _fetch(engine, rows, destination, shared):
-            if isinstance(event, SeriesCompleted):
-                fetched.add(event.series)
-            elif isinstance(event, SeriesFailed):
-                failures.append(event.failure)
-            yield event
+        place.prepare(destination)
+        with place.hold(destination):
+            place.keep(destination, plan)
+            for row in rows():
+                sweep(f"{destination}/{row.directory}")
+            yield FetchStarted(missing.series, missing.instances, missing.size_bytes, engine.workers)
+            for event in _fetch(engine, rows, destination, shared):
+                if isinstance(event, SeriesCompleted):
+                    fetched.add(event.series)
+                elif isinstance(event, SeriesFailed):
+                    failures.append(event.failure)
+                yield event
     else:
         place.adopt(destination, plan)
     if place.state(destination).is_dir():
@@ -207,10 +211,7 @@ def _survey(plan: Plan, destination: Path, shared: bool) -> Iterator[tuple[Plann
         yield from ((row, row.directory in complete) for row in plan)
         return
     for row in plan:
-        found = look(f"{destination}/{row.directory}")
-        if found.temporaries:
-            sweep(destination / row.directory)
-        yield row, agrees(found, row)
+        yield row, agrees(look(f"{destination}/{row.directory}"), row)
 
 
 def _fetch(

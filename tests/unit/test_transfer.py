@@ -136,3 +136,17 @@ def test_a_complete_tree_of_another_tool_is_adopted(bucket: LocalBucket, plan: P
     assert report.ok
     assert engine.asked == []
     assert dd.verify(tmp_path).ok
+
+
+def test_a_second_writer_is_told_who_holds_the_destination(
+    bucket: LocalBucket, plan: Plan, tmp_path: Path
+) -> None:
+    first = transfer(plan, tmp_path, lambda: ScriptedEngine(bucket))
+    next(event for event in first if isinstance(event, FileCompleted))
+    (tmp_path / "x.dcm123").touch()
+    with pytest.raises(StorageError, match="Another download writes to"):
+        list(transfer(plan, tmp_path, lambda: ScriptedEngine(bucket)))
+    *_, last = first
+    assert isinstance(last, Finished)
+    assert last.report.ok
+    assert not (tmp_path / ".dataset-dl" / "holder.json").exists()
