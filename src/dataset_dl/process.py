@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import queue
 import signal
@@ -11,7 +12,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ _READ_BYTES = 1 << 16
 # Read ahead of a slow consumer: 256 reads are up to 60,000 files; then s5cmd waits.
 _QUEUE_READS = 256
 _TAIL_LINES = 20
+_PR_SET_PDEATHSIG = 1
+# Loaded before any fork: a child between fork and exec must not wait for a lock.
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ def _start(
     argv: Sequence[str], directory: Path | None, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start a child in a group of its own, so that Ctrl-C reaches us first and the child through us."""
-    group: dict[str, int] = {"process_group": 0}
+    group: dict[str, object] = {"process_group": 0, "preexec_fn": _dying_with(os.getpid())}
     if sys.platform == "win32":
         group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     child: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
@@ -179,6 +183,24 @@ def _start(
         **group,
     )
     return child
+
+
+def _dying_with(parent: int) -> Callable[[], None] | None:
+    """What a child on Linux does before it runs: ask to be ended when its parent is killed.
+
+    The system means the thread that started it, hence a thread that lives as long as the child.
+    Elsewhere a child whose parent was killed ends when it next writes to its closed pipe.
+    """
+    if _prctl is None:
+        return None
+    prctl = _prctl
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed in between
+            os._exit(1)
+
+    return ask
 
 
 def _ask_to_end(child: subprocess.Popen[bytes]) -> None:

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import psutil
@@ -236,6 +237,24 @@ def test_an_interrupted_download_ends_clean_and_resumes(cli: Cli, bucket: LocalB
     assert cli("idc", "verify", "d").code == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_a_killed_download_takes_s5cmd_along_and_resumes(cli: Cli, bucket: LocalBucket) -> None:
+    options = ["--to", "d", "--endpoint-url", bucket.endpoint_url]
+    command = [PROGRAM, "idc", "download", uuids(bucket), *options, "--workers", "1"]
+    with subprocess.Popen(command, cwd=cli.directory, stderr=subprocess.DEVNULL) as child:
+        deadline = time.monotonic() + 30
+        while not list((cli.directory).glob("d/qin*/**/*.dcm")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        workers = psutil.Process(child.pid).children(recursive=True)
+        child.kill()
+    assert workers
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert not alive
+    done = cli("idc", "download", uuids(bucket), *options, "--json")
+    assert done.events[-1]["ok"] is True
+    assert not list(cli.directory.rglob("*.dcm?*"))
+
+
 def test_sources_from_standard_input_and_files(cli: Cli, bucket: LocalBucket) -> None:
     options = ["--to", "d", "--endpoint-url", bucket.endpoint_url, "--json"]
     listed = uuids(bucket).replace(",", "\n")
@@ -379,8 +398,6 @@ def test_usage_errors_are_exit_2(cli: Cli) -> None:
 
 
 def test_python_m(cli: Cli) -> None:
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-m", "dataset_dl", "--help"], capture_output=True, text=True, check=True
     )
