@@ -116,6 +116,37 @@ def keep(destination: Path, plan: Plan) -> None:
     plan.save(plan_path(destination))
 
 
+class Cage:
+    """Refuses directories that a symbolic link would lead out of the destination.
+
+    The destination itself may be a link; what is below it must be real.
+    """
+
+    def __init__(self, destination: Path) -> None:
+        self._destination = str(destination)
+        self._real = {""}
+
+    def check(self, directory: str) -> None:
+        """Look at each level of a directory, once.
+
+        Raises
+        ------
+        StorageError
+            If one is a link.
+        """
+        if directory in self._real:
+            return
+        self.check(directory.rpartition("/")[0])
+        path = f"{self._destination}/{directory}"
+        if os.path.islink(path):
+            raise StorageError(
+                path,
+                f"{path} is a symbolic link, and nothing is written through one; nothing was started.",
+                "Remove the link, or download to the directory that it points to.",
+            )
+        self._real.add(directory)
+
+
 @contextmanager
 def hold(destination: Path) -> Iterator[None]:
     """Be the only writer in a destination that `prepare` has made; the hold ends with the process.

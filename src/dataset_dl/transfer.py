@@ -157,7 +157,9 @@ def transfer(plan: Plan, destination: Path, make_engine: Callable[[], Engine]) -
         place.prepare(destination)
         with place.hold(destination):
             place.keep(destination, plan)
+            cage = place.Cage(destination)
             for row in rows():
+                cage.check(row.directory)
                 sweep(f"{destination}/{row.directory}")
             yield FetchStarted(missing.series, missing.instances, missing.size_bytes, engine.workers)
             for event in _fetch(engine, rows, destination, shared):

@@ -150,3 +150,22 @@ def test_a_second_writer_is_told_who_holds_the_destination(
     assert isinstance(last, Finished)
     assert last.report.ok
     assert not (tmp_path / ".dataset-dl" / "holder.json").exists()
+
+
+def test_nothing_is_written_through_a_link(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    target = tmp_path / "to"
+    target.mkdir()
+    (target / "qin_pet_phantom").symlink_to(outside)
+    engine = ScriptedEngine(bucket)
+    with pytest.raises(StorageError, match="is a symbolic link"):
+        list(transfer(plan, target, lambda: engine))
+    assert engine.asked == []
+    assert not list(outside.iterdir())
+
+
+def test_the_destination_itself_may_be_a_link(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert run(plan, tmp_path / "link", ScriptedEngine(bucket)).ok
