@@ -169,6 +169,8 @@ def download_events(
     workers: int | None = None,
     endpoint_url: str | None = None,
     source: Source = "aws",
+    retries: int = 2,
+    stall_timeout_seconds: float = 120.0,
 ) -> Iterator[Event]:
     """Download a plan and yield what happens, as it happens.
 
@@ -181,7 +183,11 @@ def download_events(
 
     destination = _destination(plan, into)
     network = NetworkSettings.gather(endpoint_url=endpoint_url, source=source)
-    return transfer(plan, destination, lambda: S5cmdEngine(require(), network, workers))
+
+    def engine() -> S5cmdEngine:
+        return S5cmdEngine(require(), network, workers, stall_timeout_seconds)
+
+    return transfer(plan, destination, engine, retries=retries)
 
 
 def download(
@@ -193,6 +199,8 @@ def download(
     workers: int | None = None,
     endpoint_url: str | None = None,
     source: Source = "aws",
+    retries: int = 2,
+    stall_timeout_seconds: float = 120.0,
     check: bool = True,
 ) -> Report:
     """Download a plan and check every series on disk.
@@ -213,6 +221,11 @@ def download(
         Address of an S3 service that holds IDC's buckets; that of `source` if not given.
     source
         ``aws`` or ``gcs``, the two stores that IDC publishes to.
+    retries
+        How often series are tried again that failed for a reason that may pass.
+    stall_timeout_seconds
+        After so long without a byte s5cmd is ended and what is left goes on anew; after three times in a
+        row without a series completed, the download gives up.
     check
         Raise if a series failed; with False, look at ``report.failures`` yourself.
 
@@ -227,7 +240,15 @@ def download(
     """
     from dataset_dl.ui.observer import observer
 
-    stream = download_events(plan, into, workers=workers, endpoint_url=endpoint_url, source=source)
+    stream = download_events(
+        plan,
+        into,
+        workers=workers,
+        endpoint_url=endpoint_url,
+        source=source,
+        retries=retries,
+        stall_timeout_seconds=stall_timeout_seconds,
+    )
     with observer(progress if progress_callback is None else "none", sys.stderr) as show:
         report = watch(stream, show, progress_callback)
     if check:
@@ -300,6 +321,8 @@ def stream(
     workers: int | None = None,
     endpoint_url: str | None = None,
     source: Source = "aws",
+    retries: int = 2,
+    stall_timeout_seconds: float = 120.0,
 ) -> Iterator[Series]:
     """Yield each series as soon as it is complete and checked, while the others are being fetched.
 
@@ -318,7 +341,15 @@ def stream(
             "This layout puts several series into one directory, so they cannot be handed over one by one.",
             "Use a layout with %SeriesInstanceUID in it.",
         )
-    happenings = download_events(plan, into, workers=workers, endpoint_url=endpoint_url, source=source)
+    happenings = download_events(
+        plan,
+        into,
+        workers=workers,
+        endpoint_url=endpoint_url,
+        source=source,
+        retries=retries,
+        stall_timeout_seconds=stall_timeout_seconds,
+    )
     try:
         for event in happenings:
             if isinstance(event, SeriesCompleted):

@@ -56,6 +56,24 @@ class EngineMessage(Struct, frozen=True):
     text: str
 
 
+class EngineStalled(Struct, frozen=True):
+    """s5cmd moved no byte and said nothing for so long that it was ended; what is left goes on anew."""
+
+    silent_seconds: float
+
+
+class RetryStarted(Struct, frozen=True):
+    """Series that failed for a reason that may pass are fetched again, from their beginning.
+
+    The instances and bytes are what had arrived of them.
+    """
+
+    series_count: int
+    instance_count: int
+    size_bytes: int
+    pause_seconds: float
+
+
 class SeriesCompleted(Struct, frozen=True):
     """A series is on disk, its count and bytes checked; `fetched` is False if it was before."""
 
@@ -82,6 +100,8 @@ Event = (
     | BytesWritten
     | CommandFailed
     | EngineMessage
+    | EngineStalled
+    | RetryStarted
     | SeriesCompleted
     | SeriesFailed
     | Finished

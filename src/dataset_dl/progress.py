@@ -11,6 +11,7 @@ from dataset_dl.events import (
     Event,
     FileCompleted,
     Finished,
+    RetryStarted,
     SeriesCompleted,
     SeriesFailed,
     Started,
@@ -37,6 +38,8 @@ class ProgressTracker:
         self._files = self._failed_files = self._series = self._failed_series = 0
         self._present_bytes = self._fetched_bytes = self._in_flight_bytes = 0
         self._shown_bytes = 0
+        # Fetched by earlier runs of s5cmd, which the count of the present one does not hold.
+        self._before_bytes = 0
         self._current_file = ""
         self._samples: deque[tuple[float, int]] = deque()
 
@@ -48,8 +51,14 @@ class ProgressTracker:
             self._in_flight_bytes = max(0, self._in_flight_bytes - event.size_bytes)
             self._current_file = event.path
         elif isinstance(event, BytesWritten):
-            self._in_flight_bytes = max(0, event.size_bytes - self._fetched_bytes)
+            self._in_flight_bytes = max(0, event.size_bytes - (self._fetched_bytes - self._before_bytes))
             self._sample()
+        elif isinstance(event, RetryStarted):
+            self._files -= event.instance_count
+            self._fetched_bytes -= event.size_bytes
+            self._before_bytes = self._fetched_bytes
+            self._in_flight_bytes = 0
+            self._samples.clear()
         elif isinstance(event, SeriesCompleted):
             self._series += 1
             if not event.fetched:

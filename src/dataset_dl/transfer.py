@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import compress, count
 from pathlib import Path
 from typing import Protocol
 
 from dataset_dl import destination as place
-from dataset_dl.errors import StorageError
+from dataset_dl.errors import ConnectionTimeout, StorageError
 from dataset_dl.events import (
     CommandFailed,
     EngineMessage,
+    EngineStalled,
     Event,
     FetchStarted,
     FileCompleted,
     Finished,
+    RetryStarted,
     SeriesCompleted,
     SeriesFailed,
     Started,
@@ -28,6 +30,10 @@ from dataset_dl.verification import Found, agrees, look, look_at, sweep
 # s5cmd works through its lines nearly in order; a series much further on was never planned.
 _LOOK_AHEAD_SERIES = 100_000
 _REMEMBERED_SERIES = 10_000
+
+_PASSING_CAUSES: frozenset[Cause] = frozenset({"server_error", "network", "truncated", "unknown"})
+_LONGEST_PAUSE_SECONDS = 60.0
+_STALLS_IN_A_ROW = 3
 
 
 class Engine(Protocol):
@@ -79,6 +85,8 @@ class _Window:
     closed: dict[str, None] = field(default_factory=dict)
 
     def find(self, uuid: str) -> _Pending | None:
+        if not uuid:  # a failure of s5cmd as a whole
+            return None
         pending = self.open.get(uuid)
         if pending is not None or uuid in self.closed:
             return pending
@@ -108,7 +116,21 @@ class _Window:
         yield from list(self.open.values())
 
 
-def transfer(plan: Plan, destination: Path, make_engine: Callable[[], Engine]) -> Iterator[Event]:
+@dataclass(frozen=True, slots=True)
+class _Options:
+    shared: bool
+    retries: int
+    pause_seconds: float
+
+
+def transfer(
+    plan: Plan,
+    destination: Path,
+    make_engine: Callable[[], Engine],
+    *,
+    retries: int = 2,
+    pause_seconds: float = 1.0,
+) -> Iterator[Event]:
     """Fetch what is missing of a plan, check it on disk, and say what happened.
 
     Parameters
@@ -119,6 +141,10 @@ def transfer(plan: Plan, destination: Path, make_engine: Callable[[], Engine]) -
         Absolute path that its directories are below.
     make_engine
         Called only if something is missing.
+    retries
+        How often series are tried again that failed for a reason that may pass.
+    pause_seconds
+        The pause before the first of these rounds; each later one is four times as long, up to a minute.
 
     Yields
     ------
@@ -130,16 +156,16 @@ def transfer(plan: Plan, destination: Path, make_engine: Callable[[], Engine]) -
     StorageError
         If the destination cannot be used, is full, or becomes full.
     NetworkError
-        If the endpoint does not answer.
+        If the endpoint does not answer, or has fallen silent several times in a row.
     EngineMissing, EngineCrashed
         If s5cmd cannot be used, or ended on its own.
     """
     began = time.monotonic()
     yield Started(plan.series_count, plan.instance_count, plan.size_bytes)
-    shared = plan.rows.shares_directories()
+    options = _Options(plan.rows.shares_directories(), retries, pause_seconds)
     here, missing, fetched = _Totals(), _Totals(), _Totals()
     wanted = bytearray()
-    for row, present in _survey(plan, destination, shared):
+    for row, present in _survey(plan, destination, options.shared):
         wanted.append(not present)
         (here if present else missing).add(row)
         if present:
@@ -162,7 +188,7 @@ def transfer(plan: Plan, destination: Path, make_engine: Callable[[], Engine]) -
                 cage.check(row.directory)
                 sweep(f"{destination}/{row.directory}")
             yield FetchStarted(missing.series, missing.instances, missing.size_bytes, engine.workers)
-            for event in _fetch(engine, rows, destination, shared):
+            for event in _fetch(engine, rows, destination, options):
                 if isinstance(event, SeriesCompleted):
                     fetched.add(event.series)
                 elif isinstance(event, SeriesFailed):
@@ -217,11 +243,53 @@ def _survey(plan: Plan, destination: Path, shared: bool) -> Iterator[tuple[Plann
 
 
 def _fetch(
-    engine: Engine, rows: Callable[[], Iterator[PlannedSeries]], destination: Path, shared: bool
+    engine: Engine, rows: Callable[[], Iterator[PlannedSeries]], destination: Path, options: _Options
 ) -> Iterator[Event]:
-    window = _Window(rows(), shared)
+    """Fetch in rounds: what failed for a reason that may pass is tried again, after a pause."""
+    stalls = 0
+    for attempt in count():
+        failures: list[SeriesFailure] = []
+        completed = stalled = False
+        for event in _round(engine, rows(), rows(), destination, options.shared):
+            completed = completed or isinstance(event, SeriesCompleted)
+            stalled = stalled or isinstance(event, EngineStalled)
+            if isinstance(event, SeriesFailed):
+                failures.append(event.failure)
+            else:
+                yield event
+        stalls = stalls + 1 if stalled and not completed else 0
+        if stalls == _STALLS_IN_A_ROW:
+            raise _stalled(destination)
+        # A stall is s5cmd's or the network's, and says nothing of the series that it left over.
+        again = [each for each in failures if stalled or each.cause in _PASSING_CAUSES]
+        if not stalled and attempt >= options.retries:
+            again = []
+        kept = {each.planned.crdc_series_uuid for each in again}
+        for failure in failures:
+            if failure.planned.crdc_series_uuid not in kept:
+                yield SeriesFailed(failure)
+        if not again:
+            return
+        pause_seconds = min(options.pause_seconds * 4**attempt, _LONGEST_PAUSE_SECONDS)
+        instances = sum(each.present_instances for each in again)
+        size_bytes = sum(each.present_bytes for each in again)
+        yield RetryStarted(len(again), instances, size_bytes, pause_seconds)
+        time.sleep(pause_seconds)
+        left = [each.planned for each in again]
+        rows = left.__iter__
+
+
+def _round(
+    engine: Engine,
+    asked: Iterator[PlannedSeries],
+    rows: Iterator[PlannedSeries],
+    destination: Path,
+    shared: bool,
+) -> Iterator[Event]:
+    """Run the engine once over the series asked for, and account for each of `rows`, the same ones."""
+    window = _Window(rows, shared)
     try:
-        for event in engine.run(rows(), destination):
+        for event in engine.run(asked, destination):
             yield event
             if isinstance(event, FileCompleted):
                 yield from _account(window, event, destination)
@@ -273,6 +341,14 @@ def _failure(pending: _Pending, found: Found) -> SeriesFailure:
         cause = "unknown"
         message = f"{found.instances:,} of {series.instanceCount:,} files are there, and s5cmd gave no reason"
     return SeriesFailure(series, cause, message, found.instances, found.size_bytes)
+
+
+def _stalled(destination: Path) -> ConnectionTimeout:
+    return ConnectionTimeout(
+        str(destination),
+        f"The store fell silent {_STALLS_IN_A_ROW} times in a row. What was finished is kept.",
+        "Check the network, then run the same command again to go on.",
+    )
 
 
 def _storage_error(destination: Path, message: str) -> StorageError:

@@ -53,7 +53,7 @@ def plan_of(bucket: LocalBucket, layout: str | None = None) -> Plan:
 
 
 def run(plan: Plan, target: Path, engine: Engine) -> tuple[list[Event], Report]:
-    events = list(transfer(plan, target, lambda: engine))
+    events = list(transfer(plan, target, lambda: engine, pause_seconds=0))
     assert isinstance(events[-1], Finished)
     return events, events[-1].report
 

@@ -22,8 +22,8 @@ def plan(bucket: LocalBucket) -> Plan:
     return dd.plan([each.crdc_series_uuid for each in bucket.series])
 
 
-def run(plan: Plan, target: Path, engine: ScriptedEngine) -> Report:
-    *_, last = transfer(plan, target, lambda: engine)
+def run(plan: Plan, target: Path, engine: ScriptedEngine, retries: int = 0) -> Report:
+    *_, last = transfer(plan, target, lambda: engine, retries=retries, pause_seconds=0)
     assert isinstance(last, Finished)
     return last.report
 
@@ -169,3 +169,41 @@ def test_the_destination_itself_may_be_a_link(bucket: LocalBucket, plan: Plan, t
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert run(plan, tmp_path / "link", ScriptedEngine(bucket)).ok
+
+
+def test_a_fault_that_passes_is_no_failure(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    engine = ScriptedEngine(bucket)
+    tries = []
+
+    def fails_twice(series: PlannedSeries, directory: Path) -> Iterator[Event]:
+        tries.append(series)
+        if len(tries) < 3:
+            yield CommandFailed(series.crdc_series_uuid, "server_error", "503")
+        else:
+            yield from engine.fetch(series, directory)
+
+    engine.script[bucket.series[1].crdc_series_uuid] = fails_twice
+    assert run(plan, tmp_path, engine, retries=2).ok
+    assert len(engine.asked) == 4 + 1 + 1
+
+
+def test_what_cannot_pass_is_not_tried_again(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    def forbidden(series: PlannedSeries, directory: Path) -> Iterator[Event]:
+        yield CommandFailed(series.crdc_series_uuid, "access_denied", "403")
+
+    engine = ScriptedEngine(bucket, {bucket.series[1].crdc_series_uuid: forbidden})
+    assert len(run(plan, tmp_path, engine, retries=2).failures) == 1
+    assert len(engine.asked) == 4
+
+
+def test_a_failure_that_names_no_series_reads_no_plan(
+    bucket: LocalBucket, plan: Plan, tmp_path: Path
+) -> None:
+    engine = ScriptedEngine(bucket)
+
+    def whole(series: PlannedSeries, directory: Path) -> Iterator[Event]:
+        yield CommandFailed("", "network", "session: fetching region failed")
+        yield from engine.fetch(series, directory)
+
+    engine.script[bucket.series[0].crdc_series_uuid] = whole
+    assert run(plan, tmp_path, engine).ok

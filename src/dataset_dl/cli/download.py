@@ -29,6 +29,20 @@ _FAILURES_SHOWN = 20
 @click.option(
     "--source", type=click.Choice(["aws", "gcs"]), default="aws", help="Whose store.", show_default=True
 )
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=2,
+    show_default=True,
+    help="Rounds for series that failed for a reason that may pass.",
+)
+@click.option(
+    "--stall-timeout",
+    type=click.FloatRange(1),
+    default=120,
+    show_default=True,
+    help="Seconds without a byte after which s5cmd is ended and what is left goes on anew.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One event a line on standard output.")
 def download(
     sources: tuple[str, ...],
@@ -39,6 +53,8 @@ def download(
     workers: int | None,
     endpoint_url: str | None,
     source: Source,
+    retries: int,
+    stall_timeout: float,
     as_json: bool,
 ) -> None:
     """Download collections, patients, studies, series or manifests; check every file on disk.
@@ -52,7 +68,14 @@ def download(
     if dry_run:
         _show_plan(made, as_json)
         return
-    events = download_events(made, workers=workers, endpoint_url=endpoint_url, source=source)
+    events = download_events(
+        made,
+        workers=workers,
+        endpoint_url=endpoint_url,
+        source=source,
+        retries=retries,
+        stall_timeout_seconds=stall_timeout,
+    )
     stream = sys.stdout if as_json else sys.stderr
     with observer("json" if as_json else "plain", stream) as show:
         report = watch(events, show)

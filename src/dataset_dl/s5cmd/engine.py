@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
 
 from dataset_dl.errors import EngineCrashed, StorageError
-from dataset_dl.events import BytesWritten, CommandFailed, Event
+from dataset_dl.events import BytesWritten, CommandFailed, EngineStalled, Event
 from dataset_dl.model import PlannedSeries
 from dataset_dl.network import NetworkSettings
 from dataset_dl.process import Process, ask
@@ -35,11 +34,20 @@ class S5cmdEngine:
         Where to ask.
     workers
         Objects fetched at once; chosen from the machine if None.
+    stall_seconds
+        After so long without a byte and without a line s5cmd is ended.
     """
 
-    def __init__(self, binary: Binary, network: NetworkSettings, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        binary: Binary,
+        network: NetworkSettings,
+        workers: int | None = None,
+        stall_seconds: float = 120.0,
+    ) -> None:
         self._binary = binary
         self._network = network
+        self._stall_seconds = stall_seconds
         self.workers = workers or choose_workers(os.cpu_count() or 1, _descriptor_limit())
 
     def probe(self, series_aws_url: str) -> None:
@@ -85,40 +93,64 @@ class S5cmdEngine:
                     str(destination), f"s5cmd cannot start in {destination}: {error.strerror}."
                 ) from None
             try:
-                yield from _events(process)
+                yield from _events(process, self._stall_seconds)
             finally:
+                ended = process.returncode is not None
                 process.stop()
-        _check_end(process)
+        if ended:
+            _check_end(process)
 
 
-def _events(process: Process) -> Iterator[Event]:
-    counter = _written_counter(process)
-    next_sample = 0.0
+def _events(process: Process, stall_seconds: float) -> Iterator[Event]:
+    """What s5cmd says and writes, until it ends or does neither for too long: it knows no timeout."""
+    activity = _Activity(process)
+    alive_at = next_sample = time.monotonic()
     for batch in process.lines(_TICK_SECONDS):
         for line in batch:
             if line:
                 yield parse_line(line)
         now = time.monotonic()
+        if batch:
+            alive_at = now
         if now >= next_sample:
             next_sample = now + _TICK_SECONDS
-            with suppress(psutil.Error):
-                yield BytesWritten(counter())
+            if activity.moved():
+                alive_at = now
+            if activity.written is not None:
+                yield BytesWritten(activity.written)
+        if now - alive_at >= stall_seconds:
+            yield EngineStalled(round(now - alive_at, 1))
+            return
 
 
-def _written_counter(process: Process) -> Callable[[], int]:
-    """A function that says how many bytes s5cmd has written to files, where the system tells."""
-    child: psutil.Process | None = None
+class _Activity:
+    """Signs of life of s5cmd: the bytes it has written to files, or the time it has computed."""
 
-    def written() -> int:
-        nonlocal child
-        child = child or psutil.Process(process.pid)
-        if not hasattr(child, "io_counters"):
-            raise psutil.Error  # macOS keeps no such count
-        counters = child.io_counters()
-        total = getattr(counters, "write_chars", counters.write_bytes)
-        return max(0, total - process.stdout_bytes)
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._child: psutil.Process | None = None
+        self._sign: float | None = None
+        self.written: int | None = None
 
-    return written
+    def moved(self) -> bool:
+        """Look again; True if it has done something since the last look."""
+        try:
+            self._child = self._child or psutil.Process(self._process.pid)
+            sign = self._look(self._child)
+        except psutil.Error:
+            return False  # it has just ended
+        changed = sign != self._sign
+        self._sign = sign
+        return changed
+
+    def _look(self, child: psutil.Process) -> float:
+        if hasattr(child, "io_counters"):
+            counters = child.io_counters()
+            total = getattr(counters, "write_chars", counters.write_bytes)
+            self.written = max(0, total - self._process.stdout_bytes)
+            return self.written
+        times = child.cpu_times()  # macOS counts no bytes of a process
+        return round(times.user + times.system, 1)
 
 
 def _check_end(process: Process) -> None:

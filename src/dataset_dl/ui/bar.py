@@ -9,8 +9,9 @@ from typing import IO, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from dataset_dl.events import Event, SeriesFailed
+from dataset_dl.events import Event
 from dataset_dl.progress import ProgressTracker
+from dataset_dl.ui.notices import notice
 from dataset_dl.ui.units import duration, size
 
 _DRAW_SECONDS = 0.1
@@ -47,13 +48,8 @@ class Bar:
     def __call__(self, event: Event) -> None:
         """Take one event into account, and draw if it is time."""
         self._tracker.feed(event)
-        if isinstance(event, SeriesFailed):
-            failure = event.failure
-            self._progress.console.print(
-                f"failed: {failure.planned.SeriesInstanceUID} ({failure.cause}: {failure.message})",
-                markup=False,
-                highlight=False,
-            )
+        if line := notice(event):
+            self._progress.console.print(line, markup=False, highlight=False)
         now = time.monotonic()
         if now - self._drawn >= _DRAW_SECONDS:
             self._drawn = now

@@ -6,8 +6,9 @@ import time
 from types import TracebackType
 from typing import IO
 
-from dataset_dl.events import Event, FetchStarted, SeriesFailed
+from dataset_dl.events import Event, FetchStarted
 from dataset_dl.progress import ProgressTracker
+from dataset_dl.ui.notices import notice
 from dataset_dl.ui.units import duration, size
 
 _LINE_SECONDS = 10.0
@@ -40,9 +41,8 @@ class PlainLines:
                 f"fetching {event.series_count:,} series, {event.instance_count:,} files,"
                 f" {size(event.size_bytes)}, with {event.workers} workers"
             )
-        elif isinstance(event, SeriesFailed):
-            failure = event.failure
-            self._line(f"failed: {failure.planned.SeriesInstanceUID} ({failure.cause}: {failure.message})")
+        elif line := notice(event):
+            self._line(line)
         elif time.monotonic() - self._looked >= _LOOK_SECONDS:
             self._looked = time.monotonic()
             state = self._tracker.snapshot()

@@ -1,0 +1,109 @@
+"""An S3 server on real sockets that serves a bucket's folder and misbehaves on demand."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+DATE = "2020-01-01T00:00:00.000Z"
+
+
+class FaultServer:
+    """Answers LIST and GET as S3 does; `faults` says for an object's key what happens instead.
+
+    ``hang``: accepts and never answers. ``cut``: closes in the middle of the body. ``html``: a sign-in
+    page with 200. ``future``: a LastModified of next century. A number: that status, each time. A
+    number with ``once``, like ``503 once``: that status the first time.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.faults: dict[str, str] = {}
+        self.gets: Counter[str] = Counter()
+        self.released = threading.Event()
+        self.endpoint_url = ""
+
+    def fault_of(self, key: str) -> str:
+        return next((fault for part, fault in self.faults.items() if part in key), "")
+
+
+@contextmanager
+def serve(root: Path) -> Iterator[FaultServer]:
+    faults = FaultServer(root)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            bucket, _, key = unquote(url.path).strip("/").partition("/")
+            if key:
+                self.object(bucket, key)
+            else:
+                self.listing(bucket, parse_qs(url.query).get("prefix", [""])[0])
+
+        def listing(self, bucket: str, prefix: str) -> None:
+            items = []
+            for path in sorted((faults.root / bucket / prefix).glob("*")):
+                key = f"{prefix}{path.name}"
+                date = DATE.replace("2020", "2120") if faults.fault_of(key) == "future" else DATE
+                items.append(
+                    f"<Contents><Key>{escape(key)}</Key><LastModified>{date}</LastModified>"
+                    f"<ETag>&quot;x&quot;</ETag><Size>{path.stat().st_size}</Size></Contents>"
+                )
+            body = (
+                f"<ListBucketResult><Name>{bucket}</Name><Prefix>{prefix}</Prefix>"
+                f"<IsTruncated>false</IsTruncated>{''.join(items)}</ListBucketResult>"
+            )
+            self.answer(200, body.encode())
+
+        def object(self, bucket: str, key: str) -> None:
+            faults.gets[key] += 1
+            fault = faults.fault_of(key)
+            body = (faults.root / bucket / key).read_bytes()
+            if fault == "hang":
+                faults.released.wait(60)
+                self.close_connection = True
+            elif fault == "cut":
+                self.answer(200, body[: len(body) // 2], len(body))
+                self.close_connection = True
+            elif fault == "html":
+                self.answer(200, b"<html>Sign in</html>")
+            elif fault.split(" ")[0].isdigit() and (not fault.endswith("once") or faults.gets[key] == 1):
+                self.answer(int(fault.split(" ")[0]), b"<Error><Code>Fault</Code></Error>")
+            else:
+                self.answer(200, body)
+
+        def answer(self, status: int, body: bytes, length: int | None = None) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body) if length is None else length))
+            self.send_header("Last-Modified", "Wed, 01 Jan 2020 00:00:00 GMT")
+            self.send_header("ETag", '"x"')
+            self.end_headers()
+            self.wfile.write(body)
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            pass  # a client that was ended
+
+    server = Server(("127.0.0.1", 0), Handler)
+    faults.endpoint_url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield faults
+    finally:
+        faults.released.set()
+        server.shutdown()
+        server.server_close()
