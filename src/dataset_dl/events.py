@@ -56,10 +56,12 @@ class EngineMessage(Struct, frozen=True):
     text: str
 
 
-class EngineStalled(Struct, frozen=True):
-    """s5cmd moved no byte and said nothing for so long that it was ended; what is left goes on anew."""
+class EngineEnded(Struct, frozen=True):
+    """s5cmd has ended on its own, or was ended because it fell silent; what is left goes on anew."""
 
-    silent_seconds: float
+    message: str
+    stalled: bool
+    stderr_tail: str
 
 
 class RetryStarted(Struct, frozen=True):
@@ -100,7 +102,7 @@ Event = (
     | BytesWritten
     | CommandFailed
     | EngineMessage
-    | EngineStalled
+    | EngineEnded
     | RetryStarted
     | SeriesCompleted
     | SeriesFailed

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from dataset_dl import destination as place
-from dataset_dl.errors import ConnectionTimeout, StorageError
+from dataset_dl.errors import ConnectionTimeout, EngineCrashed, StorageError, TransferError
 from dataset_dl.events import (
     CommandFailed,
+    EngineEnded,
     EngineMessage,
-    EngineStalled,
     Event,
     FetchStarted,
     FileCompleted,
@@ -33,7 +33,7 @@ _REMEMBERED_SERIES = 10_000
 
 _PASSING_CAUSES: frozenset[Cause] = frozenset({"server_error", "network", "truncated", "unknown"})
 _LONGEST_PAUSE_SECONDS = 60.0
-_STALLS_IN_A_ROW = 3
+_ENDINGS_IN_A_ROW = 3
 
 
 class Engine(Protocol):
@@ -158,7 +158,7 @@ def transfer(
     NetworkError
         If the endpoint does not answer, or has fallen silent several times in a row.
     EngineMissing, EngineCrashed
-        If s5cmd cannot be used, or ended on its own.
+        If s5cmd cannot be used, or has ended on its own several times in a row.
     """
     began = time.monotonic()
     yield Started(plan.series_count, plan.instance_count, plan.size_bytes)
@@ -246,23 +246,24 @@ def _fetch(
     engine: Engine, rows: Callable[[], Iterator[PlannedSeries]], destination: Path, options: _Options
 ) -> Iterator[Event]:
     """Fetch in rounds: what failed for a reason that may pass is tried again, after a pause."""
-    stalls = 0
+    endings = 0
     for attempt in count():
         failures: list[SeriesFailure] = []
-        completed = stalled = False
+        completed, ended = False, None
         for event in _round(engine, rows(), rows(), destination, options.shared):
             completed = completed or isinstance(event, SeriesCompleted)
-            stalled = stalled or isinstance(event, EngineStalled)
+            if isinstance(event, EngineEnded):
+                ended = event
             if isinstance(event, SeriesFailed):
                 failures.append(event.failure)
             else:
                 yield event
-        stalls = stalls + 1 if stalled and not completed else 0
-        if stalls == _STALLS_IN_A_ROW:
-            raise _stalled(destination)
-        # A stall is s5cmd's or the network's, and says nothing of the series that it left over.
-        again = [each for each in failures if stalled or each.cause in _PASSING_CAUSES]
-        if not stalled and attempt >= options.retries:
+        endings = endings + 1 if ended and not completed else 0
+        if ended and endings == _ENDINGS_IN_A_ROW:
+            raise _gave_up(destination, ended)
+        # An early end is s5cmd's or the network's, and says nothing of the series that it left over.
+        again = [each for each in failures if ended or each.cause in _PASSING_CAUSES]
+        if not ended and attempt >= options.retries:
             again = []
         kept = {each.planned.crdc_series_uuid for each in again}
         for failure in failures:
@@ -299,6 +300,9 @@ def _round(
                 if (pending := window.find(event.crdc_series_uuid)) is not None:
                     pending.failure = event
     finally:
+        # s5cmd may have begun as many series again of which it has not told a file yet.
+        for _ in range(2 * engine.workers):
+            window.read()
         for pending in window.open.values():
             sweep(destination / pending.series.directory)
     for pending in window.remaining():
@@ -343,11 +347,13 @@ def _failure(pending: _Pending, found: Found) -> SeriesFailure:
     return SeriesFailure(series, cause, message, found.instances, found.size_bytes)
 
 
-def _stalled(destination: Path) -> ConnectionTimeout:
-    return ConnectionTimeout(
-        str(destination),
-        f"The store fell silent {_STALLS_IN_A_ROW} times in a row. What was finished is kept.",
-        "Check the network, then run the same command again to go on.",
+def _gave_up(destination: Path, ended: EngineEnded) -> TransferError | ConnectionTimeout:
+    message = f"{ended.message}, {_ENDINGS_IN_A_ROW} times in a row. What was finished is kept."
+    hint = "then run the same command again to go on."
+    if ended.stalled:
+        return ConnectionTimeout(str(destination), message, f"Check the network, {hint}")
+    return EngineCrashed(
+        "s5cmd", message, f"Check the memory of the machine, {hint}", stderr_tail=ended.stderr_tail
     )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 import dataset_dl as dd
-from dataset_dl.events import EngineStalled, Event, Finished, RetryStarted
+from dataset_dl.events import EngineEnded, Event, FileCompleted, Finished, RetryStarted
 from dataset_dl.testing import LocalBucket
+from support.cli import PROGRAM
 from support.faults import FaultServer, serve
 
 
@@ -113,9 +117,10 @@ def test_a_server_that_falls_silent_is_left_and_asked_anew(
     events = []
     for event in dd.download_events(plan, endpoint_url=server.endpoint_url, stall_timeout_seconds=1):
         events.append(event)
-        if isinstance(event, EngineStalled):
+        if isinstance(event, EngineEnded):
+            assert event.stalled
             server.faults.clear()
-    assert sum(isinstance(event, EngineStalled) for event in events) == 1
+    assert sum(isinstance(event, EngineEnded) for event in events) == 1
     assert isinstance(events[-1], Finished)
     assert events[-1].report.ok
     assert is_complete(filled, plan, tmp_path / "to")
@@ -126,7 +131,7 @@ def test_a_server_that_stays_silent_is_given_up(
 ) -> None:
     server.faults[key_of(filled, 2)] = "hang"
     began = time.monotonic()
-    with pytest.raises(dd.ConnectionTimeout, match="fell silent") as caught:
+    with pytest.raises(dd.ConnectionTimeout, match="3 times in a row") as caught:
         run(plan, server, stall_timeout_seconds=1)
     assert caught.value.exit_code == 4
     assert time.monotonic() - began < 60
@@ -139,3 +144,45 @@ def test_a_slow_consumer_is_no_stall(filled: LocalBucket, server: FaultServer, p
     for series in dd.stream(plan, endpoint_url=server.endpoint_url, workers=1, stall_timeout_seconds=0.5):
         assert series.paths
         time.sleep(1)
+
+
+def test_a_killed_s5cmd_is_survived(
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
+) -> None:
+    ended = []
+    for event in dd.download_events(plan, endpoint_url=server.endpoint_url, workers=1):
+        if isinstance(event, FileCompleted) and not ended:
+            for child in psutil.Process().children():
+                if child.name() == "s5cmd":
+                    child.kill()
+        if isinstance(event, EngineEnded):
+            ended.append(event)
+    assert len(ended) == 1
+    assert "signal 9" in ended[0].message
+    assert is_complete(filled, plan, tmp_path / "to")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
+def test_too_few_descriptors_are_survived_with_fewer_workers(
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
+) -> None:
+    plan.save(tmp_path / "plan.parquet")
+    command = [
+        PROGRAM,
+        "idc",
+        "download",
+        tmp_path / "plan.parquet",
+        "--to",
+        tmp_path / "to",
+        "--workers",
+        "200",
+    ]
+    done = subprocess.run(
+        ["prlimit", "--nofile=60:60", *command, "--endpoint-url", server.endpoint_url],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "it gets 50 workers" in done.stderr
+    assert is_complete(filled, plan, tmp_path / "to")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 import dataset_dl as dd
 from dataset_dl.errors import EngineCrashed, InsufficientDiskSpace, NetworkError, StorageError
-from dataset_dl.events import CommandFailed, EngineMessage, Event, FileCompleted, Finished, SeriesCompleted
+from dataset_dl.events import (
+    CommandFailed,
+    EngineEnded,
+    EngineMessage,
+    Event,
+    FileCompleted,
+    Finished,
+    SeriesCompleted,
+)
 from dataset_dl.model import Plan, PlannedSeries, Report
 from dataset_dl.testing import LocalBucket
 from dataset_dl.transfer import transfer
@@ -98,13 +106,19 @@ def test_a_full_disk_in_the_middle_is_told(bucket: LocalBucket, plan: Plan, tmp_
 
 
 def test_a_crash_keeps_what_was_finished(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
-    def crash(series: PlannedSeries, directory: Path) -> Iterator[Event]:
-        raise EngineCrashed("s5cmd", "s5cmd ended on its own.", "", stderr_tail="")
-        yield
+    class Crashing(ScriptedEngine):
+        def run(self, series: Iterable[PlannedSeries], destination: Path) -> Iterator[Event]:
+            for each in series:
+                if each.crdc_series_uuid == bucket.series[2].crdc_series_uuid:
+                    yield EngineEnded("s5cmd ended on its own (signal 9)", False, "tail")
+                    return
+                yield from super().run(iter([each]), destination)
 
-    engine = ScriptedEngine(bucket, {bucket.series[2].crdc_series_uuid: crash})
-    with pytest.raises(EngineCrashed):
-        list(transfer(plan, tmp_path, lambda: engine))
+    crashing = Crashing(bucket)
+    with pytest.raises(EngineCrashed, match="3 times in a row") as caught:
+        list(transfer(plan, tmp_path, lambda: crashing, retries=0, pause_seconds=0))
+    assert caught.value.stderr_tail == "tail"
+    assert crashing.asked == [each.crdc_series_uuid for each in bucket.series[:2]]
     engine = ScriptedEngine(bucket)
     assert run(plan, tmp_path, engine).ok
     assert engine.asked == [each.crdc_series_uuid for each in bucket.series[2:]]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from dataset_dl.errors import EngineCrashed, StorageError
-from dataset_dl.events import BytesWritten, CommandFailed, EngineStalled, Event
+from dataset_dl.errors import StorageError
+from dataset_dl.events import BytesWritten, CommandFailed, EngineEnded, EngineMessage, Event
 from dataset_dl.model import PlannedSeries
 from dataset_dl.network import NetworkSettings
 from dataset_dl.process import Process, ask
@@ -21,6 +21,7 @@ from dataset_dl.s5cmd.output import network_error, parse_line
 
 _PROBE_SECONDS = 20.0
 _TICK_SECONDS = 0.1
+_NO_DESCRIPTORS = "too many open files"
 
 
 class S5cmdEngine:
@@ -78,8 +79,8 @@ class S5cmdEngine:
 
         Raises
         ------
-        EngineCrashed
-            If a signal ended s5cmd, or it could not begin.
+        StorageError
+            If it cannot begin in the destination.
         """
         with tempfile.TemporaryDirectory(prefix="dataset-dl-run-", ignore_cleanup_errors=True) as scratch:
             batch_file = Path(scratch) / "commands.txt"
@@ -93,12 +94,27 @@ class S5cmdEngine:
                     str(destination), f"s5cmd cannot start in {destination}: {error.strerror}."
                 ) from None
             try:
-                yield from _events(process, self._stall_seconds)
+                yield from self._listen(process)
             finally:
-                ended = process.returncode is not None
                 process.stop()
-        if ended:
-            _check_end(process)
+
+    def _listen(self, process: Process) -> Iterator[Event]:
+        short_of_descriptors = False
+        for event in _events(process, self._stall_seconds):
+            yield event
+            if isinstance(event, EngineMessage) and _NO_DESCRIPTORS in event.text:
+                short_of_descriptors = True
+            if isinstance(event, EngineEnded):
+                return
+        code = process.returncode or 0
+        message = ""
+        if short_of_descriptors:
+            self.workers = max(1, self.workers // 4)
+            message = f"s5cmd ran out of file descriptors; it gets {self.workers} workers"
+        elif code < 0 or code > 1:
+            message = f"s5cmd ended on its own ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
+        if message:
+            yield EngineEnded(message, False, process.stderr_tail)
 
 
 def _events(process: Process, stall_seconds: float) -> Iterator[Event]:
@@ -119,7 +135,8 @@ def _events(process: Process, stall_seconds: float) -> Iterator[Event]:
             if activity.written is not None:
                 yield BytesWritten(activity.written)
         if now - alive_at >= stall_seconds:
-            yield EngineStalled(round(now - alive_at, 1))
+            message = f"s5cmd moved no byte for {now - alive_at:.0f} s and was ended"
+            yield EngineEnded(message, True, process.stderr_tail)
             return
 
 
@@ -151,18 +168,6 @@ class _Activity:
             return self.written
         times = child.cpu_times()  # macOS counts no bytes of a process
         return round(times.user + times.system, 1)
-
-
-def _check_end(process: Process) -> None:
-    code = process.returncode
-    if code is not None and (code < 0 or code > 1):
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        raise EngineCrashed(
-            "s5cmd",
-            f"s5cmd ended on its own ({how}); what it had finished is kept.",
-            "Run the same command again to go on.",
-            stderr_tail=process.stderr_tail,
-        )
 
 
 def _descriptor_limit() -> int:
