@@ -76,7 +76,8 @@ def _read_one(source: str | Path) -> Named:
         contents = read_manifest(path)
         return Named(plans=(open_plan(path),)) if contents.is_plan else _named(contents)
     if isinstance(source, Path) or _FILE_LIKE.search(source):
-        raise ManifestError(str(source), f"There is no file {source}; nothing was started.")
+        what = f"{source} is a directory" if path.is_dir() else f"There is no file {source}"
+        raise ManifestError(str(source), f"{what}; nothing was started.", "Give a manifest or an identifier.")
     return Named(as_identifiers(source))
 
 

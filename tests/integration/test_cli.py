@@ -101,6 +101,7 @@ def test_a_failure_is_exit_3_and_named(cli: Cli, bucket: LocalBucket) -> None:
         ([], 2, "Nothing was asked for"),
         (["picture.png"], 2, "it is a PNG picture"),
         (["broken.s5cmd"], 2, "Line 3 of broken.s5cmd is wrong"),
+        (["./"], 2, "./ is a directory"),
         (["missing.s5cmd"], 2, "There is no file missing.s5cmd"),
         (["qin_pet_phantom", "--endpoint-url", "ftp://x"], 2, "is not the address of an S3 service"),
         (["qin_pet_phantom", "--endpoint-url", NOWHERE], 4, "nothing listens there"),
@@ -392,7 +393,12 @@ def test_a_fault_of_the_program_says_so_without_a_traceback(cli: Cli) -> None:
 
 
 def test_usage_errors_are_exit_2(cli: Cli) -> None:
-    for arguments in (["nonsense"], ["idc", "download", "x"], ["idc", "collections", "--format", "xml"]):
+    for arguments in (
+        ["idc", "download", "qin_pet_phantom", "--to", ""],
+        ["nonsense"],
+        ["idc", "download", "x"],
+        ["idc", "collections", "--format", "xml"],
+    ):
         assert cli(*arguments).code == 2
     assert cli("--version").out.startswith("dataset-dl, version")
 

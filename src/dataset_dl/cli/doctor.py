@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dataset_dl.cli.options import Directory
+
 if TYPE_CHECKING:
     from dataset_dl.network import Source
 
@@ -17,7 +19,7 @@ _NETWORK_EXIT_CODE = 4
 
 
 @click.command()
-@click.option("--to", "destination", type=click.Path(path_type=Path), help="Look at a destination too.")
+@click.option("--to", "destination", type=Directory(), help="Look at a destination too.")
 @click.option("--endpoint-url", metavar="URL", help="Ask this S3 service.")
 @click.option(
     "--source", type=click.Choice(["aws", "gcs"]), default="aws", help="Whose store.", show_default=True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dataset_dl.cli.options import selection
+from dataset_dl.cli.options import Directory, selection
 
 if TYPE_CHECKING:
     from dataset_dl.model import Plan, Report
@@ -20,7 +20,7 @@ _FAILURES_SHOWN = 20
 
 @click.command()
 @selection
-@click.option("--to", "destination", required=True, type=click.Path(path_type=Path), help="Where to.")
+@click.option("--to", "destination", required=True, type=Directory(), help="Where to.")
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched, fetch nothing.")
 @click.option(
     "--workers", type=click.IntRange(1, 4096), help="Objects fetched at once.  [default: by the machine]"

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
+
+
+class Directory(click.Path):
+    """A directory that need not exist; an empty name, as of an unset variable, is none."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse an empty name, which would be the working directory."""
+        if value == "":
+            self.fail("an empty name is no directory", param, ctx)
+        return super().convert(value, param, ctx)
+
 
 FORMAT = click.option(
     "--format",

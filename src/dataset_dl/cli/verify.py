@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
+from dataset_dl.cli.options import Directory
 from dataset_dl.errors import VerificationError
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=Directory())
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def verify(directory: Path, as_json: bool) -> None:
     """Check the count and the bytes of every series below a directory."""
