@@ -182,6 +182,8 @@ def download_events(
     from dataset_dl.transfer import transfer
 
     destination = _destination(plan, into)
+    if workers is not None and workers < 1:
+        raise PlanError("workers", f"workers is {workers}, and at least 1 is needed.")
     network = NetworkSettings.gather(endpoint_url=endpoint_url, source=source)
 
     def engine() -> S5cmdEngine:

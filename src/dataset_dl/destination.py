@@ -91,7 +91,7 @@ def state(destination: Path) -> Path:
 
 
 def plan_path(destination: Path) -> Path:
-    """The plan that was downloaded last."""
+    """All that was asked for in a destination, as one plan."""
     return state(destination) / "plan.parquet"
 
 
@@ -112,8 +112,8 @@ def prepare(destination: Path) -> None:
 
 
 def keep(destination: Path, plan: Plan) -> None:
-    """Keep the plan in a destination that `prepare` has made."""
-    plan.save(plan_path(destination))
+    """Add the plan to what was asked for before in a destination that `prepare` has made."""
+    plan.rows.save_with(plan_path(destination))
 
 
 class Cage:

@@ -24,6 +24,7 @@ from dataset_dl.model import STATE_DIRECTORY
 # A file system stores 255 bytes a name; a digest must fit after a cut.
 _NAME_LIMIT_BYTES = 240
 _DIGEST_CHARACTERS = 12
+_MOST_LEVELS = 16
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _RESERVED = re.compile(
@@ -33,7 +34,7 @@ _RESERVED = re.compile(
 _TOKEN = re.compile(r"%([A-Za-z_][A-Za-z0-9_]*)?")
 
 # What SQL may keep without asking `Layout.directory`: a stricter form of the rules above, for RE2.
-_PLAIN = r"A-Za-z0-9_#@+=,()\[\]{}!&;^$'%-"
+_PLAIN = r"A-Za-z0-9_#@+=,()\[\]{}!&;^$'%\-"
 _PLAIN_COMPONENT = rf"[{_PLAIN}](?:[{_PLAIN}. ]*[{_PLAIN}])?"
 PLAIN_DIRECTORY_LIMIT = _NAME_LIMIT_BYTES
 RESERVED_COMPONENT = r"(?i)(^|/)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9]) *(\.|/|$)"
@@ -85,6 +86,10 @@ class Layout:
         if not template.strip() or template.startswith(("/", "\\", "~")) or template[1:2] == ":":
             raise _refused(template, "a layout is a relative directory")
         levels = template.removesuffix("/").split("/")
+        if len(levels) > _MOST_LEVELS:
+            raise _refused(
+                template, f"{len(levels):,} levels are more than the {_MOST_LEVELS} that are taken"
+            )
         return cls(template, tuple(_component(template, level, columns) for level in levels))
 
     @property

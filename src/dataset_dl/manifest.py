@@ -85,9 +85,7 @@ def read(path: Path) -> Contents:
     try:
         with path.open("rb") as file:
             start = file.read(1024)
-            if start.startswith(_PARQUET_MAGIC):
-                return Contents(is_plan=True)
-            rest = file.read()
+            rest = b"" if start.startswith(_PARQUET_MAGIC) else file.read()
     except OSError as error:
         raise ManifestError(
             str(path), f"The manifest {path} cannot be read: {error.strerror}.", "Nothing was started."
@@ -97,6 +95,8 @@ def read(path: Path) -> Contents:
 
 def parse(data: bytes, name: str) -> Contents:
     """Read a manifest that is in memory, for example from standard input."""
+    if data.startswith(_PARQUET_MAGIC):
+        return Contents(is_plan=True)
     for magic, what in _OTHER_MAGIC.items():
         if data.startswith(magic):
             raise _not_a_manifest(name, f"it is {what}")
@@ -110,7 +110,7 @@ def parse(data: bytes, name: str) -> Contents:
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
     if not lines:
         raise _not_a_manifest(name, "it names nothing")
-    if "," in lines[0][1] and (contents := _table(text, name)) is not None:
+    if (contents := _table(text, name)) is not None:
         return contents
     if any("://" in line for _, line in lines[:10]):
         return Contents(entries=_entries(name, lines))

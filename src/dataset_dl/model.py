@@ -160,6 +160,9 @@ class PlanRows(Protocol):
     def save(self, path: Path) -> None:
         """Write to ``.parquet``, ``.csv`` or ``.s5cmd``; complete under its name or not there."""
 
+    def save_with(self, path: Path) -> None:
+        """Write to ``.parquet``, with the series of the plan that is there and that this one lacks."""
+
     def to_pandas(self) -> pd.DataFrame:
         """Every row as a frame."""
 
@@ -238,7 +241,15 @@ class Series:
 
 
 Cause = Literal[
-    "not_found", "access_denied", "server_error", "network", "truncated", "disk", "name_too_long", "unknown"
+    "not_found",
+    "access_denied",
+    "server_error",
+    "network",
+    "truncated",
+    "extra_files",
+    "disk",
+    "name_too_long",
+    "unknown",
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from dataset_dl.errors import SelectionError
@@ -50,6 +50,8 @@ class NetworkSettings:
     endpoint_url: str = field(default="")
 
     def __post_init__(self) -> None:
+        if self.source not in get_args(Source):
+            raise SelectionError(self.source, f"“{self.source}” is no source; there are aws and gcs.")
         if not self.endpoint_url:
             url = GCS_ENDPOINT_URL if self.source == "gcs" else AWS_ENDPOINT_URL
             object.__setattr__(self, "endpoint_url", url)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -72,24 +74,36 @@ def _read_one(source: str | Path) -> Named:
     path = Path(source)
     if source == "-":
         return _read_standard_input()
-    if path.is_file():
+    if os.path.isfile(path):
         contents = read_manifest(path)
         return Named(plans=(open_plan(path),)) if contents.is_plan else _named(contents)
+    if stat.S_ISFIFO(_mode(path)):  # like <(command) in a shell
+        return _read_data(path.read_bytes(), str(source))
     if isinstance(source, Path) or _FILE_LIKE.search(source):
-        what = f"{source} is a directory" if path.is_dir() else f"There is no file {source}"
+        what = f"{source} is a directory" if os.path.isdir(path) else f"There is no file {source}"
         raise ManifestError(str(source), f"{what}; nothing was started.", "Give a manifest or an identifier.")
     return Named(as_identifiers(source))
 
 
 def _read_standard_input() -> Named:
-    data = sys.stdin.buffer.read()
-    contents = parse(data, "standard input")
+    return _read_data(sys.stdin.buffer.read(), "standard input")
+
+
+def _read_data(data: bytes, name: str) -> Named:
+    contents = parse(data, name)
     if not contents.is_plan:
         return _named(contents)
     with tempfile.TemporaryDirectory(prefix="dataset-dl-stdin-") as scratch:
-        path = Path(scratch) / "plan.csv"
+        path = Path(scratch) / "plan"
         path.write_bytes(data)
-        return Named(plans=(open_plan(path, "standard input"),))
+        return Named(plans=(open_plan(path, name).copy(),))
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):  # a name too long, or with a zero byte, is no file's
+        return 0
 
 
 def _named(contents: Contents) -> Named:

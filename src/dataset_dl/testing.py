@@ -136,8 +136,16 @@ class LocalBucket:
     def serve(self) -> None:
         """Start the service; `endpoint_url` is set when this returns."""
         arguments = [str(_rclone()), "serve", "s3", "--addr", "127.0.0.1:0", "--config", ""]
-        # Otherwise it keeps a gigabyte of what it reads.
-        arguments += ["--vfs-cache-mode", "off", "--buffer-size", "0", str(self.root)]
+        # Otherwise it keeps a gigabyte of what it reads, and does not see what a test changes.
+        arguments += [
+            "--vfs-cache-mode",
+            "off",
+            "--buffer-size",
+            "0",
+            "--dir-cache-time",
+            "0s",
+            str(self.root),
+        ]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RCLONE_")}
         server = self._server = Process(arguments, directory=self.root, environment=environment)
         deadline = time.monotonic() + _START_SECONDS

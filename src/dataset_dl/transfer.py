@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -165,8 +166,10 @@ def transfer(
     options = _Options(plan.rows.shares_directories(), retries, pause_seconds)
     here, missing, fetched = _Totals(), _Totals(), _Totals()
     wanted = bytearray()
-    for row, present in _survey(plan, destination, options.shared):
+    partial_bytes = 0
+    for row, present, present_bytes in _survey(plan, destination, options.shared):
         wanted.append(not present)
+        partial_bytes += 0 if present else min(present_bytes, row.size_bytes)
         (here if present else missing).add(row)
         if present:
             yield SeriesCompleted(row, fetched=False)
@@ -177,7 +180,8 @@ def transfer(
             return compress(plan, wanted)
 
         place.check(destination)
-        place.check_space(destination, missing.size_bytes, missing.instances)
+        # What is there of a series is replaced file by file, and needs no space twice.
+        place.check_space(destination, missing.size_bytes - partial_bytes, missing.instances)
         engine = make_engine()
         engine.probe(next(rows()).series_aws_url)
         place.prepare(destination)
@@ -224,10 +228,10 @@ def _report(
     )
 
 
-def _survey(plan: Plan, destination: Path, shared: bool) -> Iterator[tuple[PlannedSeries, bool]]:
-    """Each series of the plan and whether it is complete on disk already."""
-    if not destination.is_dir():
-        yield from ((row, False) for row in plan)
+def _survey(plan: Plan, destination: Path, shared: bool) -> Iterator[tuple[PlannedSeries, bool, int]]:
+    """Each series of the plan, whether it is complete on disk, and the bytes that are there of it."""
+    if not os.path.isdir(destination):
+        yield from ((row, False, 0) for row in plan)
         return
     if shared:
         # Which file is whose cannot be told from names, so a directory counts as a whole.
@@ -236,10 +240,11 @@ def _survey(plan: Plan, destination: Path, shared: bool) -> Iterator[tuple[Plann
             for directory, _, instances, size_bytes in plan.rows.directories()
             if look(destination / directory)[:2] == (instances, size_bytes)
         }
-        yield from ((row, row.directory in complete) for row in plan)
+        yield from ((row, row.directory in complete, 0) for row in plan)
         return
     for row in plan:
-        yield row, agrees(look(f"{destination}/{row.directory}"), row)
+        found = look(f"{destination}/{row.directory}")
+        yield row, agrees(found, row), found.size_bytes
 
 
 def _fetch(
@@ -338,6 +343,12 @@ def _failure(pending: _Pending, found: Found) -> SeriesFailure:
     cause: Cause
     if pending.failure is not None:
         cause, message = pending.failure.cause, pending.failure.message
+    elif found.instances > series.instanceCount:
+        cause = "extra_files"
+        message = (
+            f"its directory holds {found.instances:,} files where the index says {series.instanceCount:,};"
+            " remove what does not belong there"
+        )
     elif found.instances == series.instanceCount:
         cause = "truncated"
         message = f"its files hold {found.size_bytes:,} bytes where the index says {series.size_bytes:,}"

@@ -13,7 +13,7 @@ from dataset_dl.model import STATE_DIRECTORY, Deviation, PlannedSeries, Verifica
 
 _INSTANCE_SUFFIX = ".dcm"
 # s5cmd writes to the final name with figures behind it, then renames.
-_TEMPORARY = re.compile(r".+\.dcm\d+")
+_TEMPORARY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.dcm[0-9]+")
 
 
 class Found(NamedTuple):

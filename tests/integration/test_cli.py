@@ -414,3 +414,52 @@ def test_help_is_there_for_every_command(cli: Cli) -> None:
     for name in ("browse", "collections", "columns", "download", "indices", "manifest", "query", "verify"):
         assert f"Usage: dataset-dl idc {name}" in cli("idc", name, "--help").out
         assert cli("idc", name, "--no-such").code == 2
+
+
+def test_an_old_encoding_is_no_error(cli: Cli, bucket: LocalBucket) -> None:
+    uuid = bucket.series[0].crdc_series_uuid
+    outcome = cli(
+        "idc",
+        "download",
+        uuid,
+        "--to",
+        "d",
+        "--endpoint-url",
+        bucket.endpoint_url,
+        env={"PYTHONIOENCODING": "ascii"},
+    )
+    assert outcome.code == 0, outcome.err
+
+
+def test_an_interrupt_while_planning_is_130(cli: Cli) -> None:
+    command = [
+        PROGRAM,
+        "idc",
+        "query",
+        "SELECT count(*) FROM idc_index a, idc_index b WHERE a.Modality > b.Modality",
+    ]
+    with subprocess.Popen(
+        command, cwd=cli.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as child:  # fmt: skip
+        time.sleep(2)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 130, err
+
+
+def test_a_plan_through_a_pipe_of_the_shell(cli: Cli, bucket: LocalBucket) -> None:
+    cli("idc", "manifest", uuids(bucket), "-o", "plan.parquet")
+    options = ["idc", "download", "--to", "d", "--dry-run", "--json"]
+    assert cli(*options, "-", stdin=(cli.directory / "plan.parquet").read_bytes()).json["series_count"] == 4
+    done = subprocess.run(
+        ["bash", "-c", f"{PROGRAM} {' '.join(options)} <(echo {uuids(bucket)})"],
+        cwd=cli.directory, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_debug_shows_more_and_changes_no_code(cli: Cli) -> None:
+    outcome = cli("idc", "download", "nosuch", "--to", "d", "--debug")
+    assert outcome.code == 2
+    assert "Traceback" in outcome.err

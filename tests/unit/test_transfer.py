@@ -221,3 +221,60 @@ def test_a_failure_that_names_no_series_reads_no_plan(
 
     engine.script[bucket.series[0].crdc_series_uuid] = whole
     assert run(plan, tmp_path, engine).ok
+
+
+def test_the_kept_plan_holds_all_that_was_asked_for(bucket: LocalBucket, tmp_path: Path) -> None:
+    first, second = (dd.plan(each.crdc_series_uuid) for each in bucket.series[:2])
+    run(first, tmp_path, ScriptedEngine(bucket))
+    run(second, tmp_path, ScriptedEngine(bucket))
+    assert dd.verify(tmp_path).series_count == 2
+    min((tmp_path / next(iter(first)).directory).glob("*.dcm")).unlink()
+    assert [each.problem for each in dd.verify(tmp_path).deviations] == ["missing"]
+    assert (
+        run(
+            dd.plan(tmp_path / ".dataset-dl" / "plan.parquet"), tmp_path, ScriptedEngine(bucket)
+        ).fetched_series
+        == 1
+    )
+
+
+def test_a_damaged_kept_plan_is_replaced(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    (tmp_path / ".dataset-dl").mkdir()
+    (tmp_path / ".dataset-dl" / "plan.parquet").write_text("broken")
+    assert run(plan, tmp_path, ScriptedEngine(bucket)).ok
+    assert dd.verify(tmp_path).series_count == 4
+
+
+def test_what_is_there_needs_no_space_again(
+    bucket: LocalBucket, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataset_dl import destination as place
+
+    run(plan, tmp_path, ScriptedEngine(bucket))
+    for row_ in plan:
+        min((tmp_path / row_.directory).glob("*.dcm")).unlink()
+    asked: list[int] = []
+    monkeypatch.setattr(place, "check_space", lambda destination, size, count: asked.append(size))
+    assert run(plan, tmp_path, ScriptedEngine(bucket)).ok
+    assert 0 < asked[0] < plan.size_bytes // 20
+
+
+def test_a_file_too_many_is_named_and_not_retried(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    stray = tmp_path / next(iter(plan)).directory / "stray.dcm"
+    stray.parent.mkdir(parents=True)
+    stray.write_text("mine")
+    engine = ScriptedEngine(bucket)
+    report = run(plan, tmp_path, engine, retries=2)
+    assert [each.cause for each in report.failures] == ["extra_files"]
+    assert "remove what does not belong" in report.failures[0].message
+    assert len(engine.asked) == 4
+    stray.unlink()
+    assert run(plan, tmp_path, engine).ok
+
+
+def test_files_of_a_user_are_never_swept(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+    mine = tmp_path / next(iter(plan)).directory / "scan.dcm2024"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert run(plan, tmp_path, ScriptedEngine(bucket)).ok
+    assert mine.read_text() == "mine"

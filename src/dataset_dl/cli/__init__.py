@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import NoReturn
 
@@ -18,6 +20,8 @@ from dataset_dl.cli.verify import verify
 from dataset_dl.errors import DatasetDlError
 
 INTERRUPTED = 130
+_INTERRUPTED_WORDS = "Interrupted; what was finished is kept. The same command resumes."
+_interrupted: list[int] = []
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,7 +45,11 @@ def main() -> NoReturn:
     """Run the command line and leave with the exit code that docs/cli.md lists."""
     arguments = [each for each in sys.argv[1:] if each != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
-    for name in ("SIGTERM", "SIGHUP"):
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal or pipe of an old encoding must not turn a finished download into an error.
+            stream.reconfigure(errors="backslashreplace")
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
     try:
@@ -49,22 +57,25 @@ def main() -> NoReturn:
         sys.stdout.flush()
         sys.exit(code or 0)
     except (KeyboardInterrupt, click.Abort):
-        _end(INTERRUPTED, "Interrupted; what was finished is kept. The same command resumes.")
+        _end(INTERRUPTED, _INTERRUPTED_WORDS)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except DatasetDlError as error:
         if debug:
-            raise
+            traceback.print_exc()
         _end(error.exit_code, str(error))
     except Exception as error:
         if debug:
-            raise
+            traceback.print_exc()
+        if _interrupted:  # DuckDB makes an error of its own of an interrupt
+            _end(INTERRUPTED, _INTERRUPTED_WORDS)
         _end(1, f"dataset-dl failed, and it is its own fault ({type(error).__name__}: {error})."
                 " Run it again with --debug and report what it shows.")  # fmt: skip
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    _interrupted.append(number)
     raise KeyboardInterrupt
 
 

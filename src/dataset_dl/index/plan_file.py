@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 COLUMNS = (*PlannedSeries._fields, "idc_version")
 # Reading holds a few row groups in memory: at DuckDB's own size of 122,880 rows that is 400 MB.
 _PARQUET_OPTIONS = "(FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE 8192)"
+# CSV does not tell an empty directory, that of a flat layout, from none.
+_CSV_VALUES = {"directory": "coalesce(directory, '')"}
 _TYPES = {"instanceCount": "BIGINT", "size_bytes": "BIGINT", "idc_version": "BIGINT"}
 _URL = re.compile(r"s3://([a-z0-9.-]+)/([0-9a-f-]{36})/\*")
 _PLAIN_DIRECTORY = r"[A-Za-z0-9_#@+=,-]+(/[A-Za-z0-9_#@+=,-][A-Za-z0-9_#@+=.,-]*[A-Za-z0-9_-])*"
@@ -45,6 +48,10 @@ class PlanFile:
         weakref.finalize(rows, _remove, scratch, os.getpid())
         database.run(f"COPY ({select}) TO {quote(str(rows.path))} {_PARQUET_OPTIONS}", parameters)
         return rows
+
+    def copy(self) -> PlanFile:
+        """The same rows in a file of our own, for a file that will not stay."""
+        return PlanFile.create(Database(), f"FROM {self.source}", [])
 
     def __iter__(self) -> Iterator[PlannedSeries]:
         names = ", ".join(PlannedSeries._fields)
@@ -106,14 +113,29 @@ class PlanFile:
             )
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             writer(part)
             part.replace(path)
         except (OSError, duckdb.IOException) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            known = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            reason = "there is no such directory" if not path.parent.is_dir() else known
             raise StorageError(str(path), f"The plan cannot be written to {path}: {reason}.") from None
         finally:
             part.unlink(missing_ok=True)
+
+    def save_with(self, path: Path) -> None:
+        """Write to ``.parquet``, with the series of the plan that is there and that this one lacks."""
+        earlier = PlanFile(path).source
+        columns = ", ".join(COLUMNS)
+        select = f"""
+            SELECT {columns} FROM {earlier}
+            WHERE crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM {self.source})
+            UNION ALL SELECT {columns} FROM {self.source}
+        """
+        try:
+            rows = PlanFile.create(Database(), select, [])
+        except duckdb.Error:
+            rows = self  # none is there, or it is no plan
+        rows.save(path)
 
     def to_pandas(self) -> pd.DataFrame:
         """Every row as a frame."""
@@ -148,13 +170,15 @@ def open_plan(path: Path, name: str | None = None) -> PlanFile:
     database = Database()
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
-    reader = "read_parquet({})" if is_parquet else "read_csv({}, all_varchar = true, header = true)"
     columns = ", ".join(
-        f"CAST({column} AS {_TYPES.get(column, 'VARCHAR')}) AS {column}" for column in COLUMNS
+        f"CAST({_CSV_VALUES.get(column, column)} AS {_TYPES.get(column, 'VARCHAR')}) AS {column}"
+        for column in COLUMNS
     )
-    select = f"SELECT {columns} FROM {reader.format(quote(str(path)))}"
     try:
-        rows = PlanFile(path) if is_parquet else PlanFile.create(database, select, [])
+        if is_parquet:
+            rows = PlanFile(path)
+        else:
+            rows = PlanFile.create(database, f"SELECT {columns} FROM {_csv_source(path)}", [])
         _check_rows(rows, name)
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
@@ -162,8 +186,27 @@ def open_plan(path: Path, name: str | None = None) -> PlanFile:
     return rows
 
 
+def _csv_source(path: Path) -> str:
+    """A CSV file as a source for SQL, said in full: a guess from its first lines misses a late quote."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = next(csv.reader(file))
+    types = ", ".join(f"{quote(name)}: 'VARCHAR'" for name in header)
+    return (
+        f"read_csv({quote(str(path))}, header = true, auto_detect = false, columns = {{{types}}},"
+        " delim = ',', quote = '\"', escape = '\"')"
+    )
+
+
 def _check_rows(rows: PlanFile, name: str) -> None:
     """Let nothing through that a plan of our own could not hold."""
+    ((count, uuid),) = Database().run(
+        f"SELECT count(*), (SELECT crdc_series_uuid FROM {rows.source} GROUP BY 1 HAVING count(*) > 1"
+        f" LIMIT 1) FROM {rows.source}"
+    )
+    if count == 0:
+        raise ManifestError(name, f"{name} holds no series, so nothing was started.")
+    if uuid is not None:
+        raise ManifestError(name, f"The series {uuid} stands more than once in {name}; nothing was started.")
     buckets = "|".join(re.escape(bucket) for bucket in IDC_BUCKETS)
     doubtful = Database().run(
         f"SELECT file_row_number + 1, series_aws_url, crdc_series_uuid, directory, instanceCount, size_bytes"

@@ -140,6 +140,8 @@ def _write_rows(
 
 def raw_sql(layout: Layout) -> str:
     """The directory as SQL puts it together, before any cleaning; NULL where a value is."""
+    if not layout.columns:
+        return quote(layout.directory({}))
     pieces: list[str] = []
     for component in layout.components:
         if pieces:
@@ -147,12 +149,12 @@ def raw_sql(layout: Layout) -> str:
         pieces += [
             f'"{part.name}"::VARCHAR' if isinstance(part, Column) else quote(part) for part in component
         ]
-    return " || ".join(pieces) or "''"
+    return " || ".join(pieces)
 
 
 def plain_sql(layout: Layout, path_limit: int | None = None) -> tuple[str, list[object]]:
     """When a directory needs no cleaning: a condition on `raw`, and the values to bind to it."""
-    if not layout.components:
+    if not layout.columns:
         return "true", []
     limit = min(PLAIN_DIRECTORY_LIMIT, path_limit or PLAIN_DIRECTORY_LIMIT)
     terms = [f"length(raw) <= {limit}", "regexp_full_match(raw, ?)", "NOT regexp_matches(raw, ?)"]

@@ -13,6 +13,7 @@ from dataset_dl.model import Condition
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_DATE = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})")
 _NAMED_AT_MOST = 5
 
 
@@ -83,6 +84,9 @@ def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]
         if condition.operator in ("=", "!="):
             clause = f'coalesce("{column}" IN ({", ".join("?" * len(values))}), false)'
             clauses.append(clause if condition.operator == "=" else f"NOT {clause}")
+        elif type_name == "VARCHAR":
+            clause, values = _ordered_text(condition, column)
+            clauses.append(clause)
         else:
             clauses.append(f'"{column}" {condition.operator} ?')
         parameters += values
@@ -110,6 +114,24 @@ def known_column(name: str) -> tuple[str, str]:
             else "`dataset-dl idc columns idc_index` lists the columns.",
         )
     return column, columns[column]
+
+
+def _ordered_text(condition: Condition, column: str) -> tuple[str, list[object]]:
+    """Compare a text column by what it holds: dates as dates, numbers as numbers."""
+    value = condition.values[0]
+    if column.endswith("Date"):
+        match = _DATE.fullmatch(value)
+        if match is None:
+            raise SelectionError(
+                column,
+                f"The column {column} holds dates, and “{value}” is none; nothing was selected.",
+                "Write one like 1999-06-01.",
+            )
+        return f'"{column}" {condition.operator} ?', ["-".join(match.groups())]
+    try:
+        return f'TRY_CAST("{column}" AS DOUBLE) {condition.operator} ?', [float(value)]
+    except ValueError:
+        return f'"{column}" {condition.operator} ?', [value]
 
 
 def _typed(condition: Condition, type_name: str, value: str) -> object:
@@ -158,7 +180,7 @@ def _present(database: Database, column: str, values: list[str]) -> list[str]:
 def _unknown(database: Database, rest: list[str], names: dict[str, tuple[str, str]]) -> SelectionError:
     sentences = [_about_one(database, each, names) for each in rest[:_NAMED_AT_MOST]]
     if len(rest) > _NAMED_AT_MOST:
-        sentences.append(f"So do {len(rest) - _NAMED_AT_MOST:,} more.")
+        sentences.append(f"{len(rest) - _NAMED_AT_MOST:,} more match nothing.")
     return SelectionError(rest[0], " ".join(sentences), "Nothing was started.")
 
 

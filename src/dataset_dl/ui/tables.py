@@ -6,6 +6,7 @@ import csv
 import datetime
 import decimal
 import json
+import math
 import os
 import re
 import shutil
@@ -46,7 +47,7 @@ def write(
     """
     try:
         if form == "csv":
-            writer = csv.writer(stream)
+            writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows(rows)
         elif form == "json":
@@ -62,7 +63,8 @@ def write(
 def _write_json(columns: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[str]) -> None:
     separator = "["
     for row in rows:
-        text = json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, default=_plain)
+        values = (None if isinstance(value, float) and not math.isfinite(value) else value for value in row)
+        text = json.dumps(dict(zip(columns, values, strict=True)), ensure_ascii=False, default=_plain)
         stream.write(f"{separator}\n{text}")
         separator = ","
     stream.write("[]\n" if separator == "[" else "\n]\n")
