@@ -55,8 +55,12 @@ class NetworkSettings:
         if not self.endpoint_url:
             url = GCS_ENDPOINT_URL if self.source == "gcs" else AWS_ENDPOINT_URL
             object.__setattr__(self, "endpoint_url", url)
-        parts = urlsplit(self.endpoint_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        try:
+            parts = urlsplit(self.endpoint_url)
+            usable = " " not in self.endpoint_url and (parts.port or True)
+        except ValueError:  # a port that is no number
+            parts, usable = urlsplit(""), False
+        if not usable or parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             shown = self.endpoint_url.rpartition("@")[2]  # what stands before may be a password
             raise SelectionError(
                 shown,

@@ -21,7 +21,9 @@ def test_buckets_have_other_names_at_google() -> None:
     assert NetworkSettings("gcs").bucket_url(URL) == "s3://idc-open-idc1/u/*"
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "x", "http://", "http://me:secret@host"])
+@pytest.mark.parametrize(
+    "url", ["ftp://x", "x", "http://", "http://me:secret@host", "http://a b", "http://h:abc"]
+)
 def test_what_is_no_endpoint_is_refused_without_its_secret(url: str) -> None:
     with pytest.raises(SelectionError) as caught:
         NetworkSettings(endpoint_url=url)

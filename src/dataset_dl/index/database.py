@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAIN_INDEX = "idc_index"
+_NOT_HERE = "The table “{}” is published by IDC but is not on this machine."
 _BATCH_ROWS = 2_000
 
 
@@ -161,6 +163,9 @@ def query(sql: str) -> Result:
             sql, "The statement reaches for a file, so it was not run.", "Only the IDC tables can be read."
         ) from None
     except duckdb.Error as error:
+        missing = re.search(r"Table with name (\w+) does not exist", str(error))
+        if missing and missing[1] in tables():
+            raise QueryError(sql, _NOT_HERE.format(missing[1])) from None
         hint = "`dataset-dl idc indices` lists the tables that are here."
         raise QueryError(sql, _first_line(error), hint) from None
     raise QueryError(
@@ -193,7 +198,7 @@ def _parquet(name: str) -> Path:
         )
     path = known[name].parquet_path
     if path is None:
-        raise SelectionError(name, f"The table “{name}” is published by IDC but is not on this machine.", "")
+        raise SelectionError(name, _NOT_HERE.format(name))
     return path
 
 

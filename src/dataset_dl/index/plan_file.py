@@ -180,9 +180,13 @@ def open_plan(path: Path, name: str | None = None) -> PlanFile:
         else:
             rows = PlanFile.create(database, f"SELECT {columns} FROM {_csv_source(path)}", [])
         _check_rows(rows, name)
+    except duckdb.BinderException:
+        raise ManifestError(
+            name, f"{name} is not a plan: it lacks columns that a plan has.", "Nothing was started."
+        ) from None
     except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
-        raise ManifestError(name, f"{name} is not a plan: {reason}", "Nothing was started.") from None
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ManifestError(name, f"{name} is not a plan: {reason}.", "Nothing was started.") from None
     return rows
 
 

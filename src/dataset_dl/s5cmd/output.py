@@ -93,7 +93,9 @@ def network_error(message: str, endpoint_url: str) -> NetworkError:
         )
     if "proxyconnect" in lowered:
         return ProxyError(
-            endpoint_url, f"{at}: the proxy of HTTPS_PROXY does not answer.", "Check its address and port."
+            endpoint_url,
+            f"{at}: the proxy of HTTPS_PROXY or HTTP_PROXY does not answer.",
+            "Check its address and port.",
         )
     if "cabundle" in lowered:
         return CertificateError(

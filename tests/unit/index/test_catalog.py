@@ -117,3 +117,8 @@ def test_pages() -> None:
     assert dd.page_url("bamf_aimi_annotations").startswith("https://doi.org/")
     with pytest.raises(SelectionError):
         dd.page_url("nothing-of-that-name")
+
+
+def test_a_table_that_is_not_here_is_told_from_none() -> None:
+    with pytest.raises(QueryError, match="published by IDC but is not on this machine"):
+        dd.query("SELECT * FROM sm_index")
