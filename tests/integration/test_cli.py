@@ -436,7 +436,7 @@ def test_an_interrupt_while_planning_is_130(cli: Cli) -> None:
         PROGRAM,
         "idc",
         "query",
-        "SELECT count(*) FROM idc_index a, idc_index b WHERE a.Modality > b.Modality",
+        "SELECT count(*) FROM idc_index a, idc_index b, idc_index c",
     ]
     with subprocess.Popen(
         command, cwd=cli.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -8,6 +8,8 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,7 +159,7 @@ def query(sql: str) -> Result:
         # Old DuckDB reads files while it parses some statements, so even this is done behind the lock.
         statements = connection.extract_statements(sql)
         if len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT:
-            return Result(connection.execute(statements[0]))
+            return Result(_interruptibly(connection, statements[0]))
     except duckdb.PermissionException:
         raise QueryError(
             sql, "The statement reaches for a file, so it was not run.", "Only the IDC tables can be read."
@@ -171,6 +173,21 @@ def query(sql: str) -> Result:
     raise QueryError(
         sql, "Only a single SELECT is answered here, so nothing was run.", "The tables are read-only."
     )
+
+
+def _interruptibly(
+    connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement
+) -> duckdb.DuckDBPyConnection:
+    """Run a statement so that Ctrl-C ends it; DuckDB itself stops looking for signals after a while."""
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(connection.execute, statement)
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    return answer.result(timeout=0.2)
+        except BaseException:
+            connection.interrupt()
+            raise
 
 
 def _locked() -> duckdb.DuckDBPyConnection:
