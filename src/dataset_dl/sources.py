@@ -73,7 +73,7 @@ def read(sources: Iterable[str | Path]) -> Named:
 def _read_one(source: str | Path) -> Named:
     path = Path(source)
     if source == "-":
-        return _read_standard_input()
+        return _read_data(sys.stdin.buffer.read(), "standard input")
     if os.path.isfile(path):
         contents = read_manifest(path)
         return Named(plans=(open_plan(path),)) if contents.is_plan else _named(contents)
@@ -83,10 +83,6 @@ def _read_one(source: str | Path) -> Named:
         what = f"{source} is a directory" if os.path.isdir(path) else f"There is no file {source}"
         raise ManifestError(str(source), f"{what}; nothing was started.", "Give a manifest or an identifier.")
     return Named(as_identifiers(source))
-
-
-def _read_standard_input() -> Named:
-    return _read_data(sys.stdin.buffer.read(), "standard input")
 
 
 def _read_data(data: bytes, name: str) -> Named:

@@ -266,13 +266,12 @@ def _fetch(
         endings = endings + 1 if ended and not completed else 0
         if ended and endings == _ENDINGS_IN_A_ROW:
             raise _gave_up(destination, ended)
-        # An early end is s5cmd's or the network's, and says nothing of the series that it left over.
-        again = [each for each in failures if ended or each.cause in _PASSING_CAUSES]
-        if not ended and attempt >= options.retries:
-            again = []
-        kept = {each.planned.crdc_series_uuid for each in again}
+        again: list[SeriesFailure] = []
         for failure in failures:
-            if failure.planned.crdc_series_uuid not in kept:
+            # An early end is s5cmd's or the network's, and says nothing of the series that it left over.
+            if ended or (attempt < options.retries and failure.cause in _PASSING_CAUSES):
+                again.append(failure)
+            else:
                 yield SeriesFailed(failure)
         if not again:
             return

@@ -167,18 +167,10 @@ def open_plan(path: Path, name: str | None = None) -> PlanFile:
         If it is no plan, or a row in it could lead out of the destination or of IDC's buckets.
     """
     name = name or str(path)
-    database = Database()
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
-    columns = ", ".join(
-        f"CAST({_CSV_VALUES.get(column, column)} AS {_TYPES.get(column, 'VARCHAR')}) AS {column}"
-        for column in COLUMNS
-    )
     try:
-        if is_parquet:
-            rows = PlanFile(path)
-        else:
-            rows = PlanFile.create(database, f"SELECT {columns} FROM {_csv_source(path)}", [])
+        rows = PlanFile(path) if is_parquet else PlanFile.create(Database(), _csv_select(path), [])
         _check_rows(rows, name)
     except duckdb.BinderException:
         raise ManifestError(
@@ -190,13 +182,18 @@ def open_plan(path: Path, name: str | None = None) -> PlanFile:
     return rows
 
 
-def _csv_source(path: Path) -> str:
-    """A CSV file as a source for SQL, said in full: a guess from its first lines misses a late quote."""
+def _csv_select(path: Path) -> str:
+    """The rows of a CSV file, its form said in full: a guess from its first lines misses a late quote."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         header = next(csv.reader(file))
     types = ", ".join(f"{quote(name)}: 'VARCHAR'" for name in header)
+    columns = ", ".join(
+        f"CAST({_CSV_VALUES.get(column, column)} AS {_TYPES.get(column, 'VARCHAR')}) AS {column}"
+        for column in COLUMNS
+    )
     return (
-        f"read_csv({quote(str(path))}, header = true, auto_detect = false, columns = {{{types}}},"
+        f"SELECT {columns} FROM read_csv({quote(str(path))}, header = true, auto_detect = false,"
+        f" columns = {{{types}}},"
         " delim = ',', quote = '\"', escape = '\"')"
     )
 
