@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dataset_dl.api import (
+        DownloadOptions,
         collections,
         columns,
         download,
@@ -64,6 +65,7 @@ __all__ = [
     "ConnectionTimeout",
     "DatasetDlError",
     "Deviation",
+    "DownloadOptions",
     "DownloadProgress",
     "EngineCrashed",
     "EngineMissing",
@@ -103,6 +105,7 @@ __all__ = [
 # Nothing is imported before it is used: duckdb and pandas take half a second, and most commands need
 # neither. A name that is not listed here lives in `errors`.
 _HOMES = {
+    "DownloadOptions": "api",
     "collections": "api",
     "columns": "api",
     "download": "api",

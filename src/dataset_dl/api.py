@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from dataset_dl import destination as place
 from dataset_dl import sources
@@ -45,7 +45,42 @@ if TYPE_CHECKING:
 
 ProgressCallback = Callable[[DownloadProgress], object]
 
+
+class DownloadOptions(TypedDict, total=False):
+    """How to fetch: what `download`, `stream` and `download_events` all take.
+
+    Attributes
+    ----------
+    workers
+        Objects fetched at once; chosen from the machine if not given.
+    endpoint_url
+        Address of an S3 service that holds IDC's buckets; that of `source` if not given.
+    source
+        ``aws`` (the default) or ``gcs``, the two stores that IDC publishes to.
+    retries
+        How often series are tried again that failed for a reason that may pass; 2 if not given.
+    stall_timeout_seconds
+        After so long without a byte (120 if not given) s5cmd is ended and what is left goes on anew; after
+        three times in a row without a series completed, the download gives up.
+    verify
+        ``size`` (the default): count and bytes of each series are those of the index. ``md5``: besides,
+        every file is compared with the checksums of the store.
+    trust_journal
+        Believe the journal for the series that it has as complete, without a look at the disk.
+    """
+
+    workers: int | None
+    endpoint_url: str | None
+    source: Source
+    retries: int
+    stall_timeout_seconds: float
+    verify: Literal["size", "md5"]
+    trust_journal: bool
+
+
 _CALLBACK_SECONDS = 0.1
+# Where every series fails so, it is not the series.
+_IN_THE_WAY = {"network", "server_error", "access_denied"}
 # Windows takes 259 characters; the name of an instance and s5cmd's temporary figures need 51.
 _WINDOWS_PATH_CHARACTERS = 259
 _NAME_CHARACTERS = 51
@@ -163,14 +198,7 @@ def plan(
 
 
 def download_events(
-    plan: Plan,
-    into: str | Path | None = None,
-    *,
-    workers: int | None = None,
-    endpoint_url: str | None = None,
-    source: Source = "aws",
-    retries: int = 2,
-    stall_timeout_seconds: float = 120.0,
+    plan: Plan, into: str | Path | None = None, **options: Unpack[DownloadOptions]
 ) -> Iterator[Event]:
     """Download a plan and yield what happens, as it happens.
 
@@ -182,14 +210,31 @@ def download_events(
     from dataset_dl.transfer import transfer
 
     destination = _destination(plan, into)
+    workers = options.get("workers")
     if workers is not None and workers < 1:
         raise PlanError("workers", f"workers is {workers}, and at least 1 is needed.")
-    network = NetworkSettings.gather(endpoint_url=endpoint_url, source=source)
+    check = options.get("verify", "size")
+    if check not in ("size", "md5"):
+        raise PlanError("verify", f"verify is “{check}”; there are size and md5.")
+    network = _network(options)
 
     def engine() -> S5cmdEngine:
-        return S5cmdEngine(require(), network, workers, stall_timeout_seconds)
+        return S5cmdEngine(require(), network, workers, options.get("stall_timeout_seconds", 120.0))
 
-    return transfer(plan, destination, engine, retries=retries)
+    return transfer(
+        plan,
+        destination,
+        engine,
+        retries=options.get("retries", 2),
+        md5=check == "md5",
+        trust_journal=options.get("trust_journal", False),
+    )
+
+
+def _network(options: DownloadOptions) -> NetworkSettings:
+    return NetworkSettings.gather(
+        endpoint_url=options.get("endpoint_url"), source=options.get("source", "aws")
+    )
 
 
 def download(
@@ -198,12 +243,8 @@ def download(
     *,
     progress: Literal["auto", "none"] = "auto",
     progress_callback: ProgressCallback | None = None,
-    workers: int | None = None,
-    endpoint_url: str | None = None,
-    source: Source = "aws",
-    retries: int = 2,
-    stall_timeout_seconds: float = 120.0,
     check: bool = True,
+    **options: Unpack[DownloadOptions],
 ) -> Report:
     """Download a plan and check every series on disk.
 
@@ -217,19 +258,11 @@ def download(
         ``auto`` draws a bar where standard error is a terminal, ``none`` draws nothing.
     progress_callback
         Called with a `DownloadProgress` about ten times a second and once at the end.
-    workers
-        Objects fetched at once; chosen from the machine if not given.
-    endpoint_url
-        Address of an S3 service that holds IDC's buckets; that of `source` if not given.
-    source
-        ``aws`` or ``gcs``, the two stores that IDC publishes to.
-    retries
-        How often series are tried again that failed for a reason that may pass.
-    stall_timeout_seconds
-        After so long without a byte s5cmd is ended and what is left goes on anew; after three times in a
-        row without a series completed, the download gives up.
     check
         Raise if a series failed; with False, look at ``report.failures`` yourself.
+    **options
+        ``workers``, ``endpoint_url``, ``source``, ``retries``, ``stall_timeout_seconds``, ``verify``,
+        ``trust_journal``: see `DownloadOptions`.
 
     Raises
     ------
@@ -242,15 +275,7 @@ def download(
     """
     from dataset_dl.ui.observer import observer
 
-    stream = download_events(
-        plan,
-        into,
-        workers=workers,
-        endpoint_url=endpoint_url,
-        source=source,
-        retries=retries,
-        stall_timeout_seconds=stall_timeout_seconds,
-    )
+    stream = download_events(plan, into, **options)
     with observer(progress if progress_callback is None else "none", sys.stderr) as show:
         report = watch(stream, show, progress_callback)
     if check:
@@ -301,30 +326,27 @@ def raise_for_report(report: Report) -> None:
     if report.ok:
         return
     first = report.failures[0]
-    if report.fetched_series == 0 and all(each.cause == "network" for each in report.failures):
+    causes = {each.cause for each in report.failures}
+    unreachable = causes <= {"network"} or (report.stopped and causes <= _IN_THE_WAY)
+    if report.fetched_series == 0 and unreachable:
+        what = report.stopped or first.message
         raise NetworkError(
             str(report.destination),
-            f"Nothing could be fetched: {first.message}.",
+            f"Nothing could be fetched: {what}.",
             "Check the network and the proxy, then run the same command again.",
         )
+    untried = f" {report.stopped[0].upper()}{report.stopped[1:]}." if report.stopped else ""
     raise TransferIncomplete(
         f"{len(report.failures):,} of {report.series_count:,} series failed"
         f" (the first: {first.planned.SeriesInstanceUID}, {first.cause}: {first.message});"
-        f" {report.complete_series:,} are complete on disk.",
+        f" {report.complete_series:,} are complete on disk.{untried}",
         "The same command resumes.",
         report=report,
     )
 
 
 def stream(
-    plan: Plan,
-    into: str | Path | None = None,
-    *,
-    workers: int | None = None,
-    endpoint_url: str | None = None,
-    source: Source = "aws",
-    retries: int = 2,
-    stall_timeout_seconds: float = 120.0,
+    plan: Plan, into: str | Path | None = None, **options: Unpack[DownloadOptions]
 ) -> Iterator[Series]:
     """Yield each series as soon as it is complete and checked, while the others are being fetched.
 
@@ -343,15 +365,7 @@ def stream(
             "This layout puts several series into one directory, so they cannot be handed over one by one.",
             "Use a layout with %SeriesInstanceUID in it.",
         )
-    happenings = download_events(
-        plan,
-        into,
-        workers=workers,
-        endpoint_url=endpoint_url,
-        source=source,
-        retries=retries,
-        stall_timeout_seconds=stall_timeout_seconds,
-    )
+    happenings = download_events(plan, into, **options)
     try:
         for event in happenings:
             if isinstance(event, SeriesCompleted):

@@ -9,7 +9,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -90,6 +90,11 @@ def state(destination: Path) -> Path:
     return destination / STATE_DIRECTORY
 
 
+def journal_path(destination: Path) -> Path:
+    """The memory of what is complete."""
+    return state(destination) / "journal.sqlite"
+
+
 def plan_path(destination: Path) -> Path:
     """All that was asked for in a destination, as one plan."""
     return state(destination) / "plan.parquet"
@@ -101,10 +106,13 @@ def prepare(destination: Path) -> None:
     Raises
     ------
     StorageError
-        If the system refuses.
+        If the system refuses, or that directory is a symbolic link.
     """
+    records = state(destination)
+    if os.path.islink(records):
+        raise _is_link(records)
     try:
-        state(destination).mkdir(parents=True, exist_ok=True)
+        records.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
             str(destination), f"{destination} cannot be made: {error.strerror}.", "Choose another directory."
@@ -139,16 +147,84 @@ class Cage:
         self.check(directory.rpartition("/")[0])
         path = f"{self._destination}/{directory}"
         if os.path.islink(path):
-            raise StorageError(
-                path,
-                f"{path} is a symbolic link, and nothing is written through one; nothing was started.",
-                "Remove the link, or download to the directory that it points to.",
-            )
+            raise _is_link(path)
         self._real.add(directory)
 
 
+def _is_link(path: str | Path) -> StorageError:
+    return StorageError(
+        str(path),
+        f"{path} is a symbolic link, and nothing is written through one; nothing was started.",
+        "Remove the link, or download to the directory that it points to.",
+    )
+
+
+class Hold:
+    """Being the only writer of a destination."""
+
+    def __init__(self, destination: Path) -> None:
+        self._destination = destination
+        self._identity = self._look()
+
+    def check(self) -> None:
+        """Make sure that the destination is still the one that is held.
+
+        Raises
+        ------
+        StorageError
+            If it has gone, like a mount that was lost, or another one stands in its place.
+        """
+        if self._look() != self._identity:
+            raise StorageError(
+                str(self._destination),
+                f"{self._destination} is no longer there: was it moved, or its disk unmounted?"
+                " What was finished is kept where it went.",
+                "Bring it back, then run the same command again to go on.",
+            )
+
+    def _look(self) -> tuple[int, int]:
+        try:
+            found = os.stat(state(self._destination))
+        except OSError:
+            return 0, 0
+        return found.st_dev, found.st_ino
+
+
 @contextmanager
-def hold(destination: Path) -> Iterator[None]:
+def guard(destination: Path) -> Iterator[None]:
+    """Say in plain words what the system refuses while a destination is worked on.
+
+    Raises
+    ------
+    StorageError
+        In place of an `OSError`, or of an error of the journal.
+    """
+    import sqlite3
+
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or destination
+        raise storage_error(destination, f"{where}: {error.strerror or error}") from error
+    except sqlite3.Error as error:
+        raise storage_error(destination, f"the journal: {error}") from error
+
+
+def storage_error(destination: Path, reason: str) -> StorageError:
+    """The error of a destination that takes no more, with what space there is."""
+    try:
+        space = f"; {free_bytes(destination) / 1e9:,.2f} GB are free there"
+    except OSError:
+        space = ""
+    return StorageError(
+        str(destination),
+        f"Reading or writing in {destination} failed ({reason}){space}. What was finished is kept.",
+        "Make space or check the disk, then run the same command again to go on.",
+    )
+
+
+@contextmanager
+def hold(destination: Path) -> Iterator[Hold]:
     """Be the only writer in a destination that `prepare` has made; the hold ends with the process.
 
     Raises
@@ -156,10 +232,14 @@ def hold(destination: Path) -> Iterator[None]:
     StorageError
         If another download holds it; it is named.
     """
+    if os.path.islink(state(destination)):
+        raise _is_link(state(destination))
     holder = state(destination) / "holder.json"
     lock = FileLock(state(destination) / "lock", timeout=0, thread_local=False)
     try:
         lock.acquire()
+    except NotImplementedError:
+        pass  # some network file systems have no locks; two writers there are the user's to avoid
     except Timeout:
         raise StorageError(
             str(destination),
@@ -169,7 +249,7 @@ def hold(destination: Path) -> Iterator[None]:
     try:
         own = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         holder.write_text(json.dumps(own), encoding="utf-8")
-        yield
+        yield Hold(destination)
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
@@ -181,14 +261,6 @@ def _holder(path: Path) -> str:
         return f" (process {found['pid']} on {found['host']}, since {found['since']})"
     except (OSError, ValueError, LookupError):
         return ""
-
-
-def adopt(destination: Path, plan: Plan) -> None:
-    """Keep the plan of a tree that was complete already, unless one is kept or the tree is read-only."""
-    if not plan_path(destination).exists():
-        with suppress(StorageError):
-            prepare(destination)
-            keep(destination, plan)
 
 
 def write_failures(

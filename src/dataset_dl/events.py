@@ -20,11 +20,16 @@ class Started(Struct, frozen=True):
 
 
 class FetchStarted(Struct, frozen=True):
-    """The disk has been looked at; what is missing, and with how many workers it is fetched."""
+    """The disk has been looked at: the series that are not complete, and how many workers fetch them.
+
+    `present_instances` and `present_bytes` are the part of them that is there and is not fetched again.
+    """
 
     series_count: int
     instance_count: int
     size_bytes: int
+    present_instances: int
+    present_bytes: int
     workers: int
 
 
@@ -64,15 +69,21 @@ class EngineEnded(Struct, frozen=True):
     stderr_tail: str
 
 
-class RetryStarted(Struct, frozen=True):
-    """Series that failed for a reason that may pass are fetched again, from their beginning.
+class Noticed(Struct, frozen=True):
+    """Something that a person should know of, in a sentence."""
 
-    The instances and bytes are what had arrived of them.
+    text: str
+
+
+class RetryStarted(Struct, frozen=True):
+    """What is missing of series that failed for a reason that may pass is fetched again.
+
+    `present_instances` and `present_bytes` are the part of them that has arrived.
     """
 
     series_count: int
-    instance_count: int
-    size_bytes: int
+    present_instances: int
+    present_bytes: int
     pause_seconds: float
 
 
@@ -103,6 +114,7 @@ Event = (
     | CommandFailed
     | EngineMessage
     | EngineEnded
+    | Noticed
     | RetryStarted
     | SeriesCompleted
     | SeriesFailed

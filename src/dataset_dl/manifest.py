@@ -62,9 +62,18 @@ class Contents:
     entries: tuple[Entry, ...] = ()
 
 
-def copy_line(series_aws_url: str, directory: str) -> str:
-    """The s5cmd command that fetches a series into a directory below the working directory."""
-    return f"cp {_shell_quote(series_aws_url)} {_shell_quote(f'./{directory}/' if directory else './')}\n"
+def copy_line(url: str, directory: str, exclude: Iterable[str] = ()) -> str:
+    """The s5cmd command that fetches objects into a directory below the working directory."""
+    words = [word for name in exclude for word in ("--exclude", shell_quote(name))]
+    return (
+        " ".join(["cp", *words, shell_quote(url), shell_quote(f"./{directory}/" if directory else "./")])
+        + "\n"
+    )
+
+
+def list_line(url: str) -> str:
+    """The s5cmd command that lists objects with their sizes and ETags."""
+    return f"ls --etag {shell_quote(url)}\n"
 
 
 def manifest_lines(rows: Iterable[PlannedSeries], idc_version: int | None) -> Iterator[str]:
@@ -185,7 +194,8 @@ def _entry(number: int, line: str) -> Entry:
     return Entry(number, uuid, directory)
 
 
-def _shell_quote(text: str) -> str:
+def shell_quote(text: str) -> str:
+    """One word of a command line as s5cmd reads it, whatever is in it."""
     return "'" + text.replace("'", "'\\''") + "'"
 
 

@@ -130,6 +130,26 @@ class PlannedSeries(NamedTuple):
     size_bytes: int
 
 
+class StoredObject(NamedTuple):
+    """One object of a series as the store lists it; the ETag is without its quotation marks."""
+
+    name: str
+    size_bytes: int
+    etag: str
+
+
+class Fetch(NamedTuple):
+    """A series to fetch, or what is missing of it.
+
+    `missing` are the names to fetch, None for all there are; `present` those that are there already,
+    checked against the store.
+    """
+
+    series: PlannedSeries
+    missing: tuple[str, ...] | None = None
+    present: tuple[str, ...] = ()
+
+
 class PlanGroup(NamedTuple):
     """One line of a plan's summary: a collection and a modality with their totals."""
 
@@ -246,11 +266,15 @@ Cause = Literal[
     "server_error",
     "network",
     "truncated",
+    "altered",
     "extra_files",
     "disk",
     "name_too_long",
     "unknown",
 ]
+
+# What another try may mend.
+PASSING_CAUSES: frozenset[Cause] = frozenset({"server_error", "network", "truncated", "altered", "unknown"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +299,11 @@ class SeriesFailure:
     present_instances: int
     present_bytes: int
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether trying again can help."""
+        return self.cause in PASSING_CAUSES
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -291,9 +320,13 @@ class Report:
     fetched_series, fetched_bytes
         The part of it that was fetched now.
     failures
-        The series that are not complete.
+        The series that were tried and are not complete.
     elapsed_seconds
         Wall time of the download.
+    trusted_series
+        The part of the complete series that the journal was believed for, without a look at the disk.
+    stopped
+        Why the download was ended before every series was tried; empty otherwise.
     """
 
     destination: Path
@@ -307,6 +340,13 @@ class Report:
     fetched_bytes: int
     failures: tuple[SeriesFailure, ...]
     elapsed_seconds: float
+    trusted_series: int = 0
+    stopped: str = ""
+
+    @property
+    def untried_series(self) -> int:
+        """Series that were not tried, because the download was ended early."""
+        return self.series_count - self.complete_series - len(self.failures)
 
     @property
     def ok(self) -> bool:
@@ -326,6 +366,9 @@ class Report:
             "complete_bytes": self.complete_bytes,
             "fetched_series": self.fetched_series,
             "fetched_bytes": self.fetched_bytes,
+            "trusted_series": self.trusted_series,
+            "untried_series": self.untried_series,
+            "stopped": self.stopped,
             "elapsed_seconds": round(self.elapsed_seconds, 3),
             "failures": [
                 {
@@ -334,6 +377,7 @@ class Report:
                     "directory": failure.planned.directory,
                     "cause": failure.cause,
                     "message": failure.message,
+                    "may_pass": failure.may_pass,
                     "instanceCount": failure.planned.instanceCount,
                     "present_instances": failure.present_instances,
                     "present_bytes": failure.present_bytes,

@@ -120,9 +120,11 @@ class Process:
         child = self._child
         if child is not None and child.poll() is None:
             _ask_to_end(child)
-            self._owner.join(grace_seconds)
-            if child.poll() is None:
-                child.kill()
+            try:
+                self._owner.join(grace_seconds)
+            finally:  # a second Ctrl-C ends the waiting
+                if child.poll() is None:
+                    child.kill()
         self._owner.join()
         _living.discard(self)
 

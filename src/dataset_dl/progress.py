@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataset_dl.events import (
     BytesWritten,
     Event,
+    FetchStarted,
     FileCompleted,
     Finished,
     RetryStarted,
@@ -36,6 +37,8 @@ class ProgressTracker:
         self._began = clock()
         self._total = Started(0, 0, 0)
         self._files = self._failed_files = self._series = self._failed_series = 0
+        # Of complete series; of all files, those of incomplete series included; of the files begun.
+        self._complete_files = self._complete_bytes = 0
         self._present_bytes = self._fetched_bytes = self._in_flight_bytes = 0
         self._shown_bytes = 0
         # Fetched by earlier runs of s5cmd, which the count of the present one does not hold.
@@ -53,20 +56,29 @@ class ProgressTracker:
         elif isinstance(event, BytesWritten):
             self._in_flight_bytes = max(0, event.size_bytes - (self._fetched_bytes - self._before_bytes))
             self._sample()
+        elif isinstance(event, FetchStarted):
+            self._files += event.present_instances
+            self._present_bytes += event.present_bytes
         elif isinstance(event, RetryStarted):
-            self._files -= event.instance_count
-            self._fetched_bytes -= event.size_bytes
+            # What has arrived is known anew: files that were wrong are gone.
+            self._files = self._complete_files + event.present_instances
+            self._present_bytes = self._complete_bytes + event.present_bytes - self._fetched_bytes
             self._before_bytes = self._fetched_bytes
             self._in_flight_bytes = 0
             self._samples.clear()
         elif isinstance(event, SeriesCompleted):
             self._series += 1
+            self._complete_files += event.series.instanceCount
+            self._complete_bytes += event.series.size_bytes
             if not event.fetched:
                 self._files += event.series.instanceCount
                 self._present_bytes += event.series.size_bytes
         elif isinstance(event, SeriesFailed):
+            failure = event.failure
             self._failed_series += 1
-            self._failed_files += event.failure.planned.instanceCount - event.failure.present_instances
+            self._failed_files += max(0, failure.planned.instanceCount - failure.present_instances)
+            self._complete_files += failure.present_instances
+            self._complete_bytes += failure.present_bytes
         elif isinstance(event, Started):
             self._total = event
         elif isinstance(event, Finished):
@@ -83,7 +95,7 @@ class ProgressTracker:
         left = self._total.size_bytes - self._shown_bytes
         return DownloadProgress(
             total_files=self._total.instance_count,
-            completed_files=self._files,
+            completed_files=min(self._files, self._total.instance_count),
             failed_files=self._failed_files,
             total_series=self._total.series_count,
             completed_series=self._series,

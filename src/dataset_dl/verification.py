@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -42,19 +43,27 @@ def look(directory: str | Path) -> Found:
     return Found(instances, size_bytes, temporaries)
 
 
-def look_at(directory: Path, names: Iterable[str]) -> Found:
+def look_at(directory: str | Path, names: Iterable[str]) -> Found:
     """The same for named files only, where several series share a directory."""
     instances = size_bytes = 0
     for name in names:
         with suppress(OSError):
-            size_bytes += os.lstat(directory / name).st_size
-            instances += 1
+            found = os.lstat(os.path.join(directory, name))
+            if stat.S_ISREG(found.st_mode):
+                size_bytes += found.st_size
+                instances += 1
     return Found(instances, size_bytes, [])
 
 
 def agrees(found: Found, series: PlannedSeries) -> bool:
     """Whether a series is complete: its count and its bytes are those of the index."""
     return found.instances == series.instanceCount and found.size_bytes == series.size_bytes
+
+
+def is_dicom(path: str | Path) -> bool:
+    """Whether a file begins as a DICOM file does (PS3.10: 128 bytes, then ``DICM``)."""
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 def sweep(directory: str | Path) -> int:

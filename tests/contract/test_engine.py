@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,7 +14,7 @@ import pytest
 import dataset_dl as dd
 from dataset_dl.errors import NetworkError
 from dataset_dl.events import CommandFailed, Event, FileCompleted, Finished, SeriesCompleted
-from dataset_dl.model import Plan, Report
+from dataset_dl.model import Fetch, Plan, Report
 from dataset_dl.network import NetworkSettings
 from dataset_dl.s5cmd.binary import require
 from dataset_dl.s5cmd.engine import S5cmdEngine
@@ -69,7 +70,9 @@ def same_files(bucket: LocalBucket, plan: Plan, target: Path) -> bool:
 def test_every_file_is_told_once_and_is_there(own: LocalBucket, make: MakeEngine, tmp_path: Path) -> None:
     plan = plan_of(own, "%PatientID/-it's $(%SeriesInstanceUID)")
     (tmp_path / "to").mkdir()
-    told = [event for event in make().run(iter(plan), tmp_path / "to") if isinstance(event, FileCompleted)]
+    told = [
+        event for event in make().run(map(Fetch, plan), tmp_path / "to") if isinstance(event, FileCompleted)
+    ]
     assert len(told) == len({event.path for event in told}) == plan.instance_count
     for event in told:
         assert (tmp_path / "to" / event.path).stat().st_size == event.size_bytes
@@ -82,7 +85,7 @@ def test_a_series_that_is_not_there_is_told(own: LocalBucket, make: MakeEngine, 
     gone = own.series[1]
     shutil.rmtree(own.series_directory(gone))
     (tmp_path / "to").mkdir()
-    events = list(make().run(iter(plan), tmp_path / "to"))
+    events = list(make().run(map(Fetch, plan), tmp_path / "to"))
     failed = [event for event in events if isinstance(event, CommandFailed)]
     assert [(event.crdc_series_uuid, event.cause) for event in failed] == [
         (gone.crdc_series_uuid, "not_found")
@@ -91,7 +94,7 @@ def test_a_series_that_is_not_there_is_told(own: LocalBucket, make: MakeEngine, 
 
 def test_closing_it_stops_it(own: LocalBucket, make: MakeEngine, tmp_path: Path) -> None:
     (tmp_path / "to").mkdir()
-    with closing(make().run(iter(plan_of(own)), tmp_path / "to")) as events:  # type: ignore[type-var]
+    with closing(make().run(map(Fetch, plan_of(own)), tmp_path / "to")) as events:  # type: ignore[type-var]
         next(event for event in events if isinstance(event, FileCompleted))
     assert not children()
     assert not [path for path in (tmp_path / "to").rglob("*") if path.is_file() and path.suffix != ".dcm"]
@@ -141,6 +144,62 @@ def test_a_second_run_fetches_only_what_is_missing(
     assert report.fetched_series == 1
     assert same_files(own, plan, tmp_path / "to")
     assert not list((tmp_path / "to").rglob("*.dcm?*"))
+
+
+def test_only_what_is_missing_of_a_series_is_fetched(
+    own: LocalBucket, make: MakeEngine, tmp_path: Path
+) -> None:
+    plan = plan_of(own)
+    run(plan, tmp_path / "to", make())
+    gone = sorted((tmp_path / "to").rglob("*.dcm"))[5:7]
+    for file in gone:
+        file.unlink()
+    events, report = run(plan, tmp_path / "to", make())
+    assert report.ok
+    told = [event.path.removeprefix("./") for event in events if isinstance(event, FileCompleted)]
+    assert sorted(told) == [file.relative_to(tmp_path / "to").as_posix() for file in gone]
+    assert same_files(own, plan, tmp_path / "to")
+
+
+def test_a_link_in_place_of_a_file_is_replaced_not_followed(
+    own: LocalBucket, make: MakeEngine, tmp_path: Path
+) -> None:
+    plan = plan_of(own)
+    run(plan, tmp_path / "to", make())
+    file = min((tmp_path / "to").rglob("*.dcm"))
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    file.unlink()
+    file.symlink_to(outside)
+    assert run(plan, tmp_path / "to", make())[1].ok
+    assert outside.read_text() == "mine"
+    assert not file.is_symlink()
+    assert same_files(own, plan, tmp_path / "to")
+
+
+def test_it_says_what_the_store_holds(own: LocalBucket, make: MakeEngine, tmp_path: Path) -> None:
+    gone, *rest = own.series
+    shutil.rmtree(own.series_directory(gone))
+    answer = make().objects(own.series)
+    assert set(answer) == {each.crdc_series_uuid for each in rest}
+    for each in rest:
+        assert {tuple(found) for found in answer[each.crdc_series_uuid]} == {
+            (file.name, file.stat().st_size, hashlib.md5(file.read_bytes()).hexdigest())
+            for file in own.series_directory(each).iterdir()
+        }
+
+
+def test_checksums_are_compared(own: LocalBucket, make: MakeEngine, tmp_path: Path) -> None:
+    plan = plan_of(own)
+    run(plan, tmp_path / "to", make())
+    file = min((tmp_path / "to").rglob("*.dcm"))
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert run(plan, tmp_path / "to", make())[1].fetched_series == 0
+    events = list(transfer(plan, tmp_path / "to", make, pause_seconds=0, md5=True))
+    assert sum(isinstance(event, FileCompleted) for event in events) == 1
+    assert isinstance(events[-1], Finished)
+    assert events[-1].report.ok
+    assert same_files(own, plan, tmp_path / "to")
 
 
 def test_nothing_is_asked_when_nothing_is_missing(own: LocalBucket, make: MakeEngine, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def run(plan: dd.Plan, server: FaultServer, **options: object) -> tuple[list[Eve
         ("403", "access_denied"),
         ("cut", "truncated"),
         ("html", "truncated"),
-        ("future", "unknown"),
+        ("future", "not_found"),
     ],
 )
 def test_a_fault_is_told_and_the_next_run_mends_it(

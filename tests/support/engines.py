@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataset_dl.errors import NetworkError
 from dataset_dl.events import BytesWritten, CommandFailed, Event, FileCompleted
-from dataset_dl.model import PlannedSeries
+from dataset_dl.model import Fetch, PlannedSeries, StoredObject
 from dataset_dl.testing import LocalBucket
 
 
@@ -22,24 +23,49 @@ class ScriptedEngine:
     reachable: bool = True
     workers: int = 1
     asked: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
 
     def probe(self, series_aws_url: str) -> None:
         if not self.reachable:
             raise NetworkError("bucket", "The bucket cannot be reached.")
 
-    def run(self, series: Iterable[PlannedSeries], destination: Path) -> Iterator[Event]:
-        for each in series:
-            self.asked.append(each.crdc_series_uuid)
-            act = self.script.get(each.crdc_series_uuid, self.fetch)
-            yield from act(each, destination / each.directory)
+    def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
+        if not self.reachable:
+            return {}
+        return {each.crdc_series_uuid: found for each in series if (found := self.listed(each))}
 
-    def fetch(self, series: PlannedSeries, directory: Path) -> Iterator[Event]:
-        files = sorted(self.bucket.series_directory(series).glob("*.dcm"))
+    def listed(self, series: PlannedSeries) -> list[StoredObject]:
+        return [
+            StoredObject(file.name, file.stat().st_size, hashlib.md5(file.read_bytes()).hexdigest())
+            for file in sorted(self.bucket.series_directory(series).glob("*.dcm"))
+        ]
+
+    def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
+        for series, missing, _ in fetches:
+            if missing == ():
+                continue
+            self.asked.append(series.crdc_series_uuid)
+            directory = destination / series.directory
+            if act := self.script.get(series.crdc_series_uuid):
+                yield from act(series, directory)
+            else:
+                yield from self.fetch(series, directory, missing)
+
+    def fetch(
+        self, series: PlannedSeries, directory: Path, names: Sequence[str] | None = None
+    ) -> Iterator[Event]:
+        files = [
+            file
+            for file in sorted(self.bucket.series_directory(series).glob("*.dcm"))
+            if names is None or file.name in names
+        ]
         if not files:
             yield CommandFailed(series.crdc_series_uuid, "not_found", "no object found")
         directory.mkdir(parents=True, exist_ok=True)
         for file in files:
-            shutil.copyfile(file, directory / file.name)
+            shutil.copyfile(file, directory / f"{file.name}123")
+            (directory / f"{file.name}123").replace(directory / file.name)
             size_bytes = file.stat().st_size
+            self.files.append(file.name)
             yield BytesWritten(size_bytes)
             yield FileCompleted(series.crdc_series_uuid, f"{series.directory}/{file.name}", size_bytes)

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from dataset_dl.events import (
     BytesWritten,
     Event,
+    FetchStarted,
     FileCompleted,
     Finished,
+    RetryStarted,
     SeriesCompleted,
     SeriesFailed,
     Started,
@@ -57,6 +59,7 @@ def test_a_download_from_start_to_end() -> None:
 events = st.one_of(
     st.builds(BytesWritten, st.integers(0, 200)),
     st.builds(lambda size: FileCompleted("u", "p", size), st.integers(0, 50)),
+    st.builds(RetryStarted, st.just(1), st.integers(0, 1), st.integers(0, 100), st.just(1.0)),
 )
 
 
@@ -72,3 +75,21 @@ def test_the_bar_never_goes_back_nor_beyond_the_end(happenings: list[Event]) -> 
         shown = now
     tracker.feed(Finished(Report(Path(), 1, 1, 100, 0, 0, 0, 0, 0, (), 1.0)))
     assert tracker.snapshot().completed_bytes <= 100
+
+
+def test_what_is_half_there_counts_and_a_retry_counts_anew() -> None:
+    tracker = ProgressTracker(Clock())
+    tracker.feed(Started(3, 6, 60))
+    tracker.feed(SeriesCompleted(row(0), fetched=False))
+    tracker.feed(FetchStarted(2, 4, 40, 1, 10, 8))
+    assert (tracker.snapshot().completed_files, tracker.snapshot().completed_bytes) == (3, 30)
+    tracker.feed(FileCompleted("u", "d/a.dcm", 10))
+    tracker.feed(SeriesCompleted(row(1), fetched=True))
+    tracker.feed(FileCompleted("v", "e/a.dcm", 9))
+    assert (tracker.snapshot().completed_files, tracker.snapshot().completed_bytes) == (5, 49)
+    tracker.feed(RetryStarted(1, 0, 0, 1.0))  # the last file was wrong, and is gone
+    assert tracker.snapshot().completed_files == 4
+    tracker.feed(FileCompleted("v", "e/a.dcm", 10))
+    tracker.feed(FileCompleted("v", "e/b.dcm", 10))
+    tracker.feed(SeriesCompleted(row(2), fetched=True))
+    assert (tracker.snapshot().completed_files, tracker.snapshot().completed_bytes) == (6, 60)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dataset_dl.model import Fetch
 from dataset_dl.network import NetworkSettings
 from dataset_dl.s5cmd import binary, command
 from support.plans import row
@@ -34,7 +35,7 @@ def test_arguments() -> None:
 
 
 def test_lines_name_the_bucket_of_the_source() -> None:
-    (line,) = command.batch_lines([row(1)], NetworkSettings("gcs"))
+    (line,) = command.batch_lines([Fetch(row(1))], NetworkSettings("gcs"))
     assert line == f"cp 's3://idc-open-data/{row(1).crdc_series_uuid}/*' './d/1/'\n"
 
 

@@ -18,7 +18,7 @@ from dataset_dl.events import (
     Finished,
     SeriesCompleted,
 )
-from dataset_dl.model import Plan, PlannedSeries, Report
+from dataset_dl.model import Fetch, Plan, PlannedSeries, Report
 from dataset_dl.testing import LocalBucket
 from dataset_dl.transfer import transfer
 from support.engines import ScriptedEngine
@@ -107,9 +107,9 @@ def test_a_full_disk_in_the_middle_is_told(bucket: LocalBucket, plan: Plan, tmp_
 
 def test_a_crash_keeps_what_was_finished(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
     class Crashing(ScriptedEngine):
-        def run(self, series: Iterable[PlannedSeries], destination: Path) -> Iterator[Event]:
-            for each in series:
-                if each.crdc_series_uuid == bucket.series[2].crdc_series_uuid:
+        def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
+            for each in fetches:
+                if each.series.crdc_series_uuid == bucket.series[2].crdc_series_uuid:
                     yield EngineEnded("s5cmd ended on its own (signal 9)", False, "tail")
                     return
                 yield from super().run(iter([each]), destination)

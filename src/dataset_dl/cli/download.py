@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from dataset_dl.cli.options import Directory, selection
 
 if TYPE_CHECKING:
+    from dataset_dl.api import DownloadOptions
     from dataset_dl.model import Plan, Report
-    from dataset_dl.network import Source
 
 _FAILURES_SHOWN = 20
 
@@ -38,10 +38,23 @@ _FAILURES_SHOWN = 20
 )
 @click.option(
     "--stall-timeout",
+    "stall_timeout_seconds",
     type=click.FloatRange(1),
     default=120,
     show_default=True,
     help="Seconds without a byte after which s5cmd is ended and what is left goes on anew.",
+)
+@click.option(
+    "--verify",
+    type=click.Choice(["size", "md5"]),
+    default="size",
+    show_default=True,
+    help="Compare every file with the store's MD5 sums, too.",
+)
+@click.option(
+    "--trust-journal",
+    is_flag=True,
+    help="Believe the journal for what it has as complete, without a look at the disk.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One event a line on standard output.")
 def download(
@@ -50,12 +63,8 @@ def download(
     layout: str | None,
     destination: Path,
     dry_run: bool,
-    workers: int | None,
-    endpoint_url: str | None,
-    source: Source,
-    retries: int,
-    stall_timeout: float,
     as_json: bool,
+    **options: Unpack[DownloadOptions],
 ) -> None:
     """Download collections, patients, studies, series or manifests; check every file on disk.
 
@@ -68,19 +77,12 @@ def download(
     if dry_run:
         _show_plan(made, as_json)
         return
-    events = download_events(
-        made,
-        workers=workers,
-        endpoint_url=endpoint_url,
-        source=source,
-        retries=retries,
-        stall_timeout_seconds=stall_timeout,
-    )
+    events = download_events(made, **options)
     stream = sys.stdout if as_json else sys.stderr
     with observer("json" if as_json else "plain", stream) as show:
         report = watch(events, show)
     if not as_json:
-        _show_report(report)
+        _show_report(report, options.get("verify") == "md5")
     raise_for_report(report)
 
 
@@ -116,25 +118,28 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     click.echo(f"{size(needed)} needed at most, {size(free)} free: {fits}; nothing was fetched")
 
 
-def _show_report(report: Report) -> None:
+def _show_report(report: Report, md5: bool) -> None:
     from dataset_dl.destination import state
     from dataset_dl.ui.tables import write
     from dataset_dl.ui.units import duration, size
 
     missing_series = len(report.failures)
     present = sum(each.present_instances for each in report.failures)
+    expected = sum(each.planned.instanceCount for each in report.failures)
     rows = [
         ("asked for", report.series_count, report.instance_count, size(report.size_bytes)),
         ("complete", report.complete_series, report.complete_instances, size(report.complete_bytes)),
         ("  fetched now", report.fetched_series, "", size(report.fetched_bytes)),
-        ("failed", missing_series, report.instance_count - report.complete_instances - present, ""),
+        ("failed", missing_series, expected - present, ""),
     ]
+    if report.untried_series:
+        rows.append(("not tried", report.untried_series, "", ""))
     write(("", "series", "files", "size"), rows, "table", sys.stdout)
     speed = f"{report.fetched_bytes / 1e6 / max(report.elapsed_seconds, 1e-3):.1f} MB/s"
     how = speed if report.fetched_series else "nothing was fetched"
     click.echo(f"\n{report.destination}: {duration(report.elapsed_seconds)}, {how}")
     if not report.failures:
-        click.echo("Every series is on disk, its count and bytes checked.")
+        click.echo(_all_is_well(report, md5))
         return
     columns = ("SeriesInstanceUID", "cause", "message")
     shown = [
@@ -144,3 +149,15 @@ def _show_report(report: Report) -> None:
     click.echo()
     write(columns, shown, "table", sys.stdout)
     click.echo(f"All of them are in {state(report.destination) / 'failed.csv'}.")
+
+
+def _all_is_well(report: Report, md5: bool) -> str:
+    checked = "its count and bytes checked" + (
+        ", and its files held against the store's MD5 sums" if md5 else ""
+    )
+    if not report.trusted_series:
+        return f"Every series is on disk, {checked}."
+    return (
+        f"{report.trusted_series:,} series are complete by the journal, without a look at the disk;"
+        f" each of the other {report.series_count - report.trusted_series:,} is on disk, {checked}."
+    )

@@ -131,7 +131,11 @@ class PlanFile:
             WHERE crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM {self.source})
             UNION ALL SELECT {columns} FROM {self.source}
         """
+        place = "(crdc_series_uuid, directory)"
+        new = f"SELECT count(*) FROM {self.source} WHERE {place} NOT IN (SELECT {place} FROM {earlier})"
         try:
+            if not Database().column(new)[0]:
+                return
             rows = PlanFile.create(Database(), select, [])
         except duckdb.Error:
             rows = self  # none is there, or it is no plan

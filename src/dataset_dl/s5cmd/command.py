@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dataset_dl.manifest import copy_line
-from dataset_dl.model import PlannedSeries
+from dataset_dl.manifest import copy_line, list_line
+from dataset_dl.model import Fetch, PlannedSeries
 from dataset_dl.network import NetworkSettings
 
 # s5cmd's own default; it never opens more than two connections a worker for files of one part.
@@ -14,17 +14,36 @@ _MOST_WORKERS = 256
 _WORKERS_PER_CORE = 32
 _DESCRIPTORS_PER_WORKER = 3
 _DESCRIPTORS_ASIDE = 64
+# An object by its key costs 1.8 ms of processor time (HEAD and GET) where one of a wildcard costs 0.5 ms,
+# and holding one name against one exclusion costs 0.09 µs: above this, keys are cheaper.
+_EXCLUSIONS_PER_MISSING = 14_000
 
 
-def batch_lines(series: Iterable[PlannedSeries], network: NetworkSettings) -> Iterator[str]:
-    """One command a series: all its objects into its directory below the working directory."""
+def batch_lines(fetches: Iterable[Fetch], network: NetworkSettings) -> Iterator[str]:
+    """The commands that fetch series, or what is missing of them, to below the working directory."""
+    for series, missing, present in fetches:
+        url = network.bucket_url(series.series_aws_url)
+        if missing is None:
+            yield copy_line(url, series.directory)
+        elif (len(missing) + len(present)) * len(present) <= _EXCLUSIONS_PER_MISSING * len(missing):
+            yield copy_line(url, series.directory, exclude=present)
+        else:
+            yield from (copy_line(url.removesuffix("*") + name, series.directory) for name in missing)
+
+
+def list_lines(series: Iterable[PlannedSeries], network: NetworkSettings) -> Iterator[str]:
+    """One command a series: its objects with their sizes and ETags."""
     for each in series:
-        yield copy_line(network.bucket_url(each.series_aws_url), each.directory)
+        yield list_line(network.bucket_url(each.series_aws_url))
 
 
-def run_arguments(binary: Path, network: NetworkSettings, workers: int, batch_file: Path) -> list[str]:
-    """The arguments that run a file of commands."""
-    return [*_global_arguments(binary, network), "--numworkers", str(workers), "run", str(batch_file)]
+def run_arguments(
+    binary: Path, network: NetworkSettings, workers: int, batch_file: Path, retry_count: int | None = None
+) -> list[str]:
+    """The arguments that run a file of commands; s5cmd tries each request eleven times unless told."""
+    retries = [] if retry_count is None else ["--retry-count", str(retry_count)]
+    workers_words = ["--numworkers", str(workers)]
+    return [*_global_arguments(binary, network), *retries, *workers_words, "run", str(batch_file)]
 
 
 def probe_arguments(binary: Path, network: NetworkSettings, series_aws_url: str) -> list[str]:

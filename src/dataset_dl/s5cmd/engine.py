@@ -5,23 +5,33 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
 from dataset_dl.errors import StorageError
 from dataset_dl.events import BytesWritten, CommandFailed, EngineEnded, EngineMessage, Event
-from dataset_dl.model import PlannedSeries
+from dataset_dl.model import Fetch, PlannedSeries, StoredObject
 from dataset_dl.network import NetworkSettings
 from dataset_dl.process import Process, ask
 from dataset_dl.s5cmd.binary import Binary
-from dataset_dl.s5cmd.command import batch_lines, choose_workers, probe_arguments, run_arguments
-from dataset_dl.s5cmd.output import network_error, parse_line
+from dataset_dl.s5cmd.command import (
+    batch_lines,
+    choose_workers,
+    list_lines,
+    probe_arguments,
+    run_arguments,
+)
+from dataset_dl.s5cmd.output import network_error, parse_line, parse_listed
 
 _PROBE_SECONDS = 20.0
 _TICK_SECONDS = 0.1
 _NO_DESCRIPTORS = "too many open files"
+# Of each failed line s5cmd keeps 21 KB.
+_MOST_FAILURES = 20_000
+_LISTING_RETRIES = 2
 
 
 class S5cmdEngine:
@@ -74,38 +84,88 @@ class S5cmdEngine:
             words = failures[-1] if failures else answer.stderr
             raise network_error(words, self._network.endpoint_url)
 
-    def run(self, series: Iterable[PlannedSeries], destination: Path) -> Iterator[Event]:
-        """Fetch the series below `destination`; what s5cmd says comes back as events.
+    def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
+        """What the store holds of some series, by crdc_series_uuid.
+
+        A series that it does not answer for in full is left out.
+        """
+        answers: dict[str, list[StoredObject]] = {}
+        unclear: set[str] = set()
+        lines = list_lines(series, self._network)
+        with self._running(lines, Path(tempfile.gettempdir()), _LISTING_RETRIES) as process:
+            heard_at = time.monotonic()
+            for batch in process.lines(_TICK_SECONDS) if process else ():
+                heard_at = time.monotonic() if batch else heard_at
+                for line in batch:
+                    if listed := parse_listed(line):
+                        uuid, stored = listed
+                        if stored is not None:
+                            answers.setdefault(uuid, []).append(stored)
+                            continue
+                        unclear.add(uuid)
+                    elif isinstance(failed := parse_line(line), CommandFailed):
+                        unclear.add(failed.crdc_series_uuid)
+                if time.monotonic() - heard_at >= self._stall_seconds:
+                    break
+            ended_well = process is not None and process.returncode in (0, 1) and "" not in unclear
+        return {
+            each.crdc_series_uuid: found
+            for each in series
+            if (found := answers.get(each.crdc_series_uuid)) and each.crdc_series_uuid not in unclear
+            and (ended_well or len(found) >= each.instanceCount)
+        }  # fmt: skip
+
+    def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
+        """Fetch below `destination`; what s5cmd says comes back as events.
 
         Raises
         ------
         StorageError
             If it cannot begin in the destination.
         """
+        with self._running(batch_lines(fetches, self._network), destination) as process:
+            if process is not None:
+                yield from self._listen(process)
+
+    @contextmanager
+    def _running(
+        self, lines: Iterable[str], directory: Path, retry_count: int | None = None
+    ) -> Iterator[Process | None]:
+        """An s5cmd at work on a file of commands, gone at the end; None if there are no commands."""
         with tempfile.TemporaryDirectory(prefix="dataset-dl-run-", ignore_cleanup_errors=True) as scratch:
             batch_file = Path(scratch) / "commands.txt"
             with batch_file.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(batch_lines(series, self._network))
-            argv = run_arguments(self._binary.path, self._network, self.workers, batch_file)
+                file.writelines(lines)
+            if batch_file.stat().st_size == 0:
+                yield None
+                return
+            argv = run_arguments(self._binary.path, self._network, self.workers, batch_file, retry_count)
             try:
-                process = Process(argv, directory=destination, environment=self._network.child_environment())
+                process = Process(argv, directory=directory, environment=self._network.child_environment())
             except OSError as error:
                 raise StorageError(
-                    str(destination), f"s5cmd cannot start in {destination}: {error.strerror}."
+                    str(directory), f"s5cmd cannot start in {directory}: {error.strerror}."
                 ) from None
             try:
-                yield from self._listen(process)
+                yield process
             finally:
                 process.stop()
 
     def _listen(self, process: Process) -> Iterator[Event]:
         short_of_descriptors = False
+        failures = 0
         for event in _events(process, self._stall_seconds):
             yield event
             if isinstance(event, EngineMessage) and _NO_DESCRIPTORS in event.text:
                 short_of_descriptors = True
             if isinstance(event, EngineEnded):
                 return
+            if isinstance(event, CommandFailed):
+                failures += 1
+                if failures == _MOST_FAILURES:
+                    message = f"s5cmd was started anew after {failures:,} failures, each of which it keeps"
+                    yield EngineEnded(message, False, process.stderr_tail)
+                    return
         code = process.returncode or 0
         message = ""
         if short_of_descriptors:

@@ -13,13 +13,19 @@ from dataset_dl.errors import (
     ProxyError,
 )
 from dataset_dl.events import CommandFailed, EngineMessage, FileCompleted
-from dataset_dl.model import Cause
+from dataset_dl.model import Cause, StoredObject
 
 OutputEvent = FileCompleted | CommandFailed | EngineMessage
 
 
 class _Object(msgspec.Struct):
     size: int = 0
+
+
+class _Listed(msgspec.Struct):
+    key: str
+    size: int = 0
+    etag: str = ""
 
 
 class _Line(msgspec.Struct):
@@ -33,15 +39,19 @@ class _Line(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Line).decode
+_decode_listed = msgspec.json.Decoder(_Listed).decode
+# What a store may call an object here: it will stand in a command and in a path.
+_OBJECT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SERIES_URL = re.compile(r"(?:s3|gs)://[^/\s]+/([0-9a-f-]{36})/")
 _CREDENTIALS = re.compile(r"(?<=//)[^/\s@\"]*@")
 
 # The first that matches decides, so the particular stands before the general.
 _CAUSES: tuple[tuple[str, Cause], ...] = (
+    (r"cabundle", "network"),
     (r"file name too long", "name_too_long"),
     (
         r"no space left|disk quota|read-only file system|permission denied|input/output error"
-        r"|not a directory|is a directory|stale file handle",
+        r"|no such file or directory|not a directory|is a directory|stale file handle|transport endpoint",
         "disk",
     ),
     (r"no object found|nosuchkey|nosuchbucket|notfound|status code: 404", "not_found"),
@@ -70,6 +80,23 @@ def parse_line(line: bytes) -> OutputEvent:
     if parsed.success and parsed.operation == "cp" and len(parts) == 5:
         return FileCompleted(parts[3], parsed.destination, parsed.object.size)
     return _message(line)
+
+
+def parse_listed(line: bytes) -> tuple[str, StoredObject | None] | None:
+    """One line of a listing as the crdc_series_uuid and the object; None if it is no such line.
+
+    The object is None where its name cannot be that of an instance, so that the listing is of no use.
+    """
+    try:
+        listed = _decode_listed(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    parts = listed.key.split("/", 4)
+    if len(parts) != 5:
+        return None
+    if not _OBJECT_NAME.fullmatch(parts[4]):
+        return parts[3], None
+    return parts[3], StoredObject(parts[4], listed.size, listed.etag)
 
 
 def cause_of(message: str) -> Cause:

@@ -1,0 +1,251 @@
+"""From a plan to verified files: what is missing → engine → check on disk → report."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from dataset_dl import destination as place
+from dataset_dl.destination import Hold
+from dataset_dl.errors import StorageError
+from dataset_dl.events import (
+    Event,
+    FetchStarted,
+    Finished,
+    Noticed,
+    SeriesCompleted,
+    SeriesFailed,
+    Started,
+)
+from dataset_dl.journal import Journal
+from dataset_dl.model import Plan, Report, SeriesFailure
+from dataset_dl.transfer.engine import Engine
+from dataset_dl.transfer.ledger import Ledger, State
+from dataset_dl.transfer.rounds import Options, Rounds
+from dataset_dl.transfer.survey import Seen, survey
+from dataset_dl.verification import sweep
+
+__all__ = ["Engine", "transfer"]
+
+
+@dataclass(slots=True)
+class _Totals:
+    series: int = 0
+    instances: int = 0
+    size_bytes: int = 0
+
+    def add(self, series: int, instances: int, size_bytes: int) -> None:
+        self.series += series
+        self.instances += instances
+        self.size_bytes += size_bytes
+
+
+class _Tally:
+    """What a download has found, fetched and failed at."""
+
+    def __init__(self) -> None:
+        self.here, self.missing, self.present, self.fetched = _Totals(), _Totals(), _Totals(), _Totals()
+        self.trusted = 0
+        self.failures: list[SeriesFailure] = []
+
+    def see(self, seen: Seen) -> None:
+        """Count a series as it was found on disk."""
+        series = seen.series
+        if seen.state is State.COMPLETE:
+            self.here.add(1, series.instanceCount, series.size_bytes)
+            self.trusted += seen.trusted
+        else:
+            self.missing.add(1, series.instanceCount, series.size_bytes)
+            instances = min(seen.found.instances, series.instanceCount)
+            self.present.add(1, instances, min(seen.found.size_bytes, series.size_bytes))
+
+    def feed(self, event: Event) -> None:
+        """Count what was fetched, or failed."""
+        if isinstance(event, SeriesCompleted):
+            self.fetched.add(1, event.series.instanceCount, event.series.size_bytes)
+        elif isinstance(event, SeriesFailed):
+            self.failures.append(event.failure)
+
+    def report(self, plan: Plan, destination: Path, elapsed_seconds: float, stopped: str) -> Report:
+        """The sum of it."""
+        here, fetched = self.here, self.fetched
+        return Report(
+            destination=destination,
+            series_count=plan.series_count,
+            instance_count=plan.instance_count,
+            size_bytes=plan.size_bytes,
+            complete_series=here.series + fetched.series,
+            complete_instances=here.instances + fetched.instances,
+            complete_bytes=here.size_bytes + fetched.size_bytes,
+            fetched_series=fetched.series,
+            fetched_bytes=fetched.size_bytes,
+            trusted_series=self.trusted,
+            failures=tuple(self.failures),
+            elapsed_seconds=elapsed_seconds,
+            stopped=stopped,
+        )
+
+
+def transfer(
+    plan: Plan,
+    destination: Path,
+    make_engine: Callable[[], Engine],
+    *,
+    retries: int = 2,
+    pause_seconds: float = 1.0,
+    md5: bool = False,
+    trust_journal: bool = False,
+) -> Iterator[Event]:
+    """Fetch what is missing of a plan, check it on disk, and say what happened.
+
+    Parameters
+    ----------
+    plan
+        What is wanted.
+    destination
+        Absolute path that its directories are below.
+    make_engine
+        Called only if something is missing.
+    retries
+        How often series are tried again that failed for a reason that may pass.
+    pause_seconds
+        The pause before the first of these rounds; each later one is four times as long, up to a minute.
+    md5
+        Compare every file with the store's checksums, too.
+    trust_journal
+        Believe the journal for the series that it has as complete, without a look at the disk.
+
+    Yields
+    ------
+    Event
+        From `Started` to `Finished`, which carries the report.
+
+    Raises
+    ------
+    StorageError
+        If the destination cannot be used, is full, or becomes full.
+    NetworkError
+        If the endpoint does not answer, or has fallen silent several times in a row.
+    EngineMissing, EngineCrashed
+        If s5cmd cannot be used, or has ended on its own several times in a row.
+    """
+    began = time.monotonic()
+    yield Started(plan.series_count, plan.instance_count, plan.size_bytes)
+    options = Options(retries, pause_seconds, plan.rows.shares_directories(), md5)
+    ledger, tally = Ledger(plan), _Tally()
+    stopped = ""
+    with place.guard(destination), ExitStack() as stack:
+        records = _open_records(destination, stack)
+        journal = records.journal if records else None
+        if journal is not None and journal.set_aside:
+            yield Noticed(_set_aside(journal))
+        all_seen = survey(plan, destination, journal, shared=options.shared, trust=trust_journal, md5=md5)
+        for index, seen in enumerate(all_seen):
+            ledger.set(index, seen.state)
+            tally.see(seen)
+            if journal is not None:
+                _write_down(journal, seen, options.shared)
+            if seen.state is State.COMPLETE:
+                yield SeriesCompleted(seen.series, fetched=False)
+        if tally.missing.series:
+            engine = _reach(ledger, tally, destination, make_engine)
+            if records is None:
+                place.prepare(destination)
+                records = _enter_records(destination, stack)
+            place.keep(destination, plan)
+            _clear_the_way(ledger, destination)
+            missing, present = tally.missing, tally.present
+            yield FetchStarted(
+                missing.series,
+                missing.instances,
+                missing.size_bytes,
+                present.instances,
+                present.size_bytes,
+                engine.workers,
+            )
+            rounds = Rounds(ledger, engine, destination, records.hold, records.journal, options)
+            for event in rounds.run():
+                tally.feed(event)
+                yield event
+            stopped = rounds.stopped
+        else:
+            records = records or _adopt(plan, destination, stack, options)
+            if records is not None:
+                place.keep(destination, plan)
+        if records is not None:
+            place.write_failures(destination, tally.failures, plan.idc_version)
+    yield Finished(tally.report(plan, destination, time.monotonic() - began, stopped))
+
+
+def _write_down(journal: Journal, seen: Seen, shared: bool) -> None:
+    """Bring the journal in line with the disk."""
+    if seen.state is not State.COMPLETE:
+        journal.forget(seen.series)
+    elif not shared and not journal.holds(seen.series):
+        journal.record(seen.series)
+
+
+def _reach(ledger: Ledger, tally: _Tally, destination: Path, make_engine: Callable[[], Engine]) -> Engine:
+    """An engine that has been answered, for a destination that has room; nothing is written before."""
+    place.check(destination)
+    # What is there of a series needs no space twice.
+    missing, present = tally.missing, tally.present
+    place.check_space(
+        destination, missing.size_bytes - present.size_bytes, missing.instances - present.instances
+    )
+    engine = make_engine()
+    engine.probe(next(iter(ledger.todo())).series.series_aws_url)
+    return engine
+
+
+def _clear_the_way(ledger: Ledger, destination: Path) -> None:
+    """Refuse links, and remove what an s5cmd that was killed has left."""
+    cage = place.Cage(destination)
+    for line in ledger.todo():
+        cage.check(line.series.directory)
+        sweep(f"{destination}/{line.series.directory}")
+
+
+class _Records(NamedTuple):
+    hold: Hold
+    journal: Journal
+
+
+def _open_records(destination: Path, stack: ExitStack) -> _Records | None:
+    """The records of a destination that has some; None if it has none, or they cannot be written."""
+    if not place.state(destination).is_dir():
+        return None
+    try:
+        return _enter_records(destination, stack)
+    except (OSError, sqlite3.OperationalError):  # a complete tree on a read-only disk needs none
+        return None
+
+
+def _enter_records(destination: Path, stack: ExitStack) -> _Records:
+    hold = stack.enter_context(place.hold(destination))
+    return _Records(hold, stack.enter_context(Journal(place.journal_path(destination))))
+
+
+def _adopt(plan: Plan, destination: Path, stack: ExitStack, options: Options) -> _Records | None:
+    """Keep records of a tree that was complete already, as another tool left it; not if it is read-only."""
+    try:
+        place.prepare(destination)
+    except StorageError:
+        return None
+    records = _open_records(destination, stack)
+    if records is not None and not options.shared:
+        for series in plan:
+            records.journal.record(series)
+    return records
+
+
+def _set_aside(journal: Journal) -> str:
+    return (
+        f"The journal of this destination was damaged or not one of ours; it is now {journal.set_aside},"
+        " and the disk was looked at instead."
+    )

@@ -1,0 +1,180 @@
+"""Series that are half there: what of them is right, held against the store's own list."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from dataset_dl.checksums import Checksums
+from dataset_dl.model import Cause, Fetch, PlannedSeries, StoredObject
+from dataset_dl.transfer.engine import Engine
+from dataset_dl.transfer.ledger import Line, State
+from dataset_dl.verification import is_dicom
+
+# The list of a batch is in memory: so many objects at the most, unless one series has more.
+_BATCH_INSTANCES = 50_000
+_BATCH_SERIES = 2_000
+
+
+class Inspection(NamedTuple):
+    """What was found of a series.
+
+    Attributes
+    ----------
+    awaited
+        Files that are still to be fetched.
+    present
+        Names of the files that are right; only kept where series share directories.
+    proven
+        Whether what is present was compared with the store's checksums.
+    unknown
+        Files whose checksums the store does not give in a form that can be compared.
+    removed
+        Files that were not what the store has under their name.
+    problem
+        Why it cannot be completed from this store, if that is plain already.
+    """
+
+    awaited: int
+    present: tuple[str, ...] = ()
+    proven: bool = False
+    unknown: int = 0
+    removed: int = 0
+    problem: tuple[Cause, str] | None = None
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether the whole series was compared with the store's checksums."""
+        return self.proven and self.awaited == 0
+
+
+class Mender:
+    """Finds what is missing of series that are half there, and removes files that are wrong.
+
+    Parameters
+    ----------
+    engine
+        To ask the store with.
+    destination
+        Where the series are.
+    shared
+        Whether series share directories.
+    md5
+        Compare checksums too, not only sizes.
+    began
+        When this download began, in seconds since 1970.
+    """
+
+    def __init__(self, engine: Engine, destination: Path, *, shared: bool, md5: bool, began: float) -> None:
+        self._engine = engine
+        self._destination = destination
+        self._shared = shared
+        self._md5 = md5
+        self._began = began
+        self._checksums = Checksums()
+        self._inspections: dict[str, Inspection] = {}
+
+    def orders(self, lines: Iterable[Line]) -> Iterator[Fetch]:
+        """What the engine shall fetch, in the order of the lines."""
+        half: list[PlannedSeries] = []
+        self._inspections.clear()
+        for line in lines:
+            if line.state is State.PARTIAL:
+                half.append(line.series)
+                if not _is_full(half):
+                    continue
+            yield from self._half(half)
+            half = []
+            if line.state is not State.PARTIAL:
+                yield Fetch(line.series)
+        yield from self._half(half)
+
+    def take(self, series: PlannedSeries) -> Inspection | None:
+        """What was found of a series when it was last ordered, told once."""
+        return self._inspections.pop(series.crdc_series_uuid, None)
+
+    def inspect(self, batch: list[PlannedSeries]) -> list[tuple[Fetch, Inspection]]:
+        """Hold series against the store; files that are wrong are gone afterwards."""
+        if not batch:
+            return []
+        stored = self._engine.objects(batch)
+        found = []
+        for series in batch:
+            objects = stored.get(series.crdc_series_uuid)
+            if objects is None:
+                self._remove_strangers(series)
+                found.append((Fetch(series), Inspection(series.instanceCount)))
+            else:
+                found.append(self._compare(series, objects))
+        return found
+
+    def _half(self, batch: list[PlannedSeries]) -> Iterator[Fetch]:
+        for fetch, inspection in self.inspect(batch):
+            self._inspections[fetch.series.crdc_series_uuid] = inspection
+            yield fetch
+
+    def _compare(self, series: PlannedSeries, objects: list[StoredObject]) -> tuple[Fetch, Inspection]:
+        directory = self._destination / series.directory
+        there = [each for each in objects if _size(directory / each.name) is not None]
+        right = [each for each in there if _size(directory / each.name) == each.size_bytes]
+        unknown = 0
+        if self._md5:
+            outcomes = self._checksums.compare((directory / each.name, each) for each in right)
+            unknown = outcomes.count("unknown")
+            right = [each for each, same in zip(right, outcomes, strict=True) if same != "different"]
+        present = {each.name for each in right}
+        wrong = [each.name for each in there if each.name not in present]
+        for name in wrong:
+            with suppress(FileNotFoundError):
+                os.unlink(directory / name)
+        missing = tuple(each.name for each in objects if each.name not in present)
+        fetch = Fetch(series, missing, tuple(sorted(present)))
+        names = fetch.present if self._shared else ()
+        problem = _problem(series, objects)
+        return fetch, Inspection(len(missing), names, self._md5, unknown, len(wrong), problem)
+
+    def _remove_strangers(self, series: PlannedSeries) -> None:
+        """Where the store cannot be asked: what came in this run and is no DICOM, like a sign-in page."""
+        with (
+            suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(self._destination / series.directory) as entries,
+        ):
+            for entry in entries:
+                if entry.name.endswith(".dcm") and entry.is_file(follow_symlinks=False):
+                    new = entry.stat(follow_symlinks=False).st_mtime >= self._began
+                    if new and not is_dicom(entry.path):
+                        os.unlink(entry.path)
+
+
+def _is_full(batch: list[PlannedSeries]) -> bool:
+    return len(batch) >= _BATCH_SERIES or sum(each.instanceCount for each in batch) >= _BATCH_INSTANCES
+
+
+def _size(path: Path) -> int | None:
+    """Size of a file; None if there is none, or a link in its place."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_size if not os.path.islink(path) else None
+
+
+def _problem(series: PlannedSeries, objects: list[StoredObject]) -> tuple[Cause, str] | None:
+    count, size_bytes = len(objects), sum(each.size_bytes for each in objects)
+    if count < series.instanceCount:
+        return (
+            "not_found",
+            f"the store shows {count:,} objects where the index says {series.instanceCount:,}"
+            " (those dated later than this machine's clock are passed over: is it right?)",
+        )
+    if count > series.instanceCount:
+        return (
+            "extra_files",
+            f"the store holds {count:,} objects where the index says {series.instanceCount:,}",
+        )
+    if size_bytes != series.size_bytes:
+        return "truncated", f"the store holds {size_bytes:,} bytes where the index says {series.size_bytes:,}"
+    return None

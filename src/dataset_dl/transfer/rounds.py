@@ -1,0 +1,309 @@
+"""Fetching in rounds: what failed for a reason that may pass is tried again, after a pause."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset_dl.destination import Hold, storage_error
+from dataset_dl.errors import ConnectionTimeout, EngineCrashed, TransferError
+from dataset_dl.events import (
+    CommandFailed,
+    EngineEnded,
+    EngineMessage,
+    Event,
+    FileCompleted,
+    Noticed,
+    RetryStarted,
+    SeriesCompleted,
+    SeriesFailed,
+)
+from dataset_dl.journal import Journal
+from dataset_dl.model import PASSING_CAUSES, Cause, SeriesFailure
+from dataset_dl.transfer.engine import Engine
+from dataset_dl.transfer.ledger import Ledger, State
+from dataset_dl.transfer.mender import Inspection, Mender
+from dataset_dl.transfer.window import Pending, Window
+from dataset_dl.verification import Found, agrees, sweep
+
+_LONGEST_PAUSE_SECONDS = 60.0
+_ENDINGS_IN_A_ROW = 3
+_ALIKE_IN_A_ROW = 300
+# A batch of series whose checksums are compared: large enough to keep all cores busy.
+_PROOF_SERIES = 200
+_PROOF_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to fetch.
+
+    Attributes
+    ----------
+    retries
+        Rounds for what failed for a reason that may pass.
+    pause_seconds
+        Before the first of these rounds; each later pause is four times as long, up to a minute.
+    shared
+        Whether series share directories.
+    md5
+        Whether checksums are compared with the store's.
+    """
+
+    retries: int
+    pause_seconds: float
+    shared: bool
+    md5: bool
+
+
+class Rounds:
+    """Fetches what a ledger has to do, and keeps the ledger and the journal.
+
+    Attributes
+    ----------
+    stopped
+        Why it ended before everything was tried; empty if it did not.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        engine: Engine,
+        destination: Path,
+        hold: Hold,
+        journal: Journal,
+        options: Options,
+    ) -> None:
+        self._ledger = ledger
+        self._engine = engine
+        self._destination = destination
+        self._hold = hold
+        self._journal = journal
+        self._options = options
+        self._mender = Mender(engine, destination, shared=options.shared, md5=options.md5, began=time.time())
+        self._unproven: list[Pending] = []
+        self._unproven_bytes = 0
+        self._unknown_checksums = 0
+        self._attempt = 0
+        self.stopped = ""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget the last round: whether the engine ended early, how many series it settled, what arrived."""
+        self._ended: EngineEnded | None = None
+        self._settled = 0
+        self._arrived = Found(0, 0, [])
+
+    def run(self) -> Iterator[Event]:
+        """Fetch until everything is complete or given up.
+
+        Raises
+        ------
+        ConnectionTimeout, EngineCrashed
+            If the engine has ended early several times in a row.
+        StorageError
+            If the destination takes no more.
+        """
+        endings = rounds = 0
+        while True:
+            self._begin()
+            yield from self._round()
+            left = self._ledger.count(State.ABSENT, State.PARTIAL)
+            if self.stopped or not left:
+                break
+            if self._ended is None:
+                self._attempt += 1
+            endings = endings + 1 if self._ended and not self._settled else 0
+            if self._ended and endings == _ENDINGS_IN_A_ROW:
+                raise _gave_up(self._destination, self._ended)
+            pause_seconds = min(self._options.pause_seconds * 4**rounds, _LONGEST_PAUSE_SECONDS)
+            yield RetryStarted(left, self._arrived.instances, self._arrived.size_bytes, pause_seconds)
+            time.sleep(pause_seconds)
+            rounds += 1
+        if self._unknown_checksums:
+            yield Noticed(
+                f"The store gives no MD5 sum for {self._unknown_checksums:,} files;"
+                " of these only the size was checked."
+            )
+
+    def _round(self) -> Iterator[Event]:
+        """Run the engine once, and account for each series that it was asked for."""
+        todo = self._ledger.todo()
+        window = Window(iter(todo), self._mender.take, self._options.shared)
+        streak = _Streak()
+        try:
+            with closing(self._engine.run(self._mender.orders(todo), self._destination)) as events:  # type: ignore[type-var]
+                for event in events:
+                    yield event
+                    if isinstance(event, FileCompleted):
+                        streak.end()
+                        yield from self._account(window, event)
+                    elif isinstance(event, CommandFailed):
+                        if event.cause == "disk":
+                            self._hold.check()
+                            raise storage_error(self._destination, event.message)
+                        if (pending := window.find(event.crdc_series_uuid)) is not None:
+                            pending.failure = event
+                            self._settled += event.cause not in PASSING_CAUSES
+                            if self._is_hopeless(streak, event):
+                                break
+                    elif isinstance(event, EngineEnded):
+                        self._ended = event
+        finally:
+            # s5cmd may have begun as many series again of which it has not told a file yet.
+            for _ in range(2 * self._engine.workers):
+                window.read()
+            for pending in window.open.values():
+                sweep(f"{self._destination}/{pending.series.directory}")
+        self._hold.check()
+        yield from self._settle(window)
+        yield from self._prove()
+
+    def _is_hopeless(self, streak: _Streak, event: CommandFailed) -> bool:
+        """Whether so many series have failed alike that the rest will."""
+        alike = streak.add(event.cause)
+        # What the store lacks or forbids may end with the next collection; a network that is gone does not.
+        if alike < _ALIKE_IN_A_ROW or not (streak.unbroken or event.cause in ("network", "server_error")):
+            return False
+        self.stopped = (
+            f"{alike:,} series in a row failed for one reason ({event.cause}: {event.message}),"
+            " so the others were not tried"
+        )
+        return True
+
+    def _account(self, window: Window, event: FileCompleted) -> Iterator[Event]:
+        pending = window.find(event.crdc_series_uuid)
+        if pending is None:
+            yield EngineMessage(f"{event.path} belongs to no series that is being fetched")
+            return
+        pending.tell(event.path)
+        if pending.awaited > 0:
+            return
+        found = pending.look(self._destination)
+        if agrees(found, pending.series):
+            window.close(pending)
+            yield from self._finish(pending, found)
+        elif not found.instances:
+            self._hold.check()
+
+    def _settle(self, window: Window) -> Iterator[Event]:
+        """Judge what the engine has left without a word, or with a bad one."""
+        given_up: list[Pending] = []
+        # After a stop the plan is not read to its end: the rest was not tried.
+        remaining = list(window.open.values()) if self.stopped else window.remaining()
+        for pending in remaining:
+            found = pending.look(self._destination)
+            if agrees(found, pending.series):
+                yield from self._finish(pending, found)
+                continue
+            failure = pending.failed(found)
+            if self._may_try_again(failure.may_pass) or (self.stopped and pending.failure is None):
+                self._leave(pending, found)
+            else:
+                given_up.append(pending)
+                if len(given_up) >= _PROOF_SERIES:
+                    yield from self._give_up(given_up)
+                    given_up = []
+        yield from self._give_up(given_up)
+
+    def _may_try_again(self, may_pass: bool) -> bool:
+        # An early end is s5cmd's or the network's, and says nothing of the series that it left over.
+        if self.stopped:
+            return False
+        return self._ended is not None or (may_pass and self._attempt < self._options.retries)
+
+    def _leave(self, pending: Pending, found: Found) -> None:
+        """Leave a series to the next round."""
+        self._ledger.set(pending.row, State.PARTIAL if self._is_begun(pending, found) else State.ABSENT)
+        self._arrived = Found(
+            self._arrived.instances + found.instances, self._arrived.size_bytes + found.size_bytes, []
+        )
+
+    def _is_begun(self, pending: Pending, found: Found) -> bool:
+        # Where the directory is shared, the names that were told are not all that may be there.
+        return found.instances > 0 or pending.names is not None
+
+    def _give_up(self, several: list[Pending]) -> Iterator[Event]:
+        """Give series up; what is wrong of their files does not stay under its name."""
+        spoiled = [each for each in several if each.look(self._destination).instances]
+        inspections = self._mender.inspect([each.series for each in spoiled])
+        for pending, (_, inspection) in zip(spoiled, inspections, strict=True):
+            pending.inspection = inspection
+        for pending in several:
+            yield from self._fail(pending, pending.failed(pending.look(self._destination)))
+
+    def _fail(self, pending: Pending, failure: SeriesFailure) -> Iterator[Event]:
+        self._ledger.set(pending.row, State.FAILED)
+        self._journal.forget(pending.series)
+        yield SeriesFailed(failure)
+
+    def _finish(self, pending: Pending, found: Found) -> Iterator[Event]:
+        """A series whose count and bytes agree is complete, or waits for its checksums to be compared."""
+        inspection = pending.inspection
+        if not self._options.md5 or (inspection is not None and inspection.is_proof):
+            yield from self._complete(pending, inspection)
+            return
+        self._unproven.append(pending)
+        self._unproven_bytes += found.size_bytes
+        if len(self._unproven) >= _PROOF_SERIES or self._unproven_bytes >= _PROOF_BYTES:
+            yield from self._prove()
+
+    def _prove(self) -> Iterator[Event]:
+        batch, self._unproven, self._unproven_bytes = self._unproven, [], 0
+        inspections = self._mender.inspect([each.series for each in batch])
+        for pending, (_, inspection) in zip(batch, inspections, strict=True):
+            if inspection.is_proof:
+                yield from self._complete(pending, inspection)
+                continue
+            cause: Cause = "altered" if inspection.removed else "network"
+            message = (
+                f"{inspection.removed:,} of its files differed from the store's checksums and were removed"
+                if inspection.removed
+                else "the store did not answer for its checksums"
+            )
+            found = pending.look(self._destination)
+            if self._may_try_again(True):
+                self._leave(pending, found)
+            else:
+                failure = SeriesFailure(pending.series, cause, message, found.instances, found.size_bytes)
+                yield from self._fail(pending, failure)
+
+    def _complete(self, pending: Pending, inspection: Inspection | None) -> Iterator[Event]:
+        self._settled += 1
+        self._ledger.set(pending.row, State.COMPLETE)
+        if self._options.md5 and inspection is not None:
+            self._unknown_checksums += inspection.unknown
+        names = None if pending.names is None else set(pending.names)
+        self._journal.record(pending.series, names, md5=self._options.md5)
+        yield SeriesCompleted(pending.series, fetched=True)
+
+
+class _Streak:
+    """Failures for one reason with nothing between them; `unbroken` until the first file."""
+
+    def __init__(self) -> None:
+        self.unbroken = True
+        self._cause: Cause | None = None
+        self._length = 0
+
+    def end(self) -> None:
+        self.unbroken = False
+        self._length = 0
+
+    def add(self, cause: Cause) -> int:
+        self._length = self._length + 1 if cause == self._cause else 1
+        self._cause = cause
+        return self._length
+
+
+def _gave_up(destination: Path, ended: EngineEnded) -> TransferError | ConnectionTimeout:
+    message = f"{ended.message}, {_ENDINGS_IN_A_ROW} times in a row. What was finished is kept."
+    hint = "then run the same command again to go on."
+    if ended.stalled:
+        return ConnectionTimeout(str(destination), message, f"Check the network, {hint}")
+    return EngineCrashed(
+        "s5cmd", message, f"Check the memory of the machine, {hint}", stderr_tail=ended.stderr_tail
+    )

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataset_dl.checksums import Checksums
+from dataset_dl.model import StoredObject
+
+MIB = 1 << 20
+
+
+def of_parts(data: bytes, part_bytes: int) -> str:
+    parts = [data[start : start + part_bytes] for start in range(0, len(data), part_bytes)]
+    return f"{hashlib.md5(b''.join(hashlib.md5(part).digest() for part in parts)).hexdigest()}-{len(parts)}"
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checksums") / "a.dcm"
+    path.write_bytes(bytes(range(251)) * (17 * MIB // 251))
+    return path
+
+
+def stored(path: Path, etag: str) -> StoredObject:
+    return StoredObject(path.name, path.stat().st_size, etag)
+
+
+def test_a_plain_sum(file: Path) -> None:
+    same = stored(file, hashlib.md5(file.read_bytes()).hexdigest())
+    other = stored(file, "0" * 32)
+    assert Checksums().compare([(file, same), (file, other)]) == ["same", "different"]
+
+
+@pytest.mark.parametrize("mib", [5, 8, 16, 50])
+def test_a_sum_of_parts(file: Path, mib: int) -> None:
+    etag = of_parts(file.read_bytes(), mib * MIB)
+    assert Checksums().compare([(file, stored(file, etag))]) == ["same"]
+
+
+def test_another_sum_of_parts_is_only_told_once_the_size_of_parts_is_known(file: Path) -> None:
+    right = stored(file, of_parts(file.read_bytes(), 8 * MIB))
+    wrong = stored(file, "0" * 32 + "-3")
+    assert Checksums().compare([(file, wrong)]) == ["unknown"]
+    assert Checksums().compare([(file, wrong), (file, right)]) == ["different", "same"]
+
+
+@pytest.mark.parametrize("etag", ["", "x", "0" * 31, "CJ3v+aTn3ooDEAE=", "0" * 32 + "-"])
+def test_what_is_no_sum_is_said_to_be_none(file: Path, etag: str) -> None:
+    assert Checksums().compare([(file, stored(file, etag))]) == ["unknown"]
+
+
+def test_another_length_or_no_file_is_different(file: Path, tmp_path: Path) -> None:
+    etag = hashlib.md5(file.read_bytes()).hexdigest()
+    longer = StoredObject("a.dcm", file.stat().st_size + 1, etag)
+    missing = stored(file, etag)
+    assert Checksums().compare([(file, longer), (tmp_path / "none", missing)]) == ["different", "different"]
+
+
+@given(st.binary(max_size=100), st.binary(max_size=100))
+def test_same_means_the_same_bytes(
+    tmp_path_factory: pytest.TempPathFactory, here: bytes, there: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("same") / "a"
+    path.write_bytes(here)
+    object_ = StoredObject("a", len(there), hashlib.md5(there).hexdigest())
+    (outcome,) = Checksums().compare([(path, object_)])
+    assert (outcome == "same") == (here == there)
