@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         page_url,
         plan,
         query,
+        repair,
         stream,
         verify,
     )
@@ -98,6 +99,7 @@ __all__ = [
     "page_url",
     "plan",
     "query",
+    "repair",
     "stream",
     "verify",
 ]
@@ -114,6 +116,7 @@ _HOMES = {
     "page_url": "api",
     "plan": "api",
     "query": "api",
+    "repair": "api",
     "stream": "api",
     "verify": "api",
     "IDCClient": "idc_client",

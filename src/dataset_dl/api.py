@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from dataset_dl import destination as place
 from dataset_dl import sources
+from dataset_dl.audit import audit, wrong_files
 from dataset_dl.errors import (
     LayoutError,
     ManifestError,
@@ -20,7 +21,7 @@ from dataset_dl.errors import (
 )
 from dataset_dl.events import Event, Finished, SeriesCompleted
 from dataset_dl.index import catalog, database
-from dataset_dl.index.expected import expected_by_name
+from dataset_dl.index.expected import plan_by_name
 from dataset_dl.index.plan_file import open_plan
 from dataset_dl.index.planner import make_plan
 from dataset_dl.index.resolve import resolve
@@ -38,10 +39,11 @@ from dataset_dl.model import (
 )
 from dataset_dl.network import NetworkSettings, Source
 from dataset_dl.verification import instance_directories, instance_paths
-from dataset_dl.verification import verify as verify_tree
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from dataset_dl.s5cmd.engine import S5cmdEngine
 
 ProgressCallback = Callable[[DownloadProgress], object]
 
@@ -205,8 +207,6 @@ def download_events(
     The last event is `Finished`, with the report; failed series do not raise here. Closing the
     iterator stops the download; the same call goes on where it was. Parameters as for `download`.
     """
-    from dataset_dl.s5cmd.binary import require
-    from dataset_dl.s5cmd.engine import S5cmdEngine
     from dataset_dl.transfer import transfer
 
     destination = _destination(plan, into)
@@ -216,19 +216,23 @@ def download_events(
     check = options.get("verify", "size")
     if check not in ("size", "md5"):
         raise PlanError("verify", f"verify is “{check}”; there are size and md5.")
-    network = _network(options)
-
-    def engine() -> S5cmdEngine:
-        return S5cmdEngine(require(), network, workers, options.get("stall_timeout_seconds", 120.0))
-
+    _network(options)
     return transfer(
         plan,
         destination,
-        engine,
+        lambda: _engine(options),
         retries=options.get("retries", 2),
         md5=check == "md5",
         trust_journal=options.get("trust_journal", False),
     )
+
+
+def _engine(options: DownloadOptions) -> S5cmdEngine:
+    from dataset_dl.s5cmd.binary import require
+    from dataset_dl.s5cmd.engine import S5cmdEngine
+
+    stall_seconds = options.get("stall_timeout_seconds", 120.0)
+    return S5cmdEngine(require(), _network(options), options.get("workers"), stall_seconds)
 
 
 def _network(options: DownloadOptions) -> NetworkSettings:
@@ -377,36 +381,103 @@ def stream(
         happenings.close()  # type: ignore[attr-defined]
 
 
-def verify(root: str | Path) -> Verification:
+def verify(
+    root: str | Path,
+    *,
+    deep: bool = False,
+    md5: bool = False,
+    endpoint_url: str | None = None,
+    source: Source = "aws",
+    on_progress: Callable[[int, int], object] | None = None,
+) -> Verification:
     """Hold a tree against the plan kept in it, or against the index where there is none.
 
     Without a plan, each directory whose name ends in a SeriesInstanceUID or a crdc series uuid is
     looked up in the index, so a tree that another tool downloaded can be checked too.
 
+    Parameters
+    ----------
+    root
+        The tree.
+    deep
+        Read the header of each file, too, and compare its UIDs with the plan's.
+    md5
+        Compare each file with the checksum that the store gives for it, too.
+    endpoint_url, source
+        The store to ask for checksums; as for `download`.
+    on_progress
+        Called with the number of series and of bytes that have been looked at.
+
     Returns
     -------
     Verification
-        ``ok``, the totals, and every directory that deviates in count or bytes.
+        ``ok``, the totals, and every directory or file that deviates. `repair` fetches what is wrong.
 
     Raises
     ------
     ManifestError
         If `root` is no directory, or nothing in it can be told.
+    NetworkError
+        If the store is to be asked and does not answer.
     """
     tree = Path(root)
     if not tree.is_dir():
         raise ManifestError(str(tree), f"{tree} is not a directory, so there is nothing to verify.")
     kept = place.plan_path(tree)
+    strangers: list[str] = []
     if kept.is_file():
-        return verify_tree(tree, open_plan(kept).directories())
-    expected = expected_by_name(instance_directories(tree))
-    if not expected:
-        raise ManifestError(
-            str(tree),
-            f"{tree} holds no plan, and no directory in it is named after a series.",
-            "Give the directory that a download went to.",
-        )
-    return verify_tree(tree, expected)
+        expected = open_plan(kept).plan(tree)
+    else:
+        expected, strangers = plan_by_name(instance_directories(tree))
+        if not expected.series_count and not strangers:
+            raise ManifestError(
+                str(tree),
+                f"{tree} holds no plan, and no directory in it is named after a series.",
+                "Give the directory that a download went to.",
+            )
+    objects = None
+    if md5 and expected.series_count:
+        engine = _engine({"endpoint_url": endpoint_url, "source": source})
+        engine.probe(next(iter(expected)).series_aws_url)
+        objects = engine.objects
+    return audit(tree, expected, strangers=strangers, deep=deep, objects=objects, on_progress=on_progress)
+
+
+def repair(verification: Verification, **options: Unpack[DownloadOptions]) -> Report:
+    """Fetch what a verification found to be wrong, and nothing else.
+
+    Files that were found wrong are removed and fetched again. Files that do not belong there stay, and
+    their series are in the report's failures.
+
+    Parameters
+    ----------
+    verification
+        From `verify`.
+    **options
+        As for `download`.
+
+    Returns
+    -------
+    Report
+        Of the series that were wrong; look at its ``failures``.
+
+    Raises
+    ------
+    DatasetDlError
+        As for `download`, but not for failed series.
+    """
+    plan, root = verification.plan, Path(os.path.abspath(verification.root))
+    if plan is None:
+        raise PlanError("repair", "This verification holds no plan.", "Take one that verify() returned.")
+    wanted = plan.rows.only(sorted({each.directory for each in verification.deviations}))
+    place.prepare(root)
+    # Of a tree without a plan, so that a later look is at all of it and not at what was repaired.
+    place.keep(root, plan)
+    cage = place.Cage(root)
+    for each in wrong_files(verification):
+        cage.check(each.directory)
+        (root / each.directory / each.file).unlink(missing_ok=True)
+    return download(wanted, root, check=False, **options)
 
 
 def _destination(plan: Plan, into: str | Path | None) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -176,6 +176,9 @@ class PlanRows(Protocol):
 
     def longest_directory(self) -> str:
         """The directory with the most characters."""
+
+    def only(self, directories: Sequence[str]) -> Plan:
+        """The plan of the series that go to some directories."""
 
     def save(self, path: Path) -> None:
         """Write to ``.parquet``, ``.csv`` or ``.s5cmd``; complete under its name or not there."""
@@ -423,26 +426,37 @@ class DownloadProgress:
     elapsed_seconds: float
 
 
+Problem = Literal["missing", "extra", "short", "long", "zeros", "unreadable", "foreign", "altered"]
+
+
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """A directory of a tree that is not what it should be.
+    """A directory of a tree, or a file in it, that is not what it should be.
 
     Attributes
     ----------
     directory
         Relative to the tree.
     problem
-        ``missing`` (files), ``extra`` (files), ``short`` or ``long`` (bytes).
+        ``missing`` or ``extra`` (files), ``short`` or ``long`` (bytes); of a file whose header was read also
+        ``zeros`` (nothing but zero bytes where its header should be), ``unreadable`` (no DICOM) and
+        ``foreign`` (another series than the plan has there); of one whose checksum was compared ``altered``.
+    file
+        Its name; empty where the count or the bytes of the directory as a whole are meant.
     expected_instances, expected_bytes, present_instances, present_bytes
         What should be there and what is.
+    detail
+        What else there is to say.
     """
 
     directory: str
-    problem: Literal["missing", "extra", "short", "long"]
+    problem: Problem
+    file: str
     expected_instances: int
     expected_bytes: int
     present_instances: int
     present_bytes: int
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,9 +468,14 @@ class Verification:
     root
         The tree.
     series_count, complete_series, size_bytes
-        Series expected, series whose count and bytes agree, bytes expected.
+        Series expected, series in whose directories nothing deviates, bytes expected.
     deviations
-        One for each directory that is wrong.
+        One for each directory, or file, that is wrong.
+    unchecked
+        Files whose checksums the store does not give in a form that can be compared, and directories of
+        series that it did not answer for; relative to the tree.
+    plan
+        What the tree was held against.
     """
 
     root: Path
@@ -464,6 +483,8 @@ class Verification:
     complete_series: int
     size_bytes: int
     deviations: tuple[Deviation, ...]
+    unchecked: tuple[str, ...] = ()
+    plan: Plan | None = field(default=None, repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -478,10 +499,8 @@ class Verification:
             "series_count": self.series_count,
             "complete_series": self.complete_series,
             "size_bytes": self.size_bytes,
-            "deviations": [
-                {name: getattr(deviation, name) for name in Deviation.__slots__}
-                for deviation in self.deviations
-            ],
+            "deviations": [asdict(deviation) for deviation in self.deviations],
+            "unchecked": list(self.unchecked),
         }
 
 

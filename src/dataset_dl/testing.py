@@ -1,6 +1,6 @@
 """A local IDC bucket for offline tests: real rows of the index, valid DICOM files, a real S3 server.
 
-Needs the packages of ``dataset-dl[testing]``: pydicom makes the files, rclone serves them.
+Needs ``dataset-dl[testing]``: pydicom makes the files, rclone serves them.
 
 >>> with LocalBucket("qin_pet_phantom", max_series=2) as bucket:
 ...     dd.download(dd.plan("qin_pet_phantom", into="data"), endpoint_url=bucket.endpoint_url)
@@ -8,7 +8,6 @@ Needs the packages of ``dataset-dl[testing]``: pydicom makes the files, rclone s
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import math
 import os
@@ -75,7 +74,7 @@ class LocalBucket:
     PlanError
         If it would hold more than `max_bytes`.
     EngineMissing
-        If pydicom or rclone is not installed.
+        If rclone is not installed.
     """
 
     def __init__(
@@ -89,8 +88,6 @@ class LocalBucket:
     ) -> None:
         from dataset_dl.api import plan
 
-        if importlib.util.find_spec("pydicom") is None:
-            raise EngineMissing("pydicom", "pydicom, which makes the files, is not installed.", _INSTALL)
         chosen = what if isinstance(what, Plan) else plan(what, where=where)
         self.series: tuple[PlannedSeries, ...] = tuple(islice(chosen, max_series))
         size_bytes = sum(each.size_bytes for each in self.series)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from dataset_dl.model import STATE_DIRECTORY, Deviation, PlannedSeries, Verification
+from dataset_dl.model import STATE_DIRECTORY, PlannedSeries
 
-_INSTANCE_SUFFIX = ".dcm"
+T = TypeVar("T")
+
+INSTANCE_SUFFIX = ".dcm"
+# So many objects at the most are listed at once, unless one series has more.
+_BATCH_INSTANCES = 50_000
+_BATCH_SERIES = 2_000
 # s5cmd writes to the final name with figures behind it, then renames.
 _TEMPORARY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.dcm[0-9]+")
 
@@ -32,7 +37,7 @@ def look(directory: str | Path) -> Found:
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                if entry.name.endswith(_INSTANCE_SUFFIX):
+                if entry.name.endswith(INSTANCE_SUFFIX):
                     if entry.is_file(follow_symlinks=False):
                         instances += 1
                         size_bytes += entry.stat(follow_symlinks=False).st_size
@@ -66,6 +71,12 @@ def is_dicom(path: str | Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
+def is_zero(path: str | Path) -> bool:
+    """Whether a file has nothing but zero bytes where its header should be, as after a loss of power."""
+    with open(path, "rb") as file:
+        return not any(file.read(1024))
+
+
 def sweep(directory: str | Path) -> int:
     """Remove what an interrupted s5cmd left in a directory; returns how many files."""
     removed = 0
@@ -79,50 +90,28 @@ def sweep(directory: str | Path) -> int:
 def instance_paths(directory: Path, names: Iterable[str] | None = None) -> tuple[Path, ...]:
     """The files of a series, sorted by name."""
     found = names if names is not None else (
-        name for name in os.listdir(directory) if name.endswith(_INSTANCE_SUFFIX)
+        name for name in os.listdir(directory) if name.endswith(INSTANCE_SUFFIX)
     )  # fmt: skip
     return tuple(directory / name for name in sorted(found))
-
-
-def verify(root: Path, directories: Iterable[tuple[str, int, int, int]]) -> Verification:
-    """Hold a tree against what each of its directories should hold.
-
-    Parameters
-    ----------
-    root
-        The tree.
-    directories
-        Directory relative to `root`, number of series in it, instances and bytes expected.
-    """
-    series_count = complete = size_bytes = 0
-    deviations = []
-    for directory, series, instances, expected_bytes in directories:
-        series_count += series
-        size_bytes += expected_bytes
-        found = look(root / directory)
-        deviation = _deviation(directory, instances, expected_bytes, found)
-        if deviation is None:
-            complete += series
-        else:
-            deviations.append(deviation)
-    return Verification(root, series_count, complete, size_bytes, tuple(deviations))
 
 
 def instance_directories(root: Path) -> Iterator[str]:
     """Every directory below `root` that holds instances, relative to it."""
     for directory, subdirectories, names in os.walk(root):
         subdirectories[:] = sorted(name for name in subdirectories if name != STATE_DIRECTORY)
-        if any(name.endswith(_INSTANCE_SUFFIX) for name in names):
+        if any(name.endswith(INSTANCE_SUFFIX) for name in names):
             yield Path(directory).relative_to(root).as_posix()
 
 
-def _deviation(directory: str, instances: int, size_bytes: int, found: Found) -> Deviation | None:
-    if found.instances == instances and found.size_bytes == size_bytes:
-        return None
-    if found.instances < instances:
-        problem = "missing"
-    elif found.instances > instances:
-        problem = "extra"
-    else:
-        problem = "short" if found.size_bytes < size_bytes else "long"
-    return Deviation(directory, problem, instances, size_bytes, found.instances, found.size_bytes)  # type: ignore[arg-type]
+def batches(items: Iterable[T], instances_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """Lists of items small enough that what the store lists of them fits into memory."""
+    batch: list[T] = []
+    instances = 0
+    for item in items:
+        batch.append(item)
+        instances += instances_of(item)
+        if len(batch) >= _BATCH_SERIES or instances >= _BATCH_INSTANCES:
+            yield batch
+            batch, instances = [], 0
+    if batch:
+        yield batch

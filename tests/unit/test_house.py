@@ -25,7 +25,7 @@ FLOORS = [
     {"model"},
     {"events", "layout", "network"},
     {"manifest", "progress", "verification", "destination", "journal", "checksums"},
-    {"index", "s5cmd", "ui"},
+    {"index", "s5cmd", "ui", "audit"},
     {"transfer", "sources"},
     {"api"},
     {"service", "idc_client", "doctor", "testing"},
@@ -73,6 +73,7 @@ PUBLIC = [
     "page_url",
     "plan",
     "query",
+    "repair",
     "stream",
     "verify",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dataset_dl.cli.options import Directory
+from dataset_dl.cli.options import ENDPOINT_URL, STORE, Directory
 
 if TYPE_CHECKING:
     from dataset_dl.network import Source
@@ -20,10 +20,8 @@ _NETWORK_EXIT_CODE = 4
 
 @click.command()
 @click.option("--to", "destination", type=Directory(), help="Look at a destination too.")
-@click.option("--endpoint-url", metavar="URL", help="Ask this S3 service.")
-@click.option(
-    "--source", type=click.Choice(["aws", "gcs"]), default="aws", help="Whose store.", show_default=True
-)
+@ENDPOINT_URL
+@STORE
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output, for a ticket.")
 @click.pass_context
 def doctor(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from dataset_dl.cli.options import Directory, selection
+from dataset_dl.cli.options import ENDPOINT_URL, STORE, Directory, selection
 
 if TYPE_CHECKING:
     from dataset_dl.api import DownloadOptions
@@ -25,10 +25,8 @@ _FAILURES_SHOWN = 20
 @click.option(
     "--workers", type=click.IntRange(1, 4096), help="Objects fetched at once.  [default: by the machine]"
 )
-@click.option("--endpoint-url", metavar="URL", help="An S3 service that holds the buckets of IDC.")
-@click.option(
-    "--source", type=click.Choice(["aws", "gcs"]), default="aws", help="Whose store.", show_default=True
-)
+@ENDPOINT_URL
+@STORE
 @click.option(
     "--retries",
     type=click.IntRange(0, 100),

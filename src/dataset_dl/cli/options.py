@@ -40,6 +40,12 @@ LAYOUT = click.option(
     help="Directories below the destination.  [default: %collection_id/%PatientID/%StudyInstanceUID/"
     "%Modality_%SeriesInstanceUID]",
 )
+ENDPOINT_URL = click.option(
+    "--endpoint-url", metavar="URL", help="An S3 service that holds the buckets of IDC."
+)
+STORE = click.option(
+    "--source", type=click.Choice(["aws", "gcs"]), default="aws", help="Whose store.", show_default=True
+)
 SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...")
 
 

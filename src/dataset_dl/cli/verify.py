@@ -4,37 +4,119 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dataset_dl.cli.options import Directory
+from dataset_dl.cli.options import ENDPOINT_URL, STORE, Directory
 from dataset_dl.errors import VerificationError
+
+if TYPE_CHECKING:
+    from dataset_dl.model import Report, Verification
+    from dataset_dl.network import Source
+
+_SHOWN = ("directory", "file", "problem", "expected_instances", "present_instances", "expected_bytes",
+          "present_bytes", "detail")  # fmt: skip
+_UNCHECKED_SHOWN = 5
+_STATUS_SECONDS = 0.5
 
 
 @click.command()
 @click.argument("directory", type=Directory())
+@click.option("--deep", is_flag=True, help="Read the header of each file and compare its UIDs.")
+@click.option("--md5", is_flag=True, help="Compare each file with the store's checksum.")
+@click.option("--repair", is_flag=True, help="Fetch what is wrong, and nothing else.")
+@ENDPOINT_URL
+@STORE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def verify(directory: Path, as_json: bool) -> None:
-    """Check the count and the bytes of every series below a directory."""
-    from dataset_dl.api import verify as verify_tree
-    from dataset_dl.model import Deviation
+def verify(
+    directory: Path,
+    deep: bool,
+    md5: bool,
+    repair: bool,
+    endpoint_url: str | None,
+    source: Source,
+    as_json: bool,
+) -> None:
+    """Check the count and the bytes of every series below a directory.
+
+    The tree is held against the plan kept in it, or against the index where there is none.
+    """
+    from dataset_dl import api
+
+    outcome = api.verify(
+        directory, deep=deep, md5=md5, endpoint_url=endpoint_url, source=source, on_progress=_status()
+    )
+    report = None
+    if repair and not outcome.ok:
+        report = api.repair(outcome, endpoint_url=endpoint_url, source=source)
+    if as_json:
+        told = outcome.to_dict()
+        if report is not None:
+            told["repair"] = report.to_dict()
+        click.echo(json.dumps(told))
+    else:
+        _show(outcome, report)
+    if report is not None:
+        api.raise_for_report(report)
+    elif not outcome.ok:
+        raise VerificationError(
+            str(directory),
+            f"{_wrong(outcome):,} directories below {directory} are not as they should be;"
+            f" {outcome.complete_series:,} of {outcome.series_count:,} series are complete.",
+            "The same command with --repair fetches what is wrong.",
+        )
+
+
+def _wrong(outcome: Verification) -> int:
+    return len({each.directory for each in outcome.deviations})
+
+
+def _show(outcome: Verification, report: Report | None) -> None:
     from dataset_dl.ui.tables import write
     from dataset_dl.ui.units import size
 
-    outcome = verify_tree(directory)
-    if as_json:
-        click.echo(json.dumps(outcome.to_dict()))
-    elif outcome.deviations:
-        names = list(Deviation.__slots__)
-        rows = [[getattr(deviation, name) for name in names] for deviation in outcome.deviations]
-        write(names, rows, "table", sys.stdout)
-    if not outcome.ok:
-        raise VerificationError(
-            str(directory),
-            f"{len(outcome.deviations):,} directories below {directory} are not as they should be;"
-            f" {outcome.complete_series:,} of {outcome.series_count:,} series are complete.",
-            "The download command that made them fetches what is missing.",
+    if outcome.deviations:
+        rows = [[getattr(deviation, name) for name in _SHOWN] for deviation in outcome.deviations]
+        used = [place for place in range(len(_SHOWN)) if any(row[place] != "" for row in rows)]
+        write([_SHOWN[place] for place in used], [[row[place] for place in used] for row in rows], "table",
+              sys.stdout)  # fmt: skip
+    if outcome.unchecked:
+        click.echo(
+            f"{len(outcome.unchecked):,} could not be compared with the store's checksums, for example:"
         )
-    if not as_json:
-        click.echo(f"{directory}: {outcome.series_count:,} series, {size(outcome.size_bytes)}, all complete")
+        for path in outcome.unchecked[:_UNCHECKED_SHOWN]:
+            click.echo(f"  {path}")
+    if outcome.ok:
+        click.echo(
+            f"{outcome.root}: {outcome.series_count:,} series, {size(outcome.size_bytes)}, all complete"
+        )
+    elif report is not None and report.ok:
+        click.echo(
+            f"{outcome.root}: repaired; {report.fetched_series:,} series, and"
+            f" {outcome.complete_series:,} were complete before"
+        )
+
+
+def _status() -> Callable[[int, int], object] | None:
+    """A line on a terminal that says how far it is; nothing elsewhere."""
+    from dataset_dl.ui.units import size
+
+    if not sys.stderr.isatty():
+        return None
+    shown_at = time.monotonic()
+
+    def show(series_count: int, size_bytes: int) -> None:
+        nonlocal shown_at
+        if time.monotonic() - shown_at >= _STATUS_SECONDS:
+            shown_at = time.monotonic()
+            click.echo(f"\r\x1b[K{series_count:,} series, {size(size_bytes)} looked at", err=True, nl=False)
+
+    def end() -> None:
+        click.echo("\r\x1b[K", err=True, nl=False)
+
+    click.get_current_context().call_on_close(end)
+    return show

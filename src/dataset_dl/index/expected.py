@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from dataset_dl.index.database import Database, source
+from dataset_dl.index.database import Database, idc_version, source
+from dataset_dl.index.plan_file import PlanFile
+from dataset_dl.model import Plan, PlannedSeries
 
 _SERIES_IN_NAME = re.compile(
     r"[0-9]+(?:\.[0-9]+){3,}$|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
 )
 
 
-def expected_by_name(directories: Iterable[str]) -> list[tuple[str, int, int, int]]:
-    """Series, instances and bytes of each directory named after a series.
+def plan_by_name(directories: Iterable[str]) -> tuple[Plan, list[str]]:
+    """The plan that a tree would have been made from.
 
     Parameters
     ----------
@@ -23,23 +25,23 @@ def expected_by_name(directories: Iterable[str]) -> list[tuple[str, int, int, in
 
     Returns
     -------
-    list of tuple
-        Directory, 1, instances, bytes; the last two are 0 for a series that the index does not hold.
-        Directories that are not named after a series are left out.
+    tuple
+        The plan, and the directories that are named after a series which the index does not hold. Those
+        that are not named after a series are left out.
     """
     named = {}
     for directory in directories:
         if match := _SERIES_IN_NAME.search(directory.rsplit("/", 1)[-1]):
             named[directory] = match[0]
-    columns = "instanceCount AS instances, round(series_size_MB * 1e6)::BIGINT AS size_bytes"
-    sql = f"""
-        WITH held AS (
-            SELECT SeriesInstanceUID AS identifier, {columns} FROM {source()}
-            UNION ALL SELECT crdc_series_uuid, {columns} FROM {source()}
-        )
-        SELECT directory, 1, coalesce(instances, 0), coalesce(size_bytes, 0)
+    columns = ", ".join(PlannedSeries._fields[:8])
+    found = f"""
+        SELECT {columns}, directory, instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes,
+               {idc_version()}::BIGINT AS idc_version
         FROM (SELECT unnest($1::VARCHAR[]) AS directory, unnest($2::VARCHAR[]) AS identifier)
-        LEFT JOIN held USING (identifier)
-        ORDER BY 1
+        JOIN {source()} ON identifier =
     """
-    return list(Database().run(sql, [list(named), list(named.values())]))
+    # One join over either column would compare each directory with each series.
+    held = f"{found} SeriesInstanceUID UNION ALL {found} crdc_series_uuid ORDER BY directory"
+    plan = PlanFile.create(Database(), held, [list(named), list(named.values())]).plan(None)
+    known = {directory for directory, *_ in plan.rows.directories()}
+    return plan, sorted(named.keys() - known)

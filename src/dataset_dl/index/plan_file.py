@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +100,11 @@ class PlanFile:
         """The directory with the most characters."""
         sql = f"SELECT max_by(directory, length(directory)) FROM {self.source}"
         return Database().column(sql)[0] or ""
+
+    def only(self, directories: Sequence[str]) -> Plan:
+        """The plan of the series that go to some directories."""
+        select = f"FROM {self.source} WHERE directory IN (SELECT unnest($1::VARCHAR[]))"
+        return PlanFile.create(Database(), select, [list(directories)]).plan(None)
 
     def save(self, path: Path) -> None:
         """Write to ``.parquet``, ``.csv`` or ``.s5cmd``; complete under its name or not there."""

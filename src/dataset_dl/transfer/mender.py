@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +14,7 @@ from dataset_dl.checksums import Checksums
 from dataset_dl.model import Cause, Fetch, PlannedSeries, StoredObject
 from dataset_dl.transfer.engine import Engine
 from dataset_dl.transfer.ledger import Line, State
-from dataset_dl.verification import is_dicom
-
-# The list of a batch is in memory: so many objects at the most, unless one series has more.
-_BATCH_INSTANCES = 50_000
-_BATCH_SERIES = 2_000
+from dataset_dl.verification import batches, is_dicom
 
 
 class Inspection(NamedTuple):
@@ -79,18 +77,16 @@ class Mender:
 
     def orders(self, lines: Iterable[Line]) -> Iterator[Fetch]:
         """What the engine shall fetch, in the order of the lines."""
-        half: list[PlannedSeries] = []
         self._inspections.clear()
-        for line in lines:
-            if line.state is State.PARTIAL:
-                half.append(line.series)
-                if not _is_full(half):
-                    continue
-            yield from self._half(half)
-            half = []
-            if line.state is not State.PARTIAL:
-                yield Fetch(line.series)
-        yield from self._half(half)
+        for state, several in groupby(lines, key=attrgetter("state")):
+            series = (line.series for line in several)
+            if state is not State.PARTIAL:
+                yield from map(Fetch, series)
+                continue
+            for batch in batches(series, attrgetter("instanceCount")):
+                for fetch, inspection in self.inspect(batch):
+                    self._inspections[fetch.series.crdc_series_uuid] = inspection
+                    yield fetch
 
     def take(self, series: PlannedSeries) -> Inspection | None:
         """What was found of a series when it was last ordered, told once."""
@@ -110,11 +106,6 @@ class Mender:
             else:
                 found.append(self._compare(series, objects))
         return found
-
-    def _half(self, batch: list[PlannedSeries]) -> Iterator[Fetch]:
-        for fetch, inspection in self.inspect(batch):
-            self._inspections[fetch.series.crdc_series_uuid] = inspection
-            yield fetch
 
     def _compare(self, series: PlannedSeries, objects: list[StoredObject]) -> tuple[Fetch, Inspection]:
         directory = self._destination / series.directory
@@ -147,10 +138,6 @@ class Mender:
                     new = entry.stat(follow_symlinks=False).st_mtime >= self._began
                     if new and not is_dicom(entry.path):
                         os.unlink(entry.path)
-
-
-def _is_full(batch: list[PlannedSeries]) -> bool:
-    return len(batch) >= _BATCH_SERIES or sum(each.instanceCount for each in batch) >= _BATCH_INSTANCES
 
 
 def _size(path: Path) -> int | None:

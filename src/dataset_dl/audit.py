@@ -1,0 +1,235 @@
+"""A tree held against its plan: by count and size, by the files' headers, by the store's checksums."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from dataset_dl.checksums import Checksums
+from dataset_dl.model import Deviation, Plan, PlannedSeries, Problem, StoredObject, Verification
+from dataset_dl.verification import INSTANCE_SUFFIX, Found, batches, is_zero, look
+
+Objects = Callable[[Sequence[PlannedSeries]], dict[str, list[StoredObject]]]
+OnProgress = Callable[[int, int], object]
+
+
+class Expected(NamedTuple):
+    """What a directory should hold: its series, and their instances and bytes together."""
+
+    directory: str
+    series: list[PlannedSeries]
+    instances: int
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class _Findings:
+    deviations: list[Deviation] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+
+    def add(self, expected: Expected, problem: Problem, file: str, found: Found, detail: str = "") -> None:
+        self.deviations.append(
+            Deviation(
+                expected.directory,
+                problem,
+                file,
+                expected.instances,
+                expected.size_bytes,
+                found.instances,
+                found.size_bytes,
+                detail,
+            )
+        )
+
+
+def audit(
+    root: Path,
+    plan: Plan,
+    *,
+    strangers: Sequence[str] = (),
+    deep: bool = False,
+    objects: Objects | None = None,
+    on_progress: OnProgress | None = None,
+) -> Verification:
+    """Hold a tree against a plan.
+
+    Parameters
+    ----------
+    root
+        The tree.
+    plan
+        What it should hold.
+    strangers
+        Directories that should not be there.
+    deep
+        Read the header of each file, and compare its UIDs with the plan's.
+    objects
+        Asks the store what it holds of some series; compare each file with the checksum it gives.
+    on_progress
+        Called now and then with the series and bytes looked at.
+    """
+    findings = _Findings()
+    checksums = Checksums()
+    series_count = size_bytes = 0
+    wrong_series = 0
+    for batch in batches(_expected(plan), lambda each: each.instances):
+        stored = objects([series for each in batch for series in each.series]) if objects else None
+        for each in batch:
+            before = len(findings.deviations)
+            _check(root, each, findings, deep=deep, stored=stored, checksums=checksums)
+            wrong_series += len(each.series) if len(findings.deviations) > before else 0
+            series_count += len(each.series)
+            size_bytes += each.size_bytes
+            if on_progress is not None:
+                on_progress(series_count, size_bytes)
+    for directory in strangers:
+        findings.add(Expected(directory, [], 0, 0), "extra", "", look(root / directory))
+    return Verification(
+        root=root,
+        series_count=series_count,
+        complete_series=series_count - wrong_series,
+        size_bytes=size_bytes,
+        deviations=tuple(findings.deviations),
+        unchecked=tuple(findings.unchecked),
+        plan=plan,
+    )
+
+
+def _expected(plan: Plan) -> Iterator[Expected]:
+    if not plan.rows.shares_directories():
+        for row in plan:
+            yield Expected(row.directory, [row], row.instanceCount, row.size_bytes)
+        return
+    together: dict[str, list[PlannedSeries]] = {}
+    for row in plan:
+        together.setdefault(row.directory, []).append(row)
+    for directory, series in together.items():
+        instances = sum(each.instanceCount for each in series)
+        yield Expected(directory, series, instances, sum(each.size_bytes for each in series))
+
+
+def _check(
+    root: Path,
+    expected: Expected,
+    findings: _Findings,
+    *,
+    deep: bool,
+    stored: dict[str, list[StoredObject]] | None,
+    checksums: Checksums,
+) -> None:
+    directory = root / expected.directory
+    found = look(directory)
+    of_files = len(findings.deviations)
+    if stored is not None:
+        _compare(directory, expected, found, findings, stored, checksums)
+    if deep and found.instances:
+        _read(directory, expected, found, findings)
+    problem = _problem(expected, found)
+    # A file that is named says more than its directory.
+    if problem and len(findings.deviations) == of_files:
+        findings.add(expected, problem, "", found)
+
+
+def _problem(expected: Expected, found: Found) -> Problem | None:
+    if found.instances != expected.instances:
+        return "missing" if found.instances < expected.instances else "extra"
+    if found.size_bytes != expected.size_bytes:
+        return "short" if found.size_bytes < expected.size_bytes else "long"
+    return None
+
+
+def _compare(
+    directory: Path,
+    expected: Expected,
+    found: Found,
+    findings: _Findings,
+    stored: dict[str, list[StoredObject]],
+    checksums: Checksums,
+) -> None:
+    """Hold the files against the objects of the store, one by one."""
+    answers = [stored.get(series.crdc_series_uuid) for series in expected.series]
+    if None in answers:
+        findings.unchecked.append(expected.directory)
+        return
+    objects = [each for answer in answers for each in answer or ()]
+    for name in sorted(_names(directory) - {each.name for each in objects}):
+        findings.add(expected, "extra", name, found)
+    comparable = []
+    for each in objects:
+        size = _size(directory / each.name)
+        if size is None:
+            findings.add(expected, "missing", each.name, found)
+        elif size != each.size_bytes:
+            problem: Problem = "short" if size < each.size_bytes else "long"
+            detail = f"{size:,} bytes where the store has {each.size_bytes:,}"
+            findings.add(expected, problem, each.name, found, detail)
+        else:
+            comparable.append((directory / each.name, each))
+    for (path, each), outcome in zip(comparable, checksums.compare(comparable), strict=True):
+        if outcome == "different":
+            findings.add(
+                expected, "altered", path.name, found, f"its MD5 sum is not the store's, {each.etag}"
+            )
+        elif outcome == "unknown":
+            findings.unchecked.append(f"{expected.directory}/{path.name}")
+
+
+def _read(directory: Path, expected: Expected, found: Found, findings: _Findings) -> None:
+    """Read the header of each file; count the files of each series."""
+    studies = {each.SeriesInstanceUID: each.StudyInstanceUID for each in expected.series}
+    counts: Counter[str | None] = Counter()
+    for name in sorted(_names(directory)):
+        path = directory / name
+        if is_zero(path):
+            findings.add(expected, "zeros", name, found)
+            continue
+        try:
+            series, study = _uids(path)
+        except Exception as error:  # pydicom raises whatever a broken file makes it stumble over
+            findings.add(expected, "unreadable", name, found, str(error) or type(error).__name__)
+            continue
+        counts[series] += 1
+        if studies.get(series, "") != study:
+            findings.add(expected, "foreign", name, found, f"it is of the series {series}, study {study}")
+    if len(expected.series) > 1:
+        for each in expected.series:
+            if counts[each.SeriesInstanceUID] < each.instanceCount:
+                detail = f"{counts[each.SeriesInstanceUID]:,} of {each.instanceCount:,} files of the series"
+                findings.add(expected, "missing", "", found, f"{detail} {each.SeriesInstanceUID} are there")
+
+
+def _uids(path: Path) -> tuple[str, str]:
+    from pydicom import dcmread
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header = dcmread(
+            path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "StudyInstanceUID"]
+        )
+    return str(header.SeriesInstanceUID), str(header.StudyInstanceUID)
+
+
+def _names(directory: Path) -> set[str]:
+    try:
+        return {name for name in os.listdir(directory) if name.endswith(INSTANCE_SUFFIX)}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return None
+
+
+def wrong_files(verification: Verification) -> Iterable[Deviation]:
+    """The deviations of files that are there and have to go before the right ones can come."""
+    return (
+        each for each in verification.deviations if each.file and each.problem not in ("missing", "extra")
+    )
