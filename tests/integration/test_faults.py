@@ -14,8 +14,9 @@ import pytest
 import dataset_dl as dd
 from dataset_dl.events import EngineEnded, Event, FileCompleted, Finished, RetryStarted
 from dataset_dl.testing import LocalBucket
-from support.cli import PROGRAM
+from support.cli import PROGRAM, Cli
 from support.faults import FaultServer, serve
+from support.plans import plan_of, row
 
 
 @pytest.fixture(scope="module")
@@ -61,30 +62,56 @@ def run(plan: dd.Plan, server: FaultServer, **options: object) -> tuple[list[Eve
 
 
 @pytest.mark.parametrize(
-    ("fault", "cause"),
+    ("fault", "cause", "may_pass"),
     [
-        ("404", "not_found"),
-        ("403", "access_denied"),
-        ("cut", "truncated"),
-        ("html", "truncated"),
-        ("future", "not_found"),
+        ("404", "not_found", False),
+        ("403", "access_denied", False),
+        ("cut", "truncated", True),
+        ("html", "truncated", True),
+        ("future", "not_found", False),
     ],
 )
 def test_a_fault_is_told_and_the_next_run_mends_it(
-    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, fault: str, cause: str
+    filled: LocalBucket,
+    server: FaultServer,
+    plan: dd.Plan,
+    tmp_path: Path,
+    fault: str,
+    cause: str,
+    may_pass: bool,
 ) -> None:
-    server.faults[key_of(filled, 1)] = fault
-    _, report = run(plan, server, retries=0)
-    assert [(each.planned.crdc_series_uuid, each.cause) for each in report.failures] == [
-        (filled.series[1].crdc_series_uuid, cause)
-    ]
-    assert report.complete_series == 2
+    wrong = f"{filled.series[1].crdc_series_uuid}/{key_of(filled, 1)}"
+    server.faults[wrong] = fault
+    plan.save(tmp_path / "plan.parquet")
+    command = ["idc", "download", tmp_path / "plan.parquet", "--to", tmp_path / "to", "--retries", "0"]
+    outcome = Cli(tmp_path)(*command, "--endpoint-url", server.endpoint_url, "--json")
+    assert outcome.code == 3
+    report = outcome.events[-1]
+    assert (report["complete_series"], report["ok"]) == (2, False)
+    (failure,) = report["failures"]
+    assert failure["crdc_series_uuid"] == filled.series[1].crdc_series_uuid
+    assert (failure["cause"], failure["may_pass"]) == (cause, may_pass)
+    # The file that was wrong is not there under its name, and the others are right.
+    row = next(each for each in plan if each.crdc_series_uuid == failure["crdc_series_uuid"])
+    assert not (tmp_path / "to" / row.directory / key_of(filled, 1)).exists()
+    assert failure["present_instances"] == row.instanceCount - 1
     server.faults.clear()
     server.gets.clear()
-    _, report = run(plan, server)
-    assert report.ok
-    assert report.fetched_series == 1
-    assert all(key.startswith(filled.series[1].crdc_series_uuid) for key in server.gets)
+    failed = Cli(tmp_path)(
+        "idc", "download", "to/.dataset-dl/failed.csv", "--to", "to", "--endpoint-url", server.endpoint_url
+    )
+    assert failed.code == 0, failed.err
+    assert set(server.gets) == {wrong}
+    assert is_complete(filled, plan, tmp_path / "to")
+    assert dd.verify(tmp_path / "to", deep=True).ok
+
+
+@pytest.mark.parametrize("fault", ["503", "500", "close"])
+def test_a_server_that_fails_each_fifth_time_costs_nothing(
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, fault: str
+) -> None:
+    server.each_nth = (5, fault)
+    assert run(plan, server)[1].ok
     assert is_complete(filled, plan, tmp_path / "to")
 
 
@@ -185,4 +212,65 @@ def test_too_few_descriptors_are_survived_with_fewer_workers(
     )
     assert done.returncode == 0, done.stderr
     assert "it gets 50 workers" in done.stderr
+    assert is_complete(filled, plan, tmp_path / "to")
+
+
+def test_a_store_that_lacks_everything_is_left_after_a_few_hundred(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    wanted = plan_of([row(number, count=1, size=1) for number in range(3_000)])
+    wanted.save(tmp_path / "plan.parquet")
+    command = ["idc", "download", "plan.parquet", "--to", "to", "--endpoint-url", server.endpoint_url]
+    outcome = Cli(tmp_path)(*command)
+    assert outcome.code == 3
+    assert "300 series in a row failed for one reason (not_found" in outcome.err
+    assert server.lists < 2_000
+    assert "not tried" in outcome.out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a small disk is mounted as Linux does it")
+@pytest.mark.parametrize("fault", ["full", "unmounted", "moved"])
+def test_a_disk_that_takes_no_more_is_told_and_the_same_command_resumes(
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, fault: str
+) -> None:
+    """In a mount namespace of its own: a disk of 40 MB, and what happens to it after the first file."""
+    plan.save(tmp_path / "plan.parquet")
+    (tmp_path / "disk").mkdir()
+    script = f"""
+        mkdir store
+        mount -t tmpfs -o size=40m none store
+        mount --bind store disk
+        {PROGRAM} idc download plan.parquet --to disk/to --endpoint-url {server.endpoint_url} --workers 2 \
+            --json >events 2>said & program=$!
+        while ! grep -q file_completed events; do sleep 0.02; done
+        case {fault} in
+            full) head -c 100m /dev/zero >disk/filler 2>/dev/null;;
+            unmounted) umount --lazy disk;;
+            moved) mv disk/to disk/away;;
+        esac
+        wait $program; echo "code $?"; cat said
+        find store -name '*.dcm[0-9]*'
+        case {fault} in
+            full) rm disk/filler;;
+            unmounted) mount --bind store disk;;
+            moved) mv disk/away disk/to;;
+        esac
+        {PROGRAM} idc download plan.parquet --to disk/to --endpoint-url {server.endpoint_url} >/dev/null || exit 9
+        cp -r disk/to to
+    """
+    server.each_nth = (1, "slow")
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    code, *said = done.stdout.splitlines()
+    assert code == "code 5"
+    assert len(said) == 1, said
+    assert "the same command again" in said[0]
+    assert ("GB are free" if fault == "full" else "no longer there") in said[0]
     assert is_complete(filled, plan, tmp_path / "to")

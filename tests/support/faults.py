@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,19 +21,33 @@ class FaultServer:
     """Answers LIST and GET as S3 does; `faults` says for an object's key what happens instead.
 
     ``hang``: accepts and never answers. ``cut``: closes in the middle of the body. ``html``: a sign-in
-    page with 200. ``future``: a LastModified of next century. A number: that status, each time. A
-    number with ``once``, like ``503 once``: that status the first time.
+    page with 200. ``future``: a LastModified of next century. ``slow``: after 20 ms. ``close``: ends the
+    connection without a word. A number: that status, each time. A number with ``once``, like ``503 once``: that status the first
+    time. `each_nth` does one of these to every nth request for an object, whatever its key.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.faults: dict[str, str] = {}
+        self.each_nth: tuple[int, str] | None = None
         self.gets: Counter[str] = Counter()
+        self.lists = 0
         self.released = threading.Event()
         self.endpoint_url = ""
 
     def fault_of(self, key: str) -> str:
         return next((fault for part, fault in self.faults.items() if part in key), "")
+
+    def fault_now(self, key: str) -> str:
+        if self.each_nth is not None and self.gets.total() % self.each_nth[0] == 0:
+            return self.each_nth[1]
+        fault = self.fault_of(key)
+        return "" if fault.endswith("once") and self.gets[key] > 1 else fault.removesuffix(" once")
+
+
+@functools.cache
+def etag(path: Path, mtime_ns: int) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
 
 
 @contextmanager
@@ -39,6 +56,8 @@ def serve(root: Path) -> Iterator[FaultServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        wbufsize = -1
 
         def log_message(self, *arguments: object) -> None:
             pass
@@ -52,13 +71,15 @@ def serve(root: Path) -> Iterator[FaultServer]:
                 self.listing(bucket, parse_qs(url.query).get("prefix", [""])[0])
 
         def listing(self, bucket: str, prefix: str) -> None:
+            faults.lists += 1
             items = []
             for path in sorted((faults.root / bucket / prefix).glob("*")):
                 key = f"{prefix}{path.name}"
                 date = DATE.replace("2020", "2120") if faults.fault_of(key) == "future" else DATE
                 items.append(
                     f"<Contents><Key>{escape(key)}</Key><LastModified>{date}</LastModified>"
-                    f"<ETag>&quot;x&quot;</ETag><Size>{path.stat().st_size}</Size></Contents>"
+                    f"<ETag>&quot;{etag(path, path.stat().st_mtime_ns)}&quot;</ETag>"
+                    f"<Size>{path.stat().st_size}</Size></Contents>"
                 )
             body = (
                 f"<ListBucketResult><Name>{bucket}</Name><Prefix>{prefix}</Prefix>"
@@ -68,7 +89,7 @@ def serve(root: Path) -> Iterator[FaultServer]:
 
         def object(self, bucket: str, key: str) -> None:
             faults.gets[key] += 1
-            fault = faults.fault_of(key)
+            fault = faults.fault_now(key)
             body = (faults.root / bucket / key).read_bytes()
             if fault == "hang":
                 faults.released.wait(60)
@@ -78,8 +99,13 @@ def serve(root: Path) -> Iterator[FaultServer]:
                 self.close_connection = True
             elif fault == "html":
                 self.answer(200, b"<html>Sign in</html>")
-            elif fault.split(" ")[0].isdigit() and (not fault.endswith("once") or faults.gets[key] == 1):
-                self.answer(int(fault.split(" ")[0]), b"<Error><Code>Fault</Code></Error>")
+            elif fault == "slow":
+                time.sleep(0.02)
+                self.answer(200, body)
+            elif fault == "close":
+                self.close_connection = True
+            elif fault.isdigit():
+                self.answer(int(fault), b"<Error><Code>Fault</Code></Error>")
             else:
                 self.answer(200, body)
 
@@ -93,6 +119,7 @@ def serve(root: Path) -> Iterator[FaultServer]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 512
 
         def handle_error(self, request: object, client_address: object) -> None:
             pass  # a client that was ended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dataset_dl.events import (
     SeriesCompleted,
 )
 from dataset_dl.model import Fetch, Plan, PlannedSeries, Report
+from dataset_dl.s5cmd.output import parse_line
 from dataset_dl.testing import LocalBucket
 from dataset_dl.transfer import transfer
 from support.engines import ScriptedEngine
@@ -94,12 +96,16 @@ def test_files_of_strangers_become_messages(bucket: LocalBucket, plan: Plan, tmp
     assert sum(isinstance(event, SeriesCompleted) for event in events) == 4
 
 
-def test_a_full_disk_in_the_middle_is_told(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", ["write x: no space left on device", "mkdir x: read-only file system"])
+def test_a_disk_that_takes_no_more_is_told(
+    bucket: LocalBucket, plan: Plan, tmp_path: Path, words: str
+) -> None:
     def full(series: PlannedSeries, directory: Path) -> Iterator[Event]:
-        yield CommandFailed(series.crdc_series_uuid, "disk", "write x: no space left on device")
+        line = {"operation": "cp", "command": f"cp {series.series_aws_url} x/", "error": words}
+        yield parse_line(json.dumps(line).encode())
 
     engine = ScriptedEngine(bucket, {bucket.series[2].crdc_series_uuid: full})
-    with pytest.raises(StorageError, match="no space left") as caught:
+    with pytest.raises(StorageError, match=words) as caught:
         list(transfer(plan, tmp_path, lambda: engine))
     assert caught.value.exit_code == 5
     assert engine.asked == [each.crdc_series_uuid for each in bucket.series[:3]]
