@@ -62,7 +62,12 @@ class Condition:
                 'Write COLUMN=VALUE, for example "Modality=CT,MR" or "instanceCount>=100".',
             )
         column, operator, rest = match.groups()
-        row = next(csv.reader([rest], skipinitialspace=True), [])
+        try:
+            row = next(csv.reader([rest], skipinitialspace=True), [])
+        except csv.Error as error:
+            raise SelectionError(
+                text, f"The values of the condition “{text}” cannot be read: {error}.", "Put them in quotes."
+            ) from None
         return cls._checked(column, operator, tuple(value.strip() for value in row), text)
 
     @classmethod

@@ -215,6 +215,24 @@ def test_too_few_descriptors_are_survived_with_fewer_workers(
     assert is_complete(filled, plan, tmp_path / "to")
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_a_store_cannot_lead_out_of_the_destination(
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, half: bool
+) -> None:
+    target = tmp_path / "a" / "b" / "to"
+    if half:
+        dd.download(plan, target, endpoint_url=server.endpoint_url, progress="none")
+        min(target.rglob("*.dcm")).unlink()
+    server.listed_too = [f"{'../' * depth}evil.dcm" for depth in range(1, 9)]
+    server.listed_too += ["/evil.dcm", "below/evil.dcm", "'; rm evil.dcm", "evil'.dcm", "evil\n.dcm"]
+    report = dd.download(plan, target, endpoint_url=server.endpoint_url, progress="none", check=False)
+    outside = {path for path in tmp_path.rglob("*evil*") if target not in path.parents}
+    assert not outside
+    in_place = {target / row.directory for row in plan}
+    assert {path.parent for path in target.rglob("*evil*")} <= in_place
+    assert report.complete_series + len(report.failures) == 3
+
+
 def test_a_store_that_lacks_everything_is_left_after_a_few_hundred(
     server: FaultServer, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ class FaultServer:
     page with 200. ``future``: a LastModified of next century. ``slow``: after 20 ms. ``close``: ends the
     connection without a word. A number: that status, each time. A number with ``once``, like ``503 once``: that status the first
     time. `each_nth` does one of these to every nth request for an object, whatever its key.
+    `listed_too` are names that stand in every list though they are nobody's.
     """
 
     def __init__(self, root: Path) -> None:
@@ -32,6 +33,7 @@ class FaultServer:
         self.each_nth: tuple[int, str] | None = None
         self.gets: Counter[str] = Counter()
         self.lists = 0
+        self.listed_too: list[str] = []
         self.released = threading.Event()
         self.endpoint_url = ""
 
@@ -81,6 +83,11 @@ def serve(root: Path) -> Iterator[FaultServer]:
                     f"<ETag>&quot;{etag(path, path.stat().st_mtime_ns)}&quot;</ETag>"
                     f"<Size>{path.stat().st_size}</Size></Contents>"
                 )
+            items += [
+                f"<Contents><Key>{escape(prefix + name)}</Key><LastModified>{DATE}</LastModified>"
+                "<ETag>&quot;x&quot;</ETag><Size>4</Size></Contents>"
+                for name in faults.listed_too
+            ]
             body = (
                 f"<ListBucketResult><Name>{bucket}</Name><Prefix>{prefix}</Prefix>"
                 f"<IsTruncated>false</IsTruncated>{''.join(items)}</ListBucketResult>"
@@ -90,7 +97,8 @@ def serve(root: Path) -> Iterator[FaultServer]:
         def object(self, bucket: str, key: str) -> None:
             faults.gets[key] += 1
             fault = faults.fault_now(key)
-            body = (faults.root / bucket / key).read_bytes()
+            path = faults.root / bucket / key
+            body = b"evil" if key.endswith(tuple(faults.listed_too or "\0")) else path.read_bytes()
             if fault == "hang":
                 faults.released.wait(60)
                 self.close_connection = True

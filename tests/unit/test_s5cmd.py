@@ -36,7 +36,10 @@ def test_arguments() -> None:
 
 def test_lines_name_the_bucket_of_the_source() -> None:
     (line,) = command.batch_lines([Fetch(row(1))], NetworkSettings("gcs"))
-    assert line == f"cp 's3://idc-open-data/{row(1).crdc_series_uuid}/*' './d/1/'\n"
+    assert (
+        line
+        == f"cp --exclude '*..*' --exclude '*/*' 's3://idc-open-data/{row(1).crdc_series_uuid}/*' './d/1/'\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ _MOST_WORKERS = 256
 _WORKERS_PER_CORE = 32
 _DESCRIPTORS_PER_WORKER = 3
 _DESCRIPTORS_ASIDE = 64
+# s5cmd writes wherever a store's list leads it; no instance of IDC has such a name.
+_OUT_OF_THE_CAGE = ("*..*", "*/*")
 # An object by its key costs 1.8 ms of processor time (HEAD and GET) where one of a wildcard costs 0.5 ms,
 # and holding one name against one exclusion costs 0.09 µs: above this, keys are cheaper.
 _EXCLUSIONS_PER_MISSING = 14_000
@@ -24,9 +26,9 @@ def batch_lines(fetches: Iterable[Fetch], network: NetworkSettings) -> Iterator[
     for series, missing, present in fetches:
         url = network.bucket_url(series.series_aws_url)
         if missing is None:
-            yield copy_line(url, series.directory)
+            yield copy_line(url, series.directory, exclude=_OUT_OF_THE_CAGE)
         elif (len(missing) + len(present)) * len(present) <= _EXCLUSIONS_PER_MISSING * len(missing):
-            yield copy_line(url, series.directory, exclude=present)
+            yield copy_line(url, series.directory, exclude=(*_OUT_OF_THE_CAGE, *present))
         else:
             yield from (copy_line(url.removesuffix("*") + name, series.directory) for name in missing)
 
