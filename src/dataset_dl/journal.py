@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable
 from contextlib import closing, nullcontext, suppress
 from pathlib import Path
@@ -15,20 +17,22 @@ from dataset_dl.model import PlannedSeries
 # “ddlj”: it marks the file as ours. The version is that of the schema.
 _APPLICATION_ID = 0x64646C6A
 _VERSION = 1
-# A digest in place of the directory keeps the journal of all NLST at 40 MB; the plan has the directory.
+# Digests in place of what the plan has anyway keep the journal of all NLST at 40 MB: one of everything that
+# must not have changed, and one of the directory where series share it.
 _SCHEMA = f"""
     BEGIN;
     PRAGMA application_id = {_APPLICATION_ID};
     PRAGMA user_version = {_VERSION};
     CREATE TABLE series (
         crdc_series_uuid TEXT PRIMARY KEY,
-        directory_digest BLOB NOT NULL,
+        digest INTEGER NOT NULL,
         instanceCount INTEGER NOT NULL,
         size_bytes INTEGER NOT NULL,
         md5 INTEGER NOT NULL,
+        shared_directory INTEGER,
         names TEXT
     ) WITHOUT ROWID;
-    CREATE INDEX sharing ON series (directory_digest) WHERE names IS NOT NULL;
+    CREATE INDEX sharing ON series (shared_directory) WHERE shared_directory IS NOT NULL;
     COMMIT;
 """
 _COMMIT_SECONDS = 1.0
@@ -61,6 +65,9 @@ class Journal:
         if not _tables(self._connection):
             self._connection.executescript(_SCHEMA)
         self._began: float | None = None
+        # Sorted, and read when first asked for: a look-up in the file takes ten times as long.
+        self._digests: array[int] | None = None
+        self._md5_digests: array[int] = array("q")
 
     def __enter__(self) -> Journal:
         return self
@@ -73,19 +80,22 @@ class Journal:
             self.close()
 
     def holds(self, series: PlannedSeries, *, md5: bool = False) -> bool:
-        """Whether it has a series as complete where the plan puts it, with its checksums if asked."""
-        found = self._connection.execute(
-            "SELECT md5 FROM series WHERE crdc_series_uuid = ? AND directory_digest = ?"
-            " AND instanceCount = ? AND size_bytes = ?",
-            _key(series),
-        ).fetchone()
-        return found is not None and (not md5 or bool(found[0]))
+        """Whether it has a series as complete where the plan puts it, with its checksums if asked.
+
+        The answer is of the time when this was first asked; what is recorded later is not in it.
+        """
+        if self._digests is None:
+            self._digests = self._read("")
+            self._md5_digests = self._read("WHERE md5")
+        known, digest = self._md5_digests if md5 else self._digests, _digest_of(series)
+        place = bisect_left(known, digest)
+        return place < len(known) and known[place] == digest
 
     def names(self, series: PlannedSeries) -> list[str] | None:
         """The files of a series that shares its directory; None if it is not complete, or alone there."""
         found = self._connection.execute(
-            "SELECT names FROM series WHERE crdc_series_uuid = ? AND directory_digest = ?",
-            _key(series)[:2],
+            "SELECT names FROM series WHERE crdc_series_uuid = ? AND digest = ?",
+            (series.crdc_series_uuid, _digest_of(series)),
         ).fetchone()
         return found[0].split("/") if found and found[0] else None
 
@@ -93,24 +103,34 @@ class Journal:
         """Instances and bytes of all series with names in a directory, of this plan and of others."""
         instances, size_bytes = self._connection.execute(
             "SELECT coalesce(sum(instanceCount), 0), coalesce(sum(size_bytes), 0) FROM series"
-            " WHERE directory_digest = ? AND names IS NOT NULL",
+            " WHERE shared_directory = ?",
             (_digest(directory),),
         ).fetchone()
         return instances, size_bytes
 
     def record(self, series: PlannedSeries, names: Iterable[str] | None = None, *, md5: bool = False) -> None:
         """Keep that a series is complete; `names` are its files where it shares its directory."""
-        kept = None if names is None else "/".join(sorted(names))  # no name of a file holds a slash
-        self._write("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?, ?)", (*_key(series), md5, kept))
+        kept = directory = None
+        if names is not None:
+            kept, directory = "/".join(sorted(names)), _digest(series.directory)  # no name holds a slash
+        self._write(
+            "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (series.crdc_series_uuid, _digest_of(series), series.instanceCount, series.size_bytes, md5,
+             directory, kept),
+        )  # fmt: skip
 
     def forget(self, series: PlannedSeries) -> None:
         """Keep that a series is not complete."""
-        self._write("DELETE FROM series WHERE crdc_series_uuid = ?", _key(series)[:1])
+        self._write("DELETE FROM series WHERE crdc_series_uuid = ?", (series.crdc_series_uuid,))
 
     def close(self) -> None:
         """Make everything durable."""
         with closing(self._connection):
             self._commit()
+
+    def _read(self, where: str) -> array[int]:
+        rows = self._connection.execute(f"SELECT digest FROM series {where}")
+        return array("q", sorted(row[0] for row in rows))
 
     def _write(self, sql: str, values: tuple[object, ...]) -> None:
         now = time.monotonic()
@@ -134,6 +154,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         f"{path.absolute().as_uri()}?nolock=1", uri=True, isolation_level=None, check_same_thread=False
     )
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     return connection
 
 
@@ -156,14 +177,10 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
     return [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
 
 
-def _key(series: PlannedSeries) -> tuple[str, bytes, int, int]:
-    return (
-        series.crdc_series_uuid,
-        _digest(series.directory),
-        series.instanceCount,
-        series.size_bytes,
-    )
+def _digest_of(series: PlannedSeries) -> int:
+    """A digest of what makes a series complete: which, where, how many files and bytes."""
+    return _digest(f"{series.crdc_series_uuid} {series.instanceCount} {series.size_bytes} {series.directory}")
 
 
-def _digest(directory: str) -> bytes:
-    return hashlib.blake2b(directory.encode(), digest_size=8).digest()
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)

@@ -14,7 +14,6 @@ def test_what_is_recorded_is_there_again(tmp_path: Path) -> None:
     with Journal(path) as journal:
         journal.record(row(1))
         journal.record(row(2), ["b.dcm", "a.dcm"], md5=True)
-        assert journal.holds(row(1))
     with Journal(path) as journal:
         assert journal.set_aside is None
         assert journal.holds(row(1))
@@ -28,7 +27,11 @@ def test_what_is_recorded_is_there_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", [{"directory": "other"}, {"count": 3}, {"size": 21}])
 def test_it_holds_a_series_only_as_it_was(tmp_path: Path, change: dict[str, object]) -> None:
     with Journal(tmp_path / "journal.sqlite") as journal:
-        journal.record(row(1))
+        journal.record(row(1), ["a.dcm"])
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        assert journal.holds(row(1))
+        assert journal.names(row(1)) == ["a.dcm"]
+        assert journal.names(row(1, **change)) is None  # type: ignore[arg-type]
         assert not journal.holds(row(1, **change))  # type: ignore[arg-type]
 
 
@@ -36,6 +39,7 @@ def test_what_is_forgotten_is_not_there(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.sqlite") as journal:
         journal.record(row(1))
         journal.forget(row(1))
+    with Journal(tmp_path / "journal.sqlite") as journal:
         assert not journal.holds(row(1))
 
 

@@ -136,7 +136,7 @@ class PlanFile:
             WHERE crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM {self.source})
             UNION ALL SELECT {columns} FROM {self.source}
         """
-        place = "(crdc_series_uuid, directory)"
+        place = "hash(crdc_series_uuid, directory)"
         new = f"SELECT count(*) FROM {self.source} WHERE {place} NOT IN (SELECT {place} FROM {earlier})"
         try:
             if not Database().column(new)[0]:
