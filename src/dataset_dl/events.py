@@ -88,7 +88,7 @@ class RetryStarted(Struct, frozen=True):
 
 
 class SeriesCompleted(Struct, frozen=True):
-    """A series is on disk, its count and bytes checked; `fetched` is False if it was before."""
+    """A series is on disk, its count and bytes checked; `fetched` is False if all of it was before."""
 
     series: PlannedSeries
     fetched: bool

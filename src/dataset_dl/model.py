@@ -326,7 +326,7 @@ class Report:
     complete_series, complete_instances, complete_bytes
         What is on disk and verified, whether fetched now or found there.
     fetched_series, fetched_bytes
-        The part of it that was fetched now.
+        The complete series of which something was fetched now, and all bytes of files fetched now.
     failures
         The series that were tried and are not complete.
     elapsed_seconds

@@ -44,6 +44,7 @@ class ProgressTracker:
         # Fetched by earlier runs of s5cmd, which the count of the present one does not hold.
         self._before_bytes = 0
         self._current_file = ""
+        self._is_fetching = False
         self._samples: deque[tuple[float, int]] = deque()
 
     def feed(self, event: Event) -> None:
@@ -57,6 +58,7 @@ class ProgressTracker:
             self._in_flight_bytes = max(0, event.size_bytes - (self._fetched_bytes - self._before_bytes))
             self._sample()
         elif isinstance(event, FetchStarted):
+            self._is_fetching = True
             self._files += event.present_instances
             self._present_bytes += event.present_bytes
         elif isinstance(event, RetryStarted):
@@ -70,7 +72,7 @@ class ProgressTracker:
             self._series += 1
             self._complete_files += event.series.instanceCount
             self._complete_bytes += event.series.size_bytes
-            if not event.fetched:
+            if not self._is_fetching:
                 self._files += event.series.instanceCount
                 self._present_bytes += event.series.size_bytes
         elif isinstance(event, SeriesFailed):

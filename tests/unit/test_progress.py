@@ -37,6 +37,7 @@ def test_a_download_from_start_to_end() -> None:
     state = tracker.snapshot()
     assert (state.completed_files, state.completed_series, state.completed_bytes) == (2, 1, 20)
     assert state.seconds_left is None
+    tracker.feed(FetchStarted(2, 4, 40, 0, 0, 8))
     clock.now += 1
     tracker.feed(BytesWritten(5))
     assert tracker.snapshot().completed_bytes == 25
@@ -85,6 +86,7 @@ def test_what_is_half_there_counts_and_a_retry_counts_anew() -> None:
     assert (tracker.snapshot().completed_files, tracker.snapshot().completed_bytes) == (3, 30)
     tracker.feed(FileCompleted("u", "d/a.dcm", 10))
     tracker.feed(SeriesCompleted(row(1), fetched=True))
+    assert tracker.snapshot().completed_files == 4
     tracker.feed(FileCompleted("v", "e/a.dcm", 9))
     assert (tracker.snapshot().completed_files, tracker.snapshot().completed_bytes) == (5, 49)
     tracker.feed(RetryStarted(1, 0, 0, 1.0))  # the last file was wrong, and is gone

@@ -62,6 +62,8 @@ def test_only_the_missing_files_of_a_series_are_fetched(
     engine = ScriptedEngine(bucket)
     assert run(plan, tmp_path, engine).ok
     assert sorted(engine.files) == [file.name for file in gone]
+    report = run(plan, tmp_path, engine)
+    assert (report.fetched_series, report.fetched_bytes) == (0, 0)
     assert same(bucket, plan, tmp_path)
 
 
@@ -257,6 +259,9 @@ def test_a_flipped_bit_is_found_by_md5_and_fetched_again(
     assert len(tries) == 2
     assert same(bucket, plan, tmp_path)
     list(transfer(plan, tmp_path, no_engine, md5=True))
+    shutil.rmtree(tmp_path / ".dataset-dl")
+    report = run(plan, tmp_path, engine, md5=True)
+    assert (report.complete_series, report.fetched_series, report.fetched_bytes) == (4, 0, 0)
 
 
 def test_a_bit_that_stays_flipped_is_a_failure(bucket: LocalBucket, plan: Plan, tmp_path: Path) -> None:

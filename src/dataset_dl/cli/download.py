@@ -153,9 +153,10 @@ def _all_is_well(report: Report, md5: bool) -> str:
     checked = "its count and bytes checked" + (
         ", and its files held against the store's MD5 sums" if md5 else ""
     )
-    if not report.trusted_series:
+    trusted, others = report.trusted_series, report.series_count - report.trusted_series
+    if not trusted:
         return f"Every series is on disk, {checked}."
+    by_journal = f"{trusted:,} series are complete by the journal, without a look at the disk"
     return (
-        f"{report.trusted_series:,} series are complete by the journal, without a look at the disk;"
-        f" each of the other {report.series_count - report.trusted_series:,} is on disk, {checked}."
+        f"{by_journal}; each of the other {others:,} is on disk, {checked}." if others else f"{by_journal}."
     )

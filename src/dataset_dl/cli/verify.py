@@ -15,11 +15,10 @@ from dataset_dl.cli.options import ENDPOINT_URL, STORE, Directory
 from dataset_dl.errors import VerificationError
 
 if TYPE_CHECKING:
-    from dataset_dl.model import Report, Verification
+    from dataset_dl.model import Deviation, Report, Verification
     from dataset_dl.network import Source
 
-_SHOWN = ("directory", "file", "problem", "expected_instances", "present_instances", "expected_bytes",
-          "present_bytes", "detail")  # fmt: skip
+_DEVIATIONS_SHOWN = 100
 _UNCHECKED_SHOWN = 5
 _STATUS_SECONDS = 0.5
 
@@ -80,10 +79,11 @@ def _show(outcome: Verification, report: Report | None) -> None:
     from dataset_dl.ui.units import size
 
     if outcome.deviations:
-        rows = [[getattr(deviation, name) for name in _SHOWN] for deviation in outcome.deviations]
-        used = [place for place in range(len(_SHOWN)) if any(row[place] != "" for row in rows)]
-        write([_SHOWN[place] for place in used], [[row[place] for place in used] for row in rows], "table",
-              sys.stdout)  # fmt: skip
+        shown = outcome.deviations[:_DEVIATIONS_SHOWN]
+        rows = [(each.problem, _what(each), f"{each.directory}/{each.file}") for each in shown]
+        write(("problem", "there is", "in"), rows, "table", sys.stdout)
+        if more := len(outcome.deviations) - len(shown):
+            click.echo(f"… and {more:,} more; --json tells them all")
     if outcome.unchecked:
         click.echo(
             f"{len(outcome.unchecked):,} could not be compared with the store's checksums, for example:"
@@ -99,6 +99,14 @@ def _show(outcome: Verification, report: Report | None) -> None:
             f"{outcome.root}: repaired; {report.fetched_series:,} series, and"
             f" {outcome.complete_series:,} were complete before"
         )
+
+
+def _what(deviation: Deviation) -> str:
+    if deviation.detail or deviation.file:
+        return deviation.detail
+    if deviation.problem in ("missing", "extra"):
+        return f"{deviation.present_instances:,} of {deviation.expected_instances:,} files"
+    return f"{deviation.present_bytes:,} of {deviation.expected_bytes:,} bytes"
 
 
 def _status() -> Callable[[int, int], object] | None:

@@ -16,6 +16,7 @@ from dataset_dl.errors import StorageError
 from dataset_dl.events import (
     Event,
     FetchStarted,
+    FileCompleted,
     Finished,
     Noticed,
     SeriesCompleted,
@@ -49,8 +50,9 @@ class _Tally:
     """What a download has found, fetched and failed at."""
 
     def __init__(self) -> None:
-        self.here, self.missing, self.present, self.fetched = _Totals(), _Totals(), _Totals(), _Totals()
+        self.here, self.missing, self.present = _Totals(), _Totals(), _Totals()
         self.trusted = 0
+        self.fetched_series = self.fetched_bytes = 0
         self.failures: list[SeriesFailure] = []
 
     def see(self, seen: Seen) -> None:
@@ -66,24 +68,27 @@ class _Tally:
 
     def feed(self, event: Event) -> None:
         """Count what was fetched, or failed."""
-        if isinstance(event, SeriesCompleted):
-            self.fetched.add(1, event.series.instanceCount, event.series.size_bytes)
+        if isinstance(event, FileCompleted):
+            self.fetched_bytes += event.size_bytes
+        elif isinstance(event, SeriesCompleted):
+            self.here.add(1, event.series.instanceCount, event.series.size_bytes)
+            self.fetched_series += event.fetched
         elif isinstance(event, SeriesFailed):
             self.failures.append(event.failure)
 
     def report(self, plan: Plan, destination: Path, elapsed_seconds: float, stopped: str) -> Report:
         """The sum of it."""
-        here, fetched = self.here, self.fetched
+        here = self.here
         return Report(
             destination=destination,
             series_count=plan.series_count,
             instance_count=plan.instance_count,
             size_bytes=plan.size_bytes,
-            complete_series=here.series + fetched.series,
-            complete_instances=here.instances + fetched.instances,
-            complete_bytes=here.size_bytes + fetched.size_bytes,
-            fetched_series=fetched.series,
-            fetched_bytes=fetched.size_bytes,
+            complete_series=here.series,
+            complete_instances=here.instances,
+            complete_bytes=here.size_bytes,
+            fetched_series=self.fetched_series,
+            fetched_bytes=self.fetched_bytes,
             trusted_series=self.trusted,
             failures=tuple(self.failures),
             elapsed_seconds=elapsed_seconds,

@@ -87,7 +87,7 @@ class Rounds:
         self._unproven: list[Pending] = []
         self._unproven_bytes = 0
         self._unknown_checksums = 0
-        self._attempt = 0
+        self._attempt = self._rounds = 0
         self.stopped = ""
         self._begin()
 
@@ -107,7 +107,7 @@ class Rounds:
         StorageError
             If the destination takes no more.
         """
-        endings = rounds = 0
+        endings = 0
         while True:
             self._begin()
             yield from self._round()
@@ -119,10 +119,10 @@ class Rounds:
             endings = endings + 1 if self._ended and not self._settled else 0
             if self._ended and endings == _ENDINGS_IN_A_ROW:
                 raise _gave_up(self._destination, self._ended)
-            pause_seconds = min(self._options.pause_seconds * 4**rounds, _LONGEST_PAUSE_SECONDS)
+            pause_seconds = min(self._options.pause_seconds * 4**self._rounds, _LONGEST_PAUSE_SECONDS)
             yield RetryStarted(left, self._arrived.instances, self._arrived.size_bytes, pause_seconds)
             time.sleep(pause_seconds)
-            rounds += 1
+            self._rounds += 1
         if self._unknown_checksums:
             yield Noticed(
                 f"The store gives no MD5 sum for {self._unknown_checksums:,} files;"
@@ -278,7 +278,7 @@ class Rounds:
             self._unknown_checksums += inspection.unknown
         names = None if pending.names is None else set(pending.names)
         self._journal.record(pending.series, names, md5=self._options.md5)
-        yield SeriesCompleted(pending.series, fetched=True)
+        yield SeriesCompleted(pending.series, fetched=pending.told > 0 or self._rounds > 0)
 
 
 class _Streak:

@@ -25,8 +25,8 @@ class Pending:
     ----------
     row, series
         The row of the plan: its number and its content.
-    awaited
-        Files that the engine has still to tell.
+    awaited, told
+        Files that the engine has still to tell, and those that it has told.
     names
         Its files so far, where it shares its directory.
     inspection
@@ -41,10 +41,12 @@ class Pending:
     names: list[str] | None
     inspection: Inspection | None
     failure: CommandFailed | None = None
+    told: int = 0
 
     def tell(self, path: str) -> None:
         """Take a finished file into account."""
         self.awaited -= 1
+        self.told += 1
         if self.names is not None:
             self.names.append(path.rpartition("/")[2])
 
