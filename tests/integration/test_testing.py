@@ -60,9 +60,8 @@ def test_a_bucket_of_its_own_leaves_nothing() -> None:
     assert not root.exists()
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(dd.EngineMissing, match=r"dataset-dl\[testing\]"):
-        LocalBucket("qin_pet_phantom")
+        LocalBucket("qin_pet_phantom", max_series=1, directory=tmp_path).serve()

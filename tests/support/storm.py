@@ -142,29 +142,34 @@ class Storm:
         )
 
     def strike(self, blow: Blow, after_seconds: float) -> None:
-        program = self.start()
-        try:
-            program.wait(after_seconds)
-        except subprocess.TimeoutExpired:
-            children = psutil.Process(program.pid).children(recursive=True)
-            for number in blow.to_s5cmd:
-                for child in children:
-                    _quietly(lambda child=child, number=number: child.send_signal(number))  # type: ignore[misc]
-            for number in blow.to_program:
-                _quietly(lambda number=number: program.send_signal(number))  # type: ignore[misc]
-            _, errors = program.communicate(timeout=300)
-            if blow.to_program == (signal.SIGKILL,):
-                code: tuple[int, ...] = (-signal.SIGKILL, 0)
+        with self.start() as program:
+            try:
+                program.communicate(timeout=after_seconds)
+            except subprocess.TimeoutExpired:
+                self._hit(program, blow, after_seconds)
             else:
-                code = (130, 0) if blow.to_program else (0,)
-            # A blow before Python has set its signals up ends it as any program.
-            ended_early = after_seconds < 1 and -program.returncode in blow.to_program
-            check(
-                program.returncode in code or ended_early,
-                f"after {blow.name} it ended with {program.returncode}: {errors.decode()[-500:]}",
-            )
-            _, living = psutil.wait_procs(children, GONE_SECONDS)
-            check(not living, f"after {blow.name} there lives on: {living}")
+                check(program.returncode == 0, f"the run ended with {program.returncode} by itself")
+
+    def _hit(self, program: subprocess.Popen[bytes], blow: Blow, after_seconds: float) -> None:
+        children = psutil.Process(program.pid).children(recursive=True)
+        for number in blow.to_s5cmd:
+            for child in children:
+                _quietly(lambda child=child, number=number: child.send_signal(number))  # type: ignore[misc]
+        for number in blow.to_program:
+            _quietly(lambda number=number: program.send_signal(number))  # type: ignore[misc]
+        _, errors = program.communicate(timeout=300)
+        if blow.to_program == (signal.SIGKILL,):
+            codes: tuple[int, ...] = (-signal.SIGKILL, 0)
+        else:
+            codes = (130, 0) if blow.to_program else (0,)
+        # A blow before Python has set its signals up ends it as any program.
+        ended_early = after_seconds < 1 and -program.returncode in blow.to_program
+        check(
+            program.returncode in codes or ended_early,
+            f"after {blow.name} it ended with {program.returncode}: {errors.decode()[-500:]}",
+        )
+        _, living = psutil.wait_procs(children, GONE_SECONDS)
+        check(not living, f"after {blow.name} there lives on: {living}")
 
     def places(self) -> list[tuple[str, Path]]:
         """Each object's key, and where it belongs."""
