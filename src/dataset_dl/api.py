@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from dataset_dl import destination as place
 from dataset_dl import sources
-from dataset_dl.audit import audit, wrong_files
+from dataset_dl.audit import audit, suspects
 from dataset_dl.errors import (
     LayoutError,
     ManifestError,
@@ -33,6 +33,7 @@ from dataset_dl.model import (
     Report,
     Selection,
     Series,
+    Suspects,
     Verification,
     Where,
     conditions,
@@ -207,23 +208,33 @@ def download_events(
     The last event is `Finished`, with the report; failed series do not raise here. Closing the
     iterator stops the download; the same call goes on where it was. Parameters as for `download`.
     """
+    return _transfer(plan, _destination(plan, into), options)
+
+
+def _transfer(
+    plan: Plan, destination: Path, options: DownloadOptions, doubtful: Suspects | None = None
+) -> Iterator[Event]:
     from dataset_dl.transfer import transfer
 
-    destination = _destination(plan, into)
     workers = options.get("workers")
     if workers is not None and workers < 1:
         raise PlanError("workers", f"workers is {workers}, and at least 1 is needed.")
-    check = options.get("verify", "size")
+    check, trust = options.get("verify", "size"), options.get("trust_journal", False)
     if check not in ("size", "md5"):
         raise PlanError("verify", f"verify is “{check}”; there are size and md5.")
-    _network(options)
+    if check == "md5" and trust:
+        raise PlanError(
+            "trust_journal", "To compare every file and to look at none exclude each other.", "Choose one."
+        )
+    _network(options)  # what is wrong with it is said before anything else
     return transfer(
         plan,
         destination,
         lambda: _engine(options),
         retries=options.get("retries", 2),
         md5=check == "md5",
-        trust_journal=options.get("trust_journal", False),
+        trust_journal=trust,
+        suspects=doubtful,
     )
 
 
@@ -277,14 +288,19 @@ def download(
     StorageError
         If the destination cannot be used or is full.
     """
-    from dataset_dl.ui.observer import observer
-
-    stream = download_events(plan, into, **options)
-    with observer(progress if progress_callback is None else "none", sys.stderr) as show:
-        report = watch(stream, show, progress_callback)
+    report = _watch_alone(download_events(plan, into, **options), progress, progress_callback)
     if check:
         raise_for_report(report)
     return report
+
+
+def _watch_alone(
+    stream: Iterator[Event], progress: Literal["auto", "none"], progress_callback: ProgressCallback | None
+) -> Report:
+    from dataset_dl.ui.observer import observer
+
+    with observer(progress if progress_callback is None else "none", sys.stderr) as show:
+        return watch(stream, show, progress_callback)
 
 
 def watch(
@@ -356,25 +372,16 @@ def stream(
 
     Series that were on disk before come first. Parameters and errors as for `download`; an error about
     failed series is raised after all good ones were yielded. Leaving the loop stops the download.
-
-    Raises
-    ------
-    PlanError
-        If the layout puts several series into one directory, where files cannot be told apart.
     """
     destination = _destination(plan, into)
-    if plan.rows.shares_directories():
-        raise PlanError(
-            "layout",
-            "This layout puts several series into one directory, so they cannot be handed over one by one.",
-            "Use a layout with %SeriesInstanceUID in it.",
-        )
     happenings = download_events(plan, into, **options)
     try:
         for event in happenings:
             if isinstance(event, SeriesCompleted):
                 directory = destination / event.series.directory
-                yield Series(event.series, directory, instance_paths(directory))
+                with place.guard(destination):
+                    paths = instance_paths(directory, event.names)
+                yield Series(event.series, directory, paths)
             elif isinstance(event, Finished):
                 raise_for_report(event.report)
     finally:
@@ -424,7 +431,7 @@ def verify(
     if not tree.is_dir():
         raise ManifestError(str(tree), f"{tree} is not a directory, so there is nothing to verify.")
     kept = place.plan_path(tree)
-    strangers: list[str] = []
+    strangers: dict[str, str] = {}
     if kept.is_file():
         expected = open_plan(kept).plan(tree)
     else:
@@ -440,14 +447,15 @@ def verify(
         engine = _engine({"endpoint_url": endpoint_url, "source": source})
         engine.probe(next(iter(expected)).series_aws_url)
         objects = engine.objects
-    return audit(tree, expected, strangers=strangers, deep=deep, objects=objects, on_progress=on_progress)
+    with place.guard(tree):
+        return audit(tree, expected, strangers=strangers, deep=deep, objects=objects, on_progress=on_progress)
 
 
 def repair(verification: Verification, **options: Unpack[DownloadOptions]) -> Report:
     """Fetch what a verification found to be wrong, and nothing else.
 
-    Files that were found wrong are removed and fetched again. Files that do not belong there stay, and
-    their series are in the report's failures.
+    Files that were found wrong are removed and fetched again, if the store has files of their names. Files
+    that do not belong there stay, and their series are in the report's failures.
 
     Parameters
     ----------
@@ -469,15 +477,14 @@ def repair(verification: Verification, **options: Unpack[DownloadOptions]) -> Re
     plan, root = verification.plan, Path(os.path.abspath(verification.root))
     if plan is None:
         raise PlanError("repair", "This verification holds no plan.", "Take one that verify() returned.")
-    wanted = plan.rows.only(sorted({each.directory for each in verification.deviations}))
-    place.prepare(root)
-    # Of a tree without a plan, so that a later look is at all of it and not at what was repaired.
-    place.keep(root, plan)
-    cage = place.Cage(root)
-    for each in wrong_files(verification):
-        cage.check(each.directory)
-        (root / each.directory / each.file).unlink(missing_ok=True)
-    return download(wanted, root, check=False, **options)
+    doubtful = suspects(verification)
+    wanted = plan.rows.only(sorted(doubtful))
+    if wanted.series_count and not place.plan_path(root).is_file():
+        # So that a later look is at all of the tree and not at what was repaired.
+        place.prepare(root)
+        place.keep(root, plan)
+    events = _transfer(wanted, root, DownloadOptions(**options), doubtful)
+    return _watch_alone(events, "auto", None)
 
 
 def _destination(plan: Plan, into: str | Path | None) -> Path:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from dataset_dl.checksums import Checksums
-from dataset_dl.model import Deviation, Plan, PlannedSeries, Problem, StoredObject, Verification
-from dataset_dl.verification import INSTANCE_SUFFIX, Found, batches, is_zero, look
+from dataset_dl import checksums
+from dataset_dl.errors import NetworkError
+from dataset_dl.model import (
+    Deviation,
+    Plan,
+    PlannedSeries,
+    Problem,
+    StoredObject,
+    Suspects,
+    Verification,
+)
+from dataset_dl.verification import INSTANCE_SUFFIX, Found, batches, is_zero, look, look_at
 
 Objects = Callable[[Sequence[PlannedSeries]], dict[str, list[StoredObject]]]
 OnProgress = Callable[[int, int], object]
@@ -51,7 +60,7 @@ def audit(
     root: Path,
     plan: Plan,
     *,
-    strangers: Sequence[str] = (),
+    strangers: Mapping[str, str] | None = None,
     deep: bool = False,
     objects: Objects | None = None,
     on_progress: OnProgress | None = None,
@@ -65,7 +74,7 @@ def audit(
     plan
         What it should hold.
     strangers
-        Directories that should not be there.
+        Directories that should not be there → why.
     deep
         Read the header of each file, and compare its UIDs with the plan's.
     objects
@@ -74,21 +83,25 @@ def audit(
         Called now and then with the series and bytes looked at.
     """
     findings = _Findings()
-    checksums = Checksums()
     series_count = size_bytes = 0
     wrong_series = 0
     for batch in batches(_expected(plan), lambda each: each.instances):
-        stored = objects([series for each in batch for series in each.series]) if objects else None
+        series = [series for each in batch for series in each.series]
+        stored = objects(series) if objects else None
+        if stored == {} and len(series) > 1:
+            raise NetworkError(
+                str(root), "The store has stopped answering; the check was not finished.", "Try again later."
+            )
         for each in batch:
             before = len(findings.deviations)
-            _check(root, each, findings, deep=deep, stored=stored, checksums=checksums)
+            _check(root, each, findings, deep=deep, stored=stored)
             wrong_series += len(each.series) if len(findings.deviations) > before else 0
             series_count += len(each.series)
             size_bytes += each.size_bytes
             if on_progress is not None:
                 on_progress(series_count, size_bytes)
-    for directory in strangers:
-        findings.add(Expected(directory, [], 0, 0), "extra", "", look(root / directory))
+    for directory, why in (strangers or {}).items():
+        findings.add(Expected(directory, [], 0, 0), "extra", "", look(root / directory), why)
     return Verification(
         root=root,
         series_count=series_count,
@@ -120,13 +133,12 @@ def _check(
     *,
     deep: bool,
     stored: dict[str, list[StoredObject]] | None,
-    checksums: Checksums,
 ) -> None:
     directory = root / expected.directory
     found = look(directory)
     of_files = len(findings.deviations)
     if stored is not None:
-        _compare(directory, expected, found, findings, stored, checksums)
+        _compare(directory, expected, found, findings, stored)
     if deep and found.instances:
         _read(directory, expected, found, findings)
     problem = _problem(expected, found)
@@ -149,7 +161,6 @@ def _compare(
     found: Found,
     findings: _Findings,
     stored: dict[str, list[StoredObject]],
-    checksums: Checksums,
 ) -> None:
     """Hold the files against the objects of the store, one by one."""
     answers = [stored.get(series.crdc_series_uuid) for series in expected.series]
@@ -215,21 +226,30 @@ def _uids(path: Path) -> tuple[str, str]:
 
 
 def _names(directory: Path) -> set[str]:
+    """The instances there, as `look` counts them."""
     try:
-        return {name for name in os.listdir(directory) if name.endswith(INSTANCE_SUFFIX)}
+        with os.scandir(directory) as entries:
+            return {
+                entry.name
+                for entry in entries
+                if entry.name.endswith(INSTANCE_SUFFIX) and entry.is_file(follow_symlinks=False)
+            }
     except (FileNotFoundError, NotADirectoryError):
         return set()
 
 
 def _size(path: Path) -> int | None:
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return None
+    found = look_at(path.parent, [path.name])
+    return found.size_bytes if found.instances else None
 
 
-def wrong_files(verification: Verification) -> Iterable[Deviation]:
-    """The deviations of files that are there and have to go before the right ones can come."""
-    return (
-        each for each in verification.deviations if each.file and each.problem not in ("missing", "extra")
-    )
+def suspects(verification: Verification) -> Suspects:
+    """Directories that deviate → the files there that are wrong, whatever their size."""
+    names: dict[str, set[str]] = {}
+    for each in verification.deviations:
+        if not each.expected_instances:
+            continue  # nothing belongs there, so nothing can be fetched
+        wrong = names.setdefault(each.directory, set())
+        if each.file and each.problem not in ("missing", "extra"):
+            wrong.add(each.file)
+    return {directory: frozenset(files) for directory, files in names.items()}

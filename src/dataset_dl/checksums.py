@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -17,60 +17,46 @@ Outcome = Literal["same", "different", "unknown"]
 _PLAIN = re.compile(r"[0-9a-f]{32}")
 _OF_PARTS = re.compile(r"[0-9a-f]{32}-([0-9]+)")
 _MIB = 1 << 20
-# Part sizes that uploaders use, in MiB; a store does not say which it was.
-_PART_SIZES_MIB = (8, 5, 16, 50, 64, 15, 10, 32, 100, 128, 25, 20, 256, 512, 1024, 1000, 500, 200, 250, 5120)
+# In MiB: sizes of parts that uploaders use, and how many others are tried; a store does not say which it was.
+_PART_SIZES_MIB = (8, 5, 16, 50, 64, 15, 10, 32, 100, 128, 25, 20, 256, 512, 1024, 1000, 500, 200, 250)
+_OTHER_SIZES = 20
 
 
-class Checksums:
-    """Compares files with what a store says of its objects.
+def compare(files: Iterable[tuple[Path, StoredObject]]) -> list[Outcome]:
+    """Whether each file is the object that a store says it has, on all cores.
 
-    An object that was uploaded in parts has the MD5 sum of its parts' sums, and the size of the parts has
-    to be guessed. A file is only called different for a size that another file was the same with, so one
-    object of its kind has to come first; `compare` sees to that within a call.
+    Returns
+    -------
+    list of str
+        ``same``, ``different``, or ``unknown`` where the ETag is no MD5 sum, or is of an upload in parts and
+        none of the usual sizes of parts gives it. A file that is not there is different.
     """
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(_compare, files))
 
-    def __init__(self) -> None:
-        self._part_sizes: set[int] = set()
 
-    def compare(self, files: Iterable[tuple[Path, StoredObject]]) -> list[Outcome]:
-        """Whether each file is the object, on all cores.
-
-        Returns
-        -------
-        list of str
-            ``same``, ``different``, or ``unknown`` where the ETag is no MD5 sum, or one of parts whose
-            size cannot be told. A file that is not there is different.
-        """
-        wanted = list(files)
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            outcomes = list(pool.map(self._one, wanted))
-            again = [place for place, outcome in enumerate(outcomes) if outcome == "unknown"]
-            for place, outcome in zip(
-                again, pool.map(self._one, [wanted[each] for each in again]), strict=True
-            ):
-                outcomes[place] = outcome
-        return outcomes
-
-    def _one(self, wanted: tuple[Path, StoredObject]) -> Outcome:
-        path, stored = wanted
-        try:
-            if path.stat().st_size != stored.size_bytes:
-                return "different"
-            if _PLAIN.fullmatch(stored.etag):
-                return "same" if _md5(path) == stored.etag else "different"
-            if match := _OF_PARTS.fullmatch(stored.etag):
-                return self._of_parts(path, stored, int(match[1]))
-        except FileNotFoundError:
+def _compare(wanted: tuple[Path, StoredObject]) -> Outcome:
+    path, stored = wanted
+    try:
+        if path.stat().st_size != stored.size_bytes:
             return "different"
-        return "unknown"
+        if _PLAIN.fullmatch(stored.etag):
+            return "same" if _md5(path) == stored.etag else "different"
+        if match := _OF_PARTS.fullmatch(stored.etag):
+            sizes = _part_sizes(stored.size_bytes, int(match[1]))
+            return "same" if any(_md5_of_parts(path, size) == stored.etag for size in sizes) else "unknown"
+    except FileNotFoundError:
+        return "different"
+    return "unknown"
 
-    def _of_parts(self, path: Path, stored: StoredObject, parts: int) -> Outcome:
-        fitting = [size * _MIB for size in _PART_SIZES_MIB if -(-stored.size_bytes // (size * _MIB)) == parts]
-        for part_bytes in fitting:
-            if _md5_of_parts(path, part_bytes) == stored.etag:
-                self._part_sizes.add(part_bytes)
-                return "same"
-        return "different" if self._part_sizes.intersection(fitting) else "unknown"
+
+def _part_sizes(size_bytes: int, parts: int) -> Iterator[int]:
+    """Sizes of parts that make so many parts of a file, the usual ones first."""
+    if parts < 1:
+        return
+    least = max(1, -(-size_bytes // parts) // _MIB)
+    sizes = dict.fromkeys([*_PART_SIZES_MIB, *range(least, least + _OTHER_SIZES)])
+    yield from (size * _MIB for size in sizes if -(-size_bytes // (size * _MIB)) == parts)
 
 
 def _md5(path: Path) -> str:

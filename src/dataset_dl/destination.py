@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import platform
 import shutil
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -232,27 +234,39 @@ def hold(destination: Path) -> Iterator[Hold]:
     StorageError
         If another download holds it; it is named.
     """
-    if os.path.islink(state(destination)):
-        raise _is_link(state(destination))
+    _refuse_links(state(destination))
     holder = state(destination) / "holder.json"
     lock = FileLock(state(destination) / "lock", timeout=0, thread_local=False)
     try:
-        lock.acquire()
-    except NotImplementedError:
-        pass  # some network file systems have no locks; two writers there are the user's to avoid
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file system without locks
+            lock.acquire()
     except Timeout:
         raise StorageError(
             str(destination),
             f"Another download writes to {destination}{_holder(holder)}; nothing was started.",
             "Wait for it to end, or choose another destination.",
         ) from None
+    except OSError as error:
+        # Some network file systems have no locks; two writers there are the user's to avoid.
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
+    owner = os.getpid()
     try:
         own = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         holder.write_text(json.dumps(own), encoding="utf-8")
         yield Hold(destination)
     finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+        if os.getpid() == owner:  # a fork has the lock too, but it is its parent's
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+
+def _refuse_links(records: Path) -> None:
+    """The records of a destination must be its own, not somebody's whom a link leads to."""
+    for path in [records, *records.iterdir()]:
+        if path.is_symlink():
+            raise _is_link(path)
 
 
 def _holder(path: Path) -> str:

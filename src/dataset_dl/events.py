@@ -88,10 +88,14 @@ class RetryStarted(Struct, frozen=True):
 
 
 class SeriesCompleted(Struct, frozen=True):
-    """A series is on disk, its count and bytes checked; `fetched` is False if all of it was before."""
+    """A series is on disk, its count and bytes checked; `fetched` is False if all of it was before.
+
+    `names` are its files where its directory may hold those of others; None where all there are its own.
+    """
 
     series: PlannedSeries
     fetched: bool
+    names: tuple[str, ...] | None = None
 
 
 class SeriesFailed(Struct, frozen=True):

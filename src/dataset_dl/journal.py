@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 import time
 from array import array
@@ -27,8 +28,6 @@ _SCHEMA = f"""
         crdc_series_uuid TEXT PRIMARY KEY,
         digest INTEGER NOT NULL,
         instanceCount INTEGER NOT NULL,
-        size_bytes INTEGER NOT NULL,
-        md5 INTEGER NOT NULL,
         shared_directory INTEGER,
         names TEXT
     ) WITHOUT ROWID;
@@ -39,7 +38,7 @@ _COMMIT_SECONDS = 1.0
 
 
 class Journal:
-    """Which series are complete, where, and whether their checksums are those of the store.
+    """Which series are complete, and where; of those that share a directory, also which files are theirs.
 
     Only the holder of a destination may open its journal. What is recorded is durable within about a
     second, and at the latest when the journal is closed.
@@ -56,6 +55,7 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
+        self._made_in = os.getpid()
         self.set_aside: Path | None = None
         if not _is_sound(path):
             self.set_aside = path.with_suffix(".damaged")
@@ -67,7 +67,6 @@ class Journal:
         self._began: float | None = None
         # Sorted, and read when first asked for: a look-up in the file takes ten times as long.
         self._digests: array[int] | None = None
-        self._md5_digests: array[int] = array("q")
 
     def __enter__(self) -> Journal:
         return self
@@ -79,17 +78,17 @@ class Journal:
         with suppress(sqlite3.Error) if error is not None else nullcontext():
             self.close()
 
-    def holds(self, series: PlannedSeries, *, md5: bool = False) -> bool:
-        """Whether it has a series as complete where the plan puts it, with its checksums if asked.
+    def holds(self, series: PlannedSeries) -> bool:
+        """Whether it has a series as complete where the plan puts it.
 
         The answer is of the time when this was first asked; what is recorded later is not in it.
         """
         if self._digests is None:
-            self._digests = self._read("")
-            self._md5_digests = self._read("WHERE md5")
-        known, digest = self._md5_digests if md5 else self._digests, _digest_of(series)
-        place = bisect_left(known, digest)
-        return place < len(known) and known[place] == digest
+            rows = self._connection.execute("SELECT digest FROM series")
+            self._digests = array("q", sorted(row[0] for row in rows))
+        digest = _digest_of(series)
+        place = bisect_left(self._digests, digest)
+        return place < len(self._digests) and self._digests[place] == digest
 
     def names(self, series: PlannedSeries) -> list[str] | None:
         """The files of a series that shares its directory; None if it is not complete, or alone there."""
@@ -99,25 +98,21 @@ class Journal:
         ).fetchone()
         return found[0].split("/") if found and found[0] else None
 
-    def total(self, directory: str) -> tuple[int, int]:
-        """Instances and bytes of all series with names in a directory, of this plan and of others."""
-        instances, size_bytes = self._connection.execute(
-            "SELECT coalesce(sum(instanceCount), 0), coalesce(sum(size_bytes), 0) FROM series"
-            " WHERE shared_directory = ?",
+    def instances(self, directory: str) -> int:
+        """Files of all series that it knows the names of in a directory, of this plan and of others."""
+        count: int = self._connection.execute(
+            "SELECT coalesce(sum(instanceCount), 0) FROM series WHERE shared_directory = ?",
             (_digest(directory),),
-        ).fetchone()
-        return instances, size_bytes
+        ).fetchone()[0]
+        return count
 
-    def record(self, series: PlannedSeries, names: Iterable[str] | None = None, *, md5: bool = False) -> None:
+    def record(self, series: PlannedSeries, names: Iterable[str] | None = None) -> None:
         """Keep that a series is complete; `names` are its files where it shares its directory."""
         kept = directory = None
         if names is not None:
             kept, directory = "/".join(sorted(names)), _digest(series.directory)  # no name holds a slash
-        self._write(
-            "INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (series.crdc_series_uuid, _digest_of(series), series.instanceCount, series.size_bytes, md5,
-             directory, kept),
-        )  # fmt: skip
+        values = (series.crdc_series_uuid, _digest_of(series), series.instanceCount, directory, kept)
+        self._write("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?)", values)
 
     def forget(self, series: PlannedSeries) -> None:
         """Keep that a series is not complete."""
@@ -125,12 +120,10 @@ class Journal:
 
     def close(self) -> None:
         """Make everything durable."""
+        if os.getpid() != self._made_in:
+            return  # a fork has the object, but the file is its parent's
         with closing(self._connection):
             self._commit()
-
-    def _read(self, where: str) -> array[int]:
-        rows = self._connection.execute(f"SELECT digest FROM series {where}")
-        return array("q", sorted(row[0] for row in rows))
 
     def _write(self, sql: str, values: tuple[object, ...]) -> None:
         now = time.monotonic()

@@ -155,6 +155,10 @@ class Fetch(NamedTuple):
     present: tuple[str, ...] = ()
 
 
+# Directory → names of files in it.
+Suspects = Mapping[str, frozenset[str]]
+
+
 class PlanGroup(NamedTuple):
     """One line of a plan's summary: a collection and a modality with their totals."""
 
@@ -178,6 +182,12 @@ class PlanRows(Protocol):
 
     def shares_directories(self) -> bool:
         """Whether two series go to one directory, on a file system that ignores letter case too."""
+
+    def needs_names(self) -> bool:
+        """Whether a directory does not tell by its name, or not alone, which series its files are of."""
+
+    def replaced_in(self, path: Path) -> set[str]:
+        """The crdc series uuids that go where the plan at `path` has an earlier version of the series."""
 
     def longest_directory(self) -> str:
         """The directory with the most characters."""

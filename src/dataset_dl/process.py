@@ -71,16 +71,21 @@ class Process:
         self._queue: queue.Queue[list[bytes] | None] = queue.Queue(_QUEUE_READS)
         self._discard = threading.Event()
         self._started = threading.Event()
-        self._start_error: OSError | None = None
+        self._start_error: BaseException | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._stderr: deque[bytes] = deque(maxlen=_TAIL_LINES)
         self.stdout_bytes = 0
+        self._made_in = os.getpid()
         self._owner = threading.Thread(target=self._own, name="dataset-dl-child", daemon=True)
-        self._owner.start()
-        self._started.wait()
-        if self._start_error is not None:
-            raise self._start_error
         _living.add(self)
+        try:
+            self._owner.start()
+            self._started.wait()
+            if self._start_error is not None:
+                raise self._start_error
+        except BaseException:  # Ctrl-C comes at any moment
+            self.stop()
+            raise
 
     @property
     def pid(self) -> int:
@@ -116,7 +121,11 @@ class Process:
 
     def stop(self, grace_seconds: float = 5.0) -> None:
         """End it, gently at first: s5cmd removes its temporary files when it is asked to stop."""
+        if os.getpid() != self._made_in:
+            return  # a fork has the object, but the child is its parent's
         self._discard.set()
+        if self._owner.ident is not None:
+            self._started.wait()
         child = self._child
         if child is not None and child.poll() is None:
             _ask_to_end(child)
@@ -125,13 +134,14 @@ class Process:
             finally:  # a second Ctrl-C ends the waiting
                 if child.poll() is None:
                     child.kill()
-        self._owner.join()
+        if self._owner.ident is not None:
+            self._owner.join()
         _living.discard(self)
 
     def _own(self) -> None:
         try:
             child = _start(self._argv, self._directory, self._environment)
-        except OSError as error:
+        except BaseException as error:
             self._start_error = error
             self._started.set()
             return

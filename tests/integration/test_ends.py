@@ -156,6 +156,17 @@ def test_the_second_signal_ends_at_once(plan: Path, server: FaultServer, tmp_pat
     assert resumes(plan, server, target)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of a POSIX system")
+def test_a_download_under_nohup_outlives_its_terminal(
+    plan: Path, server: FaultServer, tmp_path: Path
+) -> None:
+    with begun(plan, server, tmp_path / "to", "nohup") as program:
+        program.send_signal(signal.SIGHUP)
+        program.communicate(timeout=60)
+    assert program.returncode == 0
+    assert dd.verify(tmp_path / "to").ok
+
+
 def test_downloads_in_threads_do_not_disturb_each_other(
     plan: Path, server: FaultServer, tmp_path: Path
 ) -> None:
@@ -198,10 +209,10 @@ if __name__ == "__main__":
     assert done.returncode == 0, done.stderr
 
 
-def begun(plan: Path, server: FaultServer, target: Path) -> subprocess.Popen[bytes]:
+def begun(plan: Path, server: FaultServer, target: Path, *before: str) -> subprocess.Popen[bytes]:
     """The command, when s5cmd has written its first file."""
     program = subprocess.Popen(
-        [PROGRAM, "idc", "download", plan, "--to", target, "--endpoint-url", server.endpoint_url,
+        [*before, PROGRAM, "idc", "download", plan, "--to", target, "--endpoint-url", server.endpoint_url,
          "--workers", "4", "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -110,6 +111,78 @@ def test_repair_leaves_what_is_not_ours(tree: Path, bucket: LocalBucket) -> None
     report = dd.repair(dd.verify(tree, md5=True))
     assert [each.cause for each in report.failures] == ["extra_files"]
     assert mine.read_text() == "mine"
+
+
+def test_a_deep_look_never_costs_a_file_that_is_not_ours(tree: Path, bucket: LocalBucket) -> None:
+    directory = file_of(tree, bucket, 0).parent
+    mine = {directory / "mine.dcm": b"\0" * 128 + b"DICM my work", directory / "zeros.dcm": bytes(3000)}
+    for path, data in mine.items():
+        path.write_bytes(data)
+    wrong = file_of(tree, bucket, 1)
+    zero(wrong)
+    report = dd.repair(dd.verify(tree, deep=True))
+    assert [each.cause for each in report.failures] == ["extra_files"]
+    assert {path: path.read_bytes() for path in mine} == mine
+    assert [each.problem for each in dd.verify(tree, deep=True).deviations if not each.file] == []
+    assert dd.verify(tree, md5=True).complete_series == 3
+
+
+def test_a_file_under_another_name_is_missing_under_its_own(tree: Path, bucket: LocalBucket) -> None:
+    file = file_of(tree, bucket, 0)
+    file.rename(file.with_name("IM0001.dcm"))
+    report = dd.repair(dd.verify(tree, md5=True))
+    assert [each.cause for each in report.failures] == ["extra_files"]
+    assert file.exists()
+    file.with_name("IM0001.dcm").unlink()
+    assert dd.verify(tree, md5=True).ok
+
+
+def test_nothing_is_removed_where_the_store_does_not_answer(tree: Path, bucket: LocalBucket) -> None:
+    file = file_of(tree, bucket, 0)
+    flip(file)
+    found = dd.verify(tree, md5=True)
+    with pytest.raises(dd.NetworkError):
+        dd.repair(found, endpoint_url="http://127.0.0.1:9")
+    assert file.exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "directory", "fifo"])
+def test_what_is_no_file_is_no_instance(tree: Path, bucket: LocalBucket, kind: str) -> None:
+    odd = file_of(tree, bucket, 0).with_name("odd.dcm")
+    if kind == "link":
+        odd.symlink_to("nowhere")
+    elif kind == "directory":
+        odd.mkdir()
+    else:
+        os.mkfifo(odd)
+    assert dd.verify(tree, deep=True, md5=True).ok
+
+
+def test_trees_of_other_tools_with_odd_names_and_copies(
+    tree: Path, bucket: LocalBucket, tmp_path: Path
+) -> None:
+    source = file_of(tree, bucket, 0).parent
+    odd = tmp_path / "odd"
+    for name in ("x", "y", "what? really", b"caf\xe9".decode(errors="surrogateescape")):
+        shutil.copytree(source, odd / name / source.name)
+    (odd / "x" / source.name / file_of(tree, bucket, 0).name).unlink()
+    shutil.copytree(source, odd / "z" / "1.2.3.4.5.6.7")
+    found = dd.verify(odd)
+    assert sorted(each.problem for each in found.deviations) == ["extra"] * 4 + ["missing"]
+    details = sorted(each.detail for each in found.deviations)
+    assert "a second copy of its series" in details
+    assert "the index has no such series" in details
+    assert dd.repair(found).ok
+    assert dd.verify(odd).ok
+
+
+def test_the_command_says_what_repair_could_not_do(cli: Cli, tree: Path, bucket: LocalBucket) -> None:
+    shutil.rmtree(tree / ".dataset-dl")
+    source = file_of(tree, bucket, 0).parent
+    shutil.copytree(source, tree / "1.2.3.4.5.6.7")
+    outcome = cli("idc", "verify", tree, "--repair")
+    assert outcome.code == 3
+    assert "left as they are" in outcome.err
 
 
 def test_a_tree_of_another_tool_is_repaired_and_then_has_a_plan(tree: Path, bucket: LocalBucket) -> None:

@@ -103,3 +103,31 @@ def test_ask_answers_or_gives_up() -> None:
     assert (answer.returncode, answer.stdout.strip(), answer.stderr.strip()) == (1, "1", "no")
     with pytest.raises(TimeoutError):
         ask([sys.executable, "-c", "import time; time.sleep(60)"], environment={}, timeout_seconds=0.3)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such timer")
+def test_an_interrupt_while_it_starts_leaves_no_child(tmp_path: Path) -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for number in range(60):
+            process = None
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0002 + number * 0.0002)
+                process = Process(["sleep", "30"], directory=tmp_path, environment={})
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                pass
+            if process is not None:
+                process.stop()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not [child for child in psutil.Process().children() if child.name() == "sleep"]
+
+
+def test_what_cannot_be_a_command_line_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="null"):
+        Process(["sl\0eep"], directory=tmp_path, environment={})

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 import dataset_dl as dd
 from dataset_dl.errors import StorageError
-from dataset_dl.events import CommandFailed, Event, FileCompleted, Finished, Noticed, SeriesCompleted
+from dataset_dl.events import (
+    CommandFailed,
+    EngineEnded,
+    Event,
+    FileCompleted,
+    Finished,
+    Noticed,
+    SeriesCompleted,
+)
 from dataset_dl.journal import Journal
-from dataset_dl.model import Plan, PlannedSeries, Report, StoredObject
+from dataset_dl.model import Fetch, Plan, PlannedSeries, Report, StoredObject
 from dataset_dl.testing import LocalBucket
 from dataset_dl.transfer import Engine, transfer
 from support.engines import ScriptedEngine
 from support.plans import plan_of, row
+from support.stores import Store
 
 
 @pytest.fixture
@@ -258,7 +268,6 @@ def test_a_flipped_bit_is_found_by_md5_and_fetched_again(
     assert sum(isinstance(event, SeriesCompleted) for event in events) == 4
     assert len(tries) == 2
     assert same(bucket, plan, tmp_path)
-    list(transfer(plan, tmp_path, no_engine, md5=True))
     shutil.rmtree(tmp_path / ".dataset-dl")
     report = run(plan, tmp_path, engine, md5=True)
     assert (report.complete_series, report.fetched_series, report.fetched_bytes) == (4, 0, 0)
@@ -375,3 +384,122 @@ def test_a_complete_tree_on_a_read_only_disk_is_complete(
     *_, last = transfer(plan, tmp_path, no_engine)
     assert isinstance(last, Finished)
     assert last.report.ok
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+def test_a_twin_in_the_same_directory_is_not_taken_for_it(store: Store, tmp_path: Path) -> None:
+    first, twin = store.put(directory="c/p"), store.put(directory="c/p")
+    assert run(plan_of([first]), tmp_path, store).fetched_series == 1
+    report = run(plan_of([twin]), tmp_path, store)
+    assert (report.ok, report.fetched_series) == (True, 1)
+    for each in (first, twin):
+        assert store.is_right(each, tmp_path)
+    shutil.rmtree(tmp_path / ".dataset-dl")
+    for name in store.content[twin.crdc_series_uuid]:
+        (tmp_path / "c/p" / name).unlink()
+    assert run(plan_of([twin]), tmp_path, store).fetched_series == 1
+
+
+def test_a_part_of_what_shares_a_directory_can_be_asked_for_alone(store: Store, tmp_path: Path) -> None:
+    a, b, c = (store.put(directory="c/p", count=count) for count in (1, 2, 3))
+    assert run(plan_of([a, b]), tmp_path, store).ok
+    for alone in (a, b):
+        report = run(plan_of([alone]), tmp_path, store)
+        assert (report.ok, report.fetched_series) == (True, 0)
+    assert run(plan_of([c]), tmp_path, store).fetched_series == 1
+    *_, last = transfer(plan_of([a, b, c]), tmp_path, no_engine)
+    assert isinstance(last, Finished)
+    assert last.report.ok
+
+
+def test_a_new_version_of_a_series_is_not_taken_for_the_old_one(store: Store, tmp_path: Path) -> None:
+    old = store.put(directory="c/1.2.3.4.5", uid="1.2.3.4.5")
+    new = store.put(directory="c/1.2.3.4.5", uid="1.2.3.4.5")
+    assert run(plan_of([old]), tmp_path, store).ok
+    report = run(plan_of([new]), tmp_path, store)
+    assert [failure.cause for failure in report.failures] == ["extra_files"]
+    for name in store.content[old.crdc_series_uuid]:
+        (tmp_path / old.directory / name).unlink()
+    assert run(plan_of([new]), tmp_path, store).ok
+    assert store.is_right(new, tmp_path)
+    found = dd.verify(tmp_path)
+    assert (found.ok, found.series_count) == (True, 1)
+
+
+def test_three_early_ends_are_the_end_though_a_series_fails_for_good(store: Store, tmp_path: Path) -> None:
+    lacking, silent = row(900), store.put()
+    runs = []
+
+    class Stalling(Store):
+        def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
+            runs.append([fetch.series for fetch in fetches])
+            if lacking in runs[-1]:
+                yield CommandFailed(lacking.crdc_series_uuid, "not_found", "no object found")
+            yield EngineEnded("s5cmd moved no byte", True, "")
+
+    with pytest.raises(dd.ConnectionTimeout):
+        run(plan_of([lacking, silent]), tmp_path, Stalling())
+    assert runs == [[lacking, silent], [silent], [silent], [silent]]
+
+
+def test_one_large_series_that_fails_is_one_series(store: Store, tmp_path: Path) -> None:
+    large, good = store.put(count=400), store.put()
+
+    class Failing(Store):
+        def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
+            for fetch in fetches:
+                if fetch.series == large:
+                    for _ in range(400):
+                        yield CommandFailed(large.crdc_series_uuid, "server_error", "503")
+                else:
+                    yield from store.run([fetch], destination)
+
+    report = run(plan_of([large, good]), tmp_path, Failing())
+    assert report.stopped == ""
+    assert [failure.planned for failure in report.failures] == [large]
+
+
+@pytest.mark.parametrize("name", ["holder.json", "journal.sqlite", "lock", "failed.csv", "plan.parquet"])
+def test_records_that_are_links_are_refused(store: Store, tmp_path: Path, name: str) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / "to" / ".dataset-dl").mkdir(parents=True)
+    (tmp_path / "to" / ".dataset-dl" / name).symlink_to(precious)
+    with pytest.raises(StorageError, match="symbolic link"):
+        run(plan_of([store.put()]), tmp_path / "to", store)
+    assert precious.read_text() == "mine"
+
+
+def test_a_fork_that_ends_in_the_loop_leaves_its_parent_alone(store: Store, tmp_path: Path) -> None:
+    rows = [store.put() for _ in range(3)]
+    temporary = tmp_path / rows[2].directory / "00000000-0000-0000-0000-000000000000.dcm77"
+    temporary.parent.mkdir(parents=True)
+    events = transfer(plan_of(rows), tmp_path, lambda: store, pause_seconds=0)
+    next(event for event in events if isinstance(event, SeriesCompleted))
+    temporary.touch()
+    child = os.fork()
+    if child == 0:
+        events.close()  # type: ignore[attr-defined]
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert temporary.exists()
+    assert (tmp_path / ".dataset-dl" / "holder.json").exists()
+    temporary.unlink()
+    *_, last = events
+    assert isinstance(last, Finished)
+    assert last.report.ok
+
+
+def test_series_of_a_shared_directory_are_handed_over_with_their_own_files(
+    bucket: LocalBucket, tmp_path: Path
+) -> None:
+    plan = dd.plan([each.crdc_series_uuid for each in bucket.series], layout=".", into=tmp_path)
+    for _ in range(2):
+        for series in dd.stream(plan, endpoint_url=bucket.endpoint_url):
+            assert {path.name for path in series.paths} == {
+                path.name for path in bucket.series_directory(series.planned).iterdir()
+            }

@@ -50,8 +50,10 @@ def main() -> NoReturn:
             # A terminal or pipe of an old encoding must not turn a finished download into an error.
             stream.reconfigure(errors="backslashreplace")
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
+        number = getattr(signal, name, None)
+        # What is ignored already, as after nohup, stays so.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         code = cli.main(arguments, prog_name="dataset-dl", standalone_mode=False)
         sys.stdout.flush()

@@ -122,13 +122,12 @@ def _show_report(report: Report, md5: bool) -> None:
     from dataset_dl.ui.units import duration, size
 
     missing_series = len(report.failures)
-    present = sum(each.present_instances for each in report.failures)
-    expected = sum(each.planned.instanceCount for each in report.failures)
+    lacking = sum(max(0, each.planned.instanceCount - each.present_instances) for each in report.failures)
     rows = [
         ("asked for", report.series_count, report.instance_count, size(report.size_bytes)),
         ("complete", report.complete_series, report.complete_instances, size(report.complete_bytes)),
         ("  fetched now", report.fetched_series, "", size(report.fetched_bytes)),
-        ("failed", missing_series, expected - present, ""),
+        ("failed", missing_series, lacking, ""),
     ]
     if report.untried_series:
         rows.append(("not tried", report.untried_series, "", ""))

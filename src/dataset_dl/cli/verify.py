@@ -61,6 +61,13 @@ def verify(
         _show(outcome, report)
     if report is not None:
         api.raise_for_report(report)
+        if strangers := [each for each in outcome.deviations if not each.expected_instances]:
+            raise VerificationError(
+                str(directory),
+                f"What could be fetched is repaired; {len(strangers):,} directories below {directory} hold"
+                " what does not belong there, and were left as they are.",
+                "Remove them, if you do not need them.",
+            )
     elif not outcome.ok:
         raise VerificationError(
             str(directory),

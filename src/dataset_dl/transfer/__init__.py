@@ -24,7 +24,7 @@ from dataset_dl.events import (
     Started,
 )
 from dataset_dl.journal import Journal
-from dataset_dl.model import Plan, Report, SeriesFailure
+from dataset_dl.model import Plan, PlannedSeries, Report, SeriesFailure, Suspects
 from dataset_dl.transfer.engine import Engine
 from dataset_dl.transfer.ledger import Ledger, State
 from dataset_dl.transfer.rounds import Options, Rounds
@@ -105,6 +105,7 @@ def transfer(
     pause_seconds: float = 1.0,
     md5: bool = False,
     trust_journal: bool = False,
+    suspects: Suspects | None = None,
 ) -> Iterator[Event]:
     """Fetch what is missing of a plan, check it on disk, and say what happened.
 
@@ -124,6 +125,9 @@ def transfer(
         Compare every file with the store's checksums, too.
     trust_journal
         Believe the journal for the series that it has as complete, without a look at the disk.
+    suspects
+        Directory → names of files there that are wrong whatever their size. They are replaced, if the store
+        has them; and the series of these directories are held against the store in any case.
 
     Yields
     ------
@@ -141,7 +145,7 @@ def transfer(
     """
     began = time.monotonic()
     yield Started(plan.series_count, plan.instance_count, plan.size_bytes)
-    options = Options(retries, pause_seconds, plan.rows.shares_directories(), md5)
+    options = Options(retries, pause_seconds, plan.rows.needs_names(), md5)
     ledger, tally = Ledger(plan), _Tally()
     stopped = ""
     with place.guard(destination), ExitStack() as stack:
@@ -149,21 +153,24 @@ def transfer(
         journal = records.journal if records else None
         if journal is not None and journal.set_aside:
             yield Noticed(_set_aside(journal))
-        all_seen = survey(plan, destination, journal, shared=options.shared, trust=trust_journal, md5=md5)
+        doubtful = _doubtful(plan, destination, md5=md5, suspects=suspects or {})
+        all_seen = survey(
+            plan, destination, journal, by_name=options.by_name, trust=trust_journal, doubtful=doubtful
+        )
         for index, seen in enumerate(all_seen):
             ledger.set(index, seen.state)
             tally.see(seen)
             if journal is not None:
-                _write_down(journal, seen, options.shared)
+                _write_down(journal, seen)
             if seen.state is State.COMPLETE:
-                yield SeriesCompleted(seen.series, fetched=False)
+                yield SeriesCompleted(seen.series, fetched=False, names=seen.names)
         if tally.missing.series:
             engine = _reach(ledger, tally, destination, make_engine)
             if records is None:
                 place.prepare(destination)
                 records = _enter_records(destination, stack)
             place.keep(destination, plan)
-            _clear_the_way(ledger, destination)
+            _clear_the_way(ledger, destination, by_name=options.by_name)
             missing, present = tally.missing, tally.present
             yield FetchStarted(
                 missing.series,
@@ -173,7 +180,9 @@ def transfer(
                 present.size_bytes,
                 engine.workers,
             )
-            rounds = Rounds(ledger, engine, destination, records.hold, records.journal, options)
+            rounds = Rounds(
+                ledger, engine, destination, records.hold, records.journal, options, suspects or {}
+            )
             for event in rounds.run():
                 tally.feed(event)
                 yield event
@@ -187,12 +196,23 @@ def transfer(
     yield Finished(tally.report(plan, destination, time.monotonic() - began, stopped))
 
 
-def _write_down(journal: Journal, seen: Seen, shared: bool) -> None:
+def _doubtful(
+    plan: Plan, destination: Path, *, md5: bool, suspects: Suspects
+) -> Callable[[PlannedSeries], bool]:
+    """Which series are not complete by count and bytes alone."""
+    if md5:
+        return lambda series: True
+    # The files there may be those of an earlier version of the same series.
+    replaced = plan.rows.replaced_in(place.plan_path(destination))
+    return lambda series: series.crdc_series_uuid in replaced or series.directory in suspects
+
+
+def _write_down(journal: Journal, seen: Seen) -> None:
     """Bring the journal in line with the disk."""
     if seen.state is not State.COMPLETE:
         journal.forget(seen.series)
-    elif not shared and not journal.holds(seen.series):
-        journal.record(seen.series)
+    elif not journal.holds(seen.series):
+        journal.record(seen.series, seen.names)
 
 
 def _reach(ledger: Ledger, tally: _Tally, destination: Path, make_engine: Callable[[], Engine]) -> Engine:
@@ -208,12 +228,17 @@ def _reach(ledger: Ledger, tally: _Tally, destination: Path, make_engine: Callab
     return engine
 
 
-def _clear_the_way(ledger: Ledger, destination: Path) -> None:
+def _clear_the_way(ledger: Ledger, destination: Path, *, by_name: bool) -> None:
     """Refuse links, and remove what an s5cmd that was killed has left."""
     cage = place.Cage(destination)
+    swept: set[str] = set()
     for line in ledger.todo():
-        cage.check(line.series.directory)
-        sweep(f"{destination}/{line.series.directory}")
+        directory = line.series.directory
+        cage.check(directory)
+        if not (by_name and directory in swept):
+            sweep(f"{destination}/{directory}")
+        if by_name:
+            swept.add(directory)
 
 
 class _Records(NamedTuple):
@@ -243,7 +268,7 @@ def _adopt(plan: Plan, destination: Path, stack: ExitStack, options: Options) ->
     except StorageError:
         return None
     records = _open_records(destination, stack)
-    if records is not None and not options.shared:
+    if records is not None and not options.by_name:
         for series in plan:
             records.journal.record(series)
     return records

@@ -10,8 +10,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from dataset_dl.checksums import Checksums
-from dataset_dl.model import Cause, Fetch, PlannedSeries, StoredObject
+from dataset_dl import checksums
+from dataset_dl.model import Cause, Fetch, PlannedSeries, StoredObject, Suspects
 from dataset_dl.transfer.engine import Engine
 from dataset_dl.transfer.ledger import Line, State
 from dataset_dl.verification import batches, is_dicom
@@ -25,7 +25,7 @@ class Inspection(NamedTuple):
     awaited
         Files that are still to be fetched.
     present
-        Names of the files that are right; only kept where series share directories.
+        Names of the files that are right; only kept where files have to be known by name.
     proven
         Whether what is present was compared with the store's checksums.
     unknown
@@ -58,21 +58,32 @@ class Mender:
         To ask the store with.
     destination
         Where the series are.
-    shared
-        Whether series share directories.
+    by_name
+        Whether files have to be known by name.
     md5
         Compare checksums too, not only sizes.
+    suspects
+        Directory → names of files that are wrong whatever their size; told once.
     began
         When this download began, in seconds since 1970.
     """
 
-    def __init__(self, engine: Engine, destination: Path, *, shared: bool, md5: bool, began: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        destination: Path,
+        *,
+        by_name: bool,
+        md5: bool,
+        suspects: Suspects,
+        began: float,
+    ) -> None:
         self._engine = engine
         self._destination = destination
-        self._shared = shared
+        self._by_name = by_name
         self._md5 = md5
+        self._suspects = dict(suspects)
         self._began = began
-        self._checksums = Checksums()
         self._inspections: dict[str, Inspection] = {}
 
     def orders(self, lines: Iterable[Line]) -> Iterator[Fetch]:
@@ -110,10 +121,15 @@ class Mender:
     def _compare(self, series: PlannedSeries, objects: list[StoredObject]) -> tuple[Fetch, Inspection]:
         directory = self._destination / series.directory
         there = [each for each in objects if _size(directory / each.name) is not None]
-        right = [each for each in there if _size(directory / each.name) == each.size_bytes]
+        suspects = self._suspects.get(series.directory, frozenset())
+        right = [
+            each
+            for each in there
+            if each.name not in suspects and _size(directory / each.name) == each.size_bytes
+        ]
         unknown = 0
         if self._md5:
-            outcomes = self._checksums.compare((directory / each.name, each) for each in right)
+            outcomes = checksums.compare((directory / each.name, each) for each in right)
             unknown = outcomes.count("unknown")
             right = [each for each, same in zip(right, outcomes, strict=True) if same != "different"]
         present = {each.name for each in right}
@@ -121,9 +137,11 @@ class Mender:
         for name in wrong:
             with suppress(FileNotFoundError):
                 os.unlink(directory / name)
+        if suspects:
+            self._suspects[series.directory] = suspects - {each.name for each in objects}
         missing = tuple(each.name for each in objects if each.name not in present)
         fetch = Fetch(series, missing, tuple(sorted(present)))
-        names = fetch.present if self._shared else ()
+        names = fetch.present if self._by_name else ()
         problem = _problem(series, objects)
         return fetch, Inspection(len(missing), names, self._md5, unknown, len(wrong), problem)
 

