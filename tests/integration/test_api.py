@@ -102,12 +102,6 @@ def test_a_dropped_stream_stops_the_download(plan: dd.Plan) -> None:
     assert not running()
 
 
-def test_stream_refuses_shared_directories(bucket: LocalBucket, tmp_path: Path) -> None:
-    plan = dd.plan([each.crdc_series_uuid for each in bucket.series], layout="%PatientID", into=tmp_path)
-    with pytest.raises(dd.PlanError, match="several series into one directory"):
-        next(iter(dd.stream(plan)))
-
-
 def test_a_plan_needs_a_destination(bucket: LocalBucket) -> None:
     with pytest.raises(dd.PlanError, match="no destination"):
         dd.download(dd.plan(bucket.series[0].crdc_series_uuid))
