@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,8 @@ _READ_BYTES = 1 << 16
 # Read ahead of a slow consumer: 256 reads are up to 60,000 files; then s5cmd waits.
 _QUEUE_READS = 256
 _TAIL_LINES = 20
+_START_TICK_SECONDS = 0.0005
+_FULL_TICK_SECONDS = 0.02
 _PR_SET_PDEATHSIG = 1
 # Loaded before any fork: a child between fork and exec must not wait for a lock.
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
@@ -61,16 +64,17 @@ class Process:
     """A long-running child whose lines are handed over as they come.
 
     A thread of its own starts the child, reads it and waits for it, and a second one reads its
-    standard error: an undrained pipe would stop the child for good.
+    standard error: an undrained pipe would stop the child for good. What passes between the threads needs no
+    lock that is taken in Python: a Ctrl-C between taking and holding one would leave it locked for ever.
     """
 
     def __init__(self, argv: Sequence[str], *, directory: Path, environment: Mapping[str, str]) -> None:
         self._argv = list(argv)
         self._directory = directory
         self._environment = dict(environment)
-        self._queue: queue.Queue[list[bytes] | None] = queue.Queue(_QUEUE_READS)
-        self._discard = threading.Event()
-        self._started = threading.Event()
+        self._queue: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
+        self._discard = False
+        self._is_started = False
         self._start_error: BaseException | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._stderr: deque[bytes] = deque(maxlen=_TAIL_LINES)
@@ -80,7 +84,7 @@ class Process:
         _living.add(self)
         try:
             self._owner.start()
-            self._started.wait()
+            self._wait_for_start()
             if self._start_error is not None:
                 raise self._start_error
         except BaseException:  # Ctrl-C comes at any moment
@@ -117,15 +121,15 @@ class Process:
 
     def ignore_output(self) -> None:
         """From now on read the output only to throw it away."""
-        self._discard.set()
+        self._discard = True
 
     def stop(self, grace_seconds: float = 5.0) -> None:
         """End it, gently at first: s5cmd removes its temporary files when it is asked to stop."""
         if os.getpid() != self._made_in:
             return  # a fork has the object, but the child is its parent's
-        self._discard.set()
+        self._discard = True
         if self._owner.ident is not None:
-            self._started.wait()
+            self._wait_for_start()
         child = self._child
         if child is not None and child.poll() is None:
             _ask_to_end(child)
@@ -138,15 +142,19 @@ class Process:
             self._owner.join()
         _living.discard(self)
 
+    def _wait_for_start(self) -> None:
+        while not self._is_started and self._owner.is_alive():
+            time.sleep(_START_TICK_SECONDS)
+
     def _own(self) -> None:
         try:
             child = _start(self._argv, self._directory, self._environment)
         except BaseException as error:
             self._start_error = error
-            self._started.set()
+            self._is_started = True
             return
         self._child = child
-        self._started.set()
+        self._is_started = True
         assert child.stdout is not None and child.stderr is not None
         errors = threading.Thread(
             target=self._pump, args=(child.stderr, self._stderr), name="dataset-dl-child-stderr", daemon=True
@@ -172,9 +180,10 @@ class Process:
             self._put([rest])
 
     def _put(self, batch: list[bytes] | None) -> None:
-        while not self._discard.is_set():
-            with suppress(queue.Full):
-                return self._queue.put(batch, timeout=0.2)
+        while self._queue.qsize() >= _QUEUE_READS and not self._discard:
+            time.sleep(_FULL_TICK_SECONDS)
+        if not self._discard:
+            self._queue.put(batch)
 
 
 def _start(

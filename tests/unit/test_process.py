@@ -131,3 +131,25 @@ def test_an_interrupt_while_it_starts_leaves_no_child(tmp_path: Path) -> None:
 def test_what_cannot_be_a_command_line_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="null"):
         Process(["sl\0eep"], directory=tmp_path, environment={})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such timer")
+def test_an_interrupt_while_it_is_heard_never_hangs_its_end(tmp_path: Path) -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for number in range(60):
+            process = Process(["yes", "line"], directory=tmp_path, environment={})
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.001 + number * 0.0003)
+                for _ in process.lines(0.0005):
+                    pass
+            except KeyboardInterrupt:
+                pass
+            process.stop()
+            assert process.returncode is not None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
