@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import ctypes
 import os
@@ -23,7 +24,7 @@ _READ_BYTES = 1 << 16
 # Read ahead of a slow consumer: 256 reads are up to 60,000 files; then s5cmd waits.
 _QUEUE_READS = 256
 _TAIL_LINES = 20
-_START_TICK_SECONDS = 0.0005
+_TICK_SECONDS = 0.002
 _FULL_TICK_SECONDS = 0.02
 _PR_SET_PDEATHSIG = 1
 # Loaded before any fork: a child between fork and exec must not wait for a lock.
@@ -64,8 +65,9 @@ class Process:
     """A long-running child whose lines are handed over as they come.
 
     A thread of its own starts the child, reads it and waits for it, and a second one reads its
-    standard error: an undrained pipe would stop the child for good. What passes between the threads needs no
-    lock that is taken in Python: a Ctrl-C between taking and holding one would leave it locked for ever.
+    standard error: an undrained pipe would stop the child for good. Nothing between the threads, their start
+    and their end included, needs a lock that is taken in Python, as `threading` does: a Ctrl-C between taking
+    and holding one would leave it locked for ever.
     """
 
     def __init__(self, argv: Sequence[str], *, directory: Path, environment: Mapping[str, str]) -> None:
@@ -74,17 +76,18 @@ class Process:
         self._environment = dict(environment)
         self._queue: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._discard = False
-        self._is_started = False
+        self._is_begun = self._is_started = self._is_over = False
+        self._is_unwanted = False
         self._start_error: BaseException | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._stderr: deque[bytes] = deque(maxlen=_TAIL_LINES)
         self.stdout_bytes = 0
         self._made_in = os.getpid()
-        self._owner = threading.Thread(target=self._own, name="dataset-dl-child", daemon=True)
         _living.add(self)
         try:
-            self._owner.start()
-            self._wait_for_start()
+            _thread.start_new_thread(self._run, ())
+            while not self._is_started:
+                time.sleep(_TICK_SECONDS)
             if self._start_error is not None:
                 raise self._start_error
         except BaseException:  # Ctrl-C comes at any moment
@@ -127,31 +130,38 @@ class Process:
         """End it, gently at first: s5cmd removes its temporary files when it is asked to stop."""
         if os.getpid() != self._made_in:
             return  # a fork has the object, but the child is its parent's
-        self._discard = True
-        if self._owner.ident is not None:
-            self._wait_for_start()
+        self._is_unwanted = self._discard = True
+        # A thread that has not come so far yet sees that the child is unwanted.
+        while self._is_begun and not self._is_started:
+            time.sleep(_TICK_SECONDS)
         child = self._child
         if child is not None and child.poll() is None:
             _ask_to_end(child)
+            deadline = time.monotonic() + grace_seconds
             try:
-                self._owner.join(grace_seconds)
+                while not self._is_over and time.monotonic() < deadline:
+                    time.sleep(_TICK_SECONDS)
             finally:  # a second Ctrl-C ends the waiting
                 if child.poll() is None:
                     child.kill()
-        if self._owner.ident is not None:
-            self._owner.join()
+        while child is not None and not self._is_over:
+            time.sleep(_TICK_SECONDS)
         _living.discard(self)
 
-    def _wait_for_start(self) -> None:
-        while not self._is_started and self._owner.is_alive():
-            time.sleep(_START_TICK_SECONDS)
+    def _run(self) -> None:
+        self._is_begun = True
+        try:
+            if not self._is_unwanted:
+                self._own()
+        finally:
+            self._put(None)
+            self._is_started = self._is_over = True
 
     def _own(self) -> None:
         try:
             child = _start(self._argv, self._directory, self._environment)
         except BaseException as error:
             self._start_error = error
-            self._is_started = True
             return
         self._child = child
         self._is_started = True
@@ -164,7 +174,6 @@ class Process:
             self._pump(child.stdout, None)
             errors.join()
         child.wait()
-        self._put(None)
 
     def _pump(self, stream: IO[bytes], tail: deque[bytes] | None) -> None:
         rest = b""
