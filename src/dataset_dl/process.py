@@ -202,6 +202,8 @@ def _start(
     group: dict[str, object] = {"process_group": 0, "preexec_fn": _dying_with(os.getpid())}
     if sys.platform == "win32":
         group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    # Where the system ends it with its parent, the pipe that breaks then must not end it sooner and harder.
+    group["restore_signals"] = _prctl is None
     child: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
         argv,
         cwd=directory,

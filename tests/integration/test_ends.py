@@ -133,8 +133,10 @@ def test_nothing_is_left_of_it(plan: Path, server: FaultServer, tmp_path: Path, 
     while of_destination(target) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not of_destination(target)
-    assert not temporaries(target)
+    if ending != "no end at all":  # s5cmd, told by the system, does not always come to it
+        assert not temporaries(target)
     assert resumes(plan, server, target)
+    assert not temporaries(target)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="stopping a process is told by /proc")
@@ -215,6 +217,8 @@ def begun(plan: Path, server: FaultServer, target: Path, *before: str) -> subpro
         [*before, PROGRAM, "idc", "download", plan, "--to", target, "--endpoint-url", server.endpoint_url,
          "--workers", "4", "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # Of a background job it is ignored, and would stay so.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert program.stdout is not None
     for line in program.stdout:
