@@ -21,6 +21,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     # What forgets to name an endpoint must not reach for the real one.
     monkeypatch.setenv("DATASET_DL_ENDPOINT_URL", NOWHERE)
+    # Nor may what somebody has configured.
+    monkeypatch.setenv("DATASET_DL_CONFIG", "/nonexistent/config.toml")
     monkeypatch.setenv("COLUMNS", "120")
 
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dataset_dl.api import (
         DownloadOptions,
+        NetworkOptions,
         collections,
         columns,
         download,
         download_events,
+        fetch_index,
         indices,
         page_url,
         plan,
@@ -75,6 +77,7 @@ __all__ = [
     "LayoutError",
     "ManifestError",
     "NetworkError",
+    "NetworkOptions",
     "Plan",
     "PlanError",
     "PlannedSeries",
@@ -95,6 +98,7 @@ __all__ = [
     "columns",
     "download",
     "download_events",
+    "fetch_index",
     "indices",
     "page_url",
     "plan",
@@ -108,10 +112,12 @@ __all__ = [
 # neither. A name that is not listed here lives in `errors`.
 _HOMES = {
     "DownloadOptions": "api",
+    "NetworkOptions": "api",
     "collections": "api",
     "columns": "api",
     "download": "api",
     "download_events": "api",
+    "fetch_index": "api",
     "indices": "api",
     "page_url": "api",
     "plan": "api",

@@ -49,17 +49,37 @@ if TYPE_CHECKING:
 ProgressCallback = Callable[[DownloadProgress], object]
 
 
-class DownloadOptions(TypedDict, total=False):
-    """How to fetch: what `download`, `stream` and `download_events` all take.
+class NetworkOptions(TypedDict, total=False):
+    """How the network is reached; what is not given here is looked for elsewhere, see docs/networks.md.
+
+    Attributes
+    ----------
+    endpoint_url
+        Address of an S3 service that holds IDC's buckets; that of `source` if not given.
+    source
+        ``aws`` (the default) or ``gcs``, the two stores that IDC publishes to.
+    sign
+        Sign requests with the credentials of the usual AWS chain, as a mirror may want.
+    proxy
+        Address of the proxy to go through.
+    ca_bundle
+        A PEM file, or a folder of them, with certificate authorities to trust besides the system's.
+    """
+
+    endpoint_url: str | None
+    source: Source | None
+    sign: bool | None
+    proxy: str | None
+    ca_bundle: str | Path | None
+
+
+class DownloadOptions(NetworkOptions, total=False):
+    """How to fetch: what `download`, `stream` and `download_events` all take, besides `NetworkOptions`.
 
     Attributes
     ----------
     workers
         Objects fetched at once; chosen from the machine if not given.
-    endpoint_url
-        Address of an S3 service that holds IDC's buckets; that of `source` if not given.
-    source
-        ``aws`` (the default) or ``gcs``, the two stores that IDC publishes to.
     retries
         How often series are tried again that failed for a reason that may pass; 2 if not given.
     stall_timeout_seconds
@@ -73,8 +93,6 @@ class DownloadOptions(TypedDict, total=False):
     """
 
     workers: int | None
-    endpoint_url: str | None
-    source: Source
     retries: int
     stall_timeout_seconds: float
     verify: Literal["size", "md5"]
@@ -136,6 +154,31 @@ def query(sql: str) -> pd.DataFrame:
         If the statement is wrong, is not a single SELECT, or reaches for a file.
     """
     return database.query(sql).to_pandas()
+
+
+def fetch_index(name: str, **options: Unpack[NetworkOptions]) -> Path:
+    """Fetch a table that IDC publishes beside the package, once for each version of it.
+
+    Parameters
+    ----------
+    name
+        As `indices` lists it, for example ``sm_index``.
+    **options
+        How the network is reached, see `NetworkOptions`.
+
+    Returns
+    -------
+    Path
+        The Parquet file; from now on `query` and `columns` know the table.
+
+    Raises
+    ------
+    SelectionError
+        If IDC publishes no such table.
+    NetworkError
+        If it cannot be fetched.
+    """
+    return catalog.fetch(name, network_settings(options))
 
 
 def page_url(identifier: str) -> str:
@@ -226,11 +269,11 @@ def _transfer(
         raise PlanError(
             "trust_journal", "To compare every file and to look at none exclude each other.", "Choose one."
         )
-    _network(options)  # what is wrong with it is said before anything else
+    network = network_settings(options)
     return transfer(
         plan,
         destination,
-        lambda: _engine(options),
+        lambda: _engine(network, workers, options.get("stall_timeout_seconds", 120.0)),
         retries=options.get("retries", 2),
         md5=check == "md5",
         trust_journal=trust,
@@ -238,17 +281,23 @@ def _transfer(
     )
 
 
-def _engine(options: DownloadOptions) -> S5cmdEngine:
+def _engine(
+    network: NetworkSettings, workers: int | None = None, stall_seconds: float = 120.0
+) -> S5cmdEngine:
     from dataset_dl.s5cmd.binary import require
     from dataset_dl.s5cmd.engine import S5cmdEngine
 
-    stall_seconds = options.get("stall_timeout_seconds", 120.0)
-    return S5cmdEngine(require(), _network(options), options.get("workers"), stall_seconds)
+    return S5cmdEngine(require(), network, workers, stall_seconds)
 
 
-def _network(options: DownloadOptions) -> NetworkSettings:
+def network_settings(options: NetworkOptions) -> NetworkSettings:
+    """The settings of a call, with what is said elsewhere."""
     return NetworkSettings.gather(
-        endpoint_url=options.get("endpoint_url"), source=options.get("source", "aws")
+        endpoint_url=options.get("endpoint_url"),
+        source=options.get("source"),
+        proxy=options.get("proxy"),
+        ca_bundle=options.get("ca_bundle"),
+        sign=options.get("sign"),
     )
 
 
@@ -276,8 +325,8 @@ def download(
     check
         Raise if a series failed; with False, look at ``report.failures`` yourself.
     **options
-        ``workers``, ``endpoint_url``, ``source``, ``retries``, ``stall_timeout_seconds``, ``verify``,
-        ``trust_journal``: see `DownloadOptions`.
+        ``workers``, ``retries``, ``stall_timeout_seconds``, ``verify``, ``trust_journal``, and how the
+        network is reached: see `DownloadOptions` and `NetworkOptions`.
 
     Raises
     ------
@@ -393,9 +442,8 @@ def verify(
     *,
     deep: bool = False,
     md5: bool = False,
-    endpoint_url: str | None = None,
-    source: Source = "aws",
     on_progress: Callable[[int, int], object] | None = None,
+    **options: Unpack[NetworkOptions],
 ) -> Verification:
     """Hold a tree against the plan kept in it, or against the index where there is none.
 
@@ -410,10 +458,10 @@ def verify(
         Read the header of each file, too, and compare its UIDs with the plan's.
     md5
         Compare each file with the checksum that the store gives for it, too.
-    endpoint_url, source
-        The store to ask for checksums; as for `download`.
     on_progress
         Called with the number of series and of bytes that have been looked at.
+    **options
+        How the store is reached that is asked for checksums, see `NetworkOptions`.
 
     Returns
     -------
@@ -444,7 +492,7 @@ def verify(
             )
     objects = None
     if md5 and expected.series_count:
-        engine = _engine({"endpoint_url": endpoint_url, "source": source})
+        engine = _engine(network_settings(options))
         engine.probe(next(iter(expected)).series_aws_url)
         objects = engine.objects
     with place.guard(tree):

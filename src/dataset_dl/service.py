@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from dataset_dl.api import ProgressCallback, download, plan
+from dataset_dl.api import DownloadOptions, ProgressCallback, download, plan
 from dataset_dl.errors import SelectionError
 from dataset_dl.index.database import main_columns
 from dataset_dl.index.planner import make_plan
 from dataset_dl.layout import Layout, check_directory
 from dataset_dl.manifest import Entry
 from dataset_dl.model import DEFAULT_LAYOUT, Report, Selection
-from dataset_dl.network import Source
 
 
 class Service:
@@ -21,18 +20,12 @@ class Service:
 
     Parameters
     ----------
-    endpoint_url, source, workers
+    **options
         As for `dataset_dl.download`.
     """
 
-    def __init__(
-        self, *, endpoint_url: str | None = None, source: Source = "aws", workers: int | None = None
-    ) -> None:
-        self._options: dict[str, Any] = {
-            "endpoint_url": endpoint_url,
-            "source": source,
-            "workers": workers,
-        }
+    def __init__(self, **options: Unpack[DownloadOptions]) -> None:
+        self._options = options
 
     def download_dataset(
         self,

@@ -15,7 +15,7 @@ from dataset_dl.testing import LocalBucket
 
 def test_a_bundle_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, bucket: LocalBucket) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such/file.pem")
-    engine = S5cmdEngine(require(), NetworkSettings(endpoint_url=bucket.endpoint_url))
+    engine = S5cmdEngine(require(), NetworkSettings.gather(endpoint_url=bucket.endpoint_url))
     with pytest.raises(CertificateError, match="AWS_CA_BUNDLE"):
         engine.probe(bucket.series[0].series_aws_url)
 

@@ -24,7 +24,7 @@ class FaultServer:
     page with 200. ``future``: a LastModified of next century. ``slow``: after 20 ms. ``close``: ends the
     connection without a word. A number: that status, each time. A number with ``once``, like ``503 once``: that status the first
     time. `each_nth` does one of these to every nth request for an object, whatever its key.
-    `listed_too` are names that stand in every list though they are nobody's.
+    `portal` answers everything with a sign-in page. `listed_too` are names that stand in every list though they are nobody's.
     """
 
     def __init__(self, root: Path) -> None:
@@ -34,6 +34,7 @@ class FaultServer:
         self.gets: Counter[str] = Counter()
         self.lists = 0
         self.listed_too: list[str] = []
+        self.portal = False
         self.released = threading.Event()
         self.endpoint_url = ""
 
@@ -66,6 +67,8 @@ def serve(root: Path) -> Iterator[FaultServer]:
 
         def do_GET(self) -> None:
             url = urlsplit(self.path)
+            if faults.portal:
+                return self.answer(200, b"<html>Sign in</html>")
             bucket, _, key = unquote(url.path).strip("/").partition("/")
             if key:
                 self.object(bucket, key)

@@ -11,6 +11,13 @@ from dataset_dl.s5cmd.output import cause_of, network_error, parse_line, redacte
 UUID = "085e85b3-3780-47f6-8538-585bcca95336"
 
 
+def test_words_in_a_page_are_no_cause() -> None:
+    page = "SerializationError: failed to decode XML, status code: 502, body: 3ff407c4 certificate"
+    assert "not as an S3 service" in str(network_error(page, "http://h"))
+    at_port = 'Get "http://h:40731": dial tcp 127.0.0.1:40731: connect: connection refused'
+    assert "nothing listens" in str(network_error(at_port, "http://h:40731"))
+
+
 def test_a_finished_file() -> None:
     line = (
         b'{"operation":"cp","success":true,"source":"s3://b/%s/i.dcm","destination":"d/i.dcm",'

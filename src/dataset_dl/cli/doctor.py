@@ -6,33 +6,31 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from dataset_dl.cli.options import ENDPOINT_URL, STORE, Directory
+from dataset_dl.cli.options import Directory, network
 
 if TYPE_CHECKING:
-    from dataset_dl.network import Source
+    from dataset_dl.api import NetworkOptions
 
 _NETWORK_EXIT_CODE = 4
 
 
 @click.command()
 @click.option("--to", "destination", type=Directory(), help="Look at a destination too.")
-@ENDPOINT_URL
-@STORE
+@network
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output, for a ticket.")
 @click.pass_context
 def doctor(
-    context: click.Context, destination: Path | None, endpoint_url: str | None, source: Source, as_json: bool
+    context: click.Context, destination: Path | None, as_json: bool, **options: Unpack[NetworkOptions]
 ) -> None:
     """Check the program, the index, s5cmd, the endpoint and a destination; say what to do."""
     from dataset_dl.doctor import examine
-    from dataset_dl.network import NetworkSettings
     from dataset_dl.ui.tables import write
 
-    checks = list(examine(NetworkSettings.gather(endpoint_url=endpoint_url, source=source), destination))
+    checks = list(examine(options, destination))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(check) for check in checks]))
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from dataset_dl.cli.options import ENDPOINT_URL, STORE, Directory, selection
+from dataset_dl.cli.options import Directory, network, selection
 
 if TYPE_CHECKING:
     from dataset_dl.api import DownloadOptions
@@ -25,8 +25,7 @@ _FAILURES_SHOWN = 20
 @click.option(
     "--workers", type=click.IntRange(1, 4096), help="Objects fetched at once.  [default: by the machine]"
 )
-@ENDPOINT_URL
-@STORE
+@network
 @click.option(
     "--retries",
     type=click.IntRange(0, 100),

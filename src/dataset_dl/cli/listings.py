@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from dataset_dl.cli.options import FORMAT
+from dataset_dl.cli.options import FORMAT, no_password
 from dataset_dl.ui.tables import Format, write
+
+if TYPE_CHECKING:
+    from dataset_dl.api import NetworkOptions
 
 
 @click.command()
@@ -38,11 +42,19 @@ def collections(search: str | None, form: Format) -> None:
 
 
 @click.command()
+@click.option("--fetch", "wanted", multiple=True, metavar="INDEX", help="Fetch a table first; repeatable.")
+@click.option("--proxy", metavar="URL", callback=no_password, help="The proxy to fetch it through.")
+@click.option("--ca-bundle", metavar="PATH", help="Certificate authorities to trust for it.")
 @FORMAT
-def indices(form: Format) -> None:
+def indices(wanted: tuple[str, ...], form: Format, **options: Unpack[NetworkOptions]) -> None:
     """List every table that IDC publishes, and whether it is on this machine."""
     from dataset_dl.index import catalog
 
+    if wanted:
+        from dataset_dl.api import fetch_index
+
+        for name in wanted:
+            click.echo(f"{name}: {fetch_index(name, **options)}", err=True)
     write(("name", "here", "description"), catalog.indices(), form, sys.stdout)
 
 

@@ -40,15 +40,38 @@ LAYOUT = click.option(
     help="Directories below the destination.  [default: %collection_id/%PatientID/%StudyInstanceUID/"
     "%Modality_%SeriesInstanceUID]",
 )
-ENDPOINT_URL = click.option(
-    "--endpoint-url", metavar="URL", help="An S3 service that holds the buckets of IDC."
-)
-STORE = click.option(
-    "--source", type=click.Choice(["aws", "gcs"]), default="aws", help="Whose store.", show_default=True
-)
 SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...")
 
 
 def selection(function: Any) -> Any:
     """SOURCE…, ``--where`` and ``--layout``: what a plan is made from."""
     return SOURCES(WHERE(LAYOUT(function)))
+
+
+def network(function: Any) -> Any:
+    """How the network is reached: what commands that ask a store have in common."""
+    options = (
+        click.option("--endpoint-url", metavar="URL", help="An S3 service that holds the buckets of IDC."),
+        click.option("--source", type=click.Choice(["aws", "gcs"]), help="Whose store.  [default: aws]"),
+        click.option("--sign", is_flag=True, default=None, help="Sign requests, by the usual AWS chain."),
+        click.option("--proxy", metavar="URL", callback=no_password, help="The proxy to go through."),
+        click.option(
+            "--ca-bundle",
+            metavar="PATH",
+            help="A PEM file, or a folder of them, with certificate authorities to trust.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def no_password(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse an address with a password in it."""
+    if value is not None and "@" in value:
+        raise click.BadParameter(
+            "a password here is seen by every user of this machine; put the address into DATASET_DL_PROXY",
+            context,
+            parameter,
+        )
+    return value

@@ -7,16 +7,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from dataset_dl.cli.options import ENDPOINT_URL, STORE, Directory
+from dataset_dl.cli.options import Directory, network
 from dataset_dl.errors import VerificationError
 
 if TYPE_CHECKING:
+    from dataset_dl.api import NetworkOptions
     from dataset_dl.model import Deviation, Report, Verification
-    from dataset_dl.network import Source
 
 _DEVIATIONS_SHOWN = 100
 _UNCHECKED_SHOWN = 5
@@ -28,17 +28,15 @@ _STATUS_SECONDS = 0.5
 @click.option("--deep", is_flag=True, help="Read the header of each file and compare its UIDs.")
 @click.option("--md5", is_flag=True, help="Compare each file with the store's checksum.")
 @click.option("--repair", is_flag=True, help="Fetch what is wrong, and nothing else.")
-@ENDPOINT_URL
-@STORE
+@network
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def verify(
     directory: Path,
     deep: bool,
     md5: bool,
     repair: bool,
-    endpoint_url: str | None,
-    source: Source,
     as_json: bool,
+    **options: Unpack[NetworkOptions],
 ) -> None:
     """Check the count and the bytes of every series below a directory.
 
@@ -46,12 +44,10 @@ def verify(
     """
     from dataset_dl import api
 
-    outcome = api.verify(
-        directory, deep=deep, md5=md5, endpoint_url=endpoint_url, source=source, on_progress=_status()
-    )
+    outcome = api.verify(directory, deep=deep, md5=md5, on_progress=_status(), **options)
     report = None
     if repair and not outcome.ok:
-        report = api.repair(outcome, endpoint_url=endpoint_url, source=source)
+        report = api.repair(outcome, **options)
     if as_json:
         told = outcome.to_dict()
         if report is not None:

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import difflib
 import html
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from dataset_dl.errors import SelectionError
-from dataset_dl.index.database import Database, Result, source, tables
+from dataset_dl.index.database import (
+    Database,
+    Result,
+    assets_url,
+    cache_directory,
+    not_a_table,
+    source,
+    tables,
+)
+
+if TYPE_CHECKING:
+    from dataset_dl.network import NetworkSettings
 
 PORTAL_URL = "https://portal.imaging.datacommons.cancer.gov"
 VIEWER_URL = "https://viewer.imaging.datacommons.cancer.gov"
@@ -72,6 +85,28 @@ def columns(name: str) -> list[tuple[str, str, str]]:
         (column["name"], _type_name(column), html.unescape(" ".join(column["description"].split())))
         for column in known[name].schema()["columns"]
     ]
+
+
+def fetch(name: str, network: NetworkSettings) -> Path:
+    """Fetch a table that is not here, into a cache of its version.
+
+    Raises
+    ------
+    SelectionError
+        If IDC publishes no such table.
+    NetworkError
+        If it cannot be fetched, or is no table.
+    """
+    from dataset_dl.network.files import obtain
+
+    columns(name)
+    if (here := tables()[name].parquet_path) is not None:
+        return here
+    directory = cache_directory()
+    url = f"{assets_url()}/{directory.name}/{name}.parquet"
+    path = obtain(url, directory / f"{name}.parquet", network, check=not_a_table)
+    tables.cache_clear()
+    return path
 
 
 def page_url(column: str, value: str) -> str:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAIN_INDEX = "idc_index"
-_NOT_HERE = "The table “{}” is published by IDC but is not on this machine."
+# Tables that are too large for the package are files of its releases.
+ASSETS_URL = "https://github.com/ImagingDataCommons/idc-index-data/releases"
+_NOT_HERE = "The table “{0}” is published by IDC but is not on this machine."
+_FETCH_IT = "`dataset-dl idc indices --fetch {0}` fetches it."
 _BATCH_ROWS = 2_000
 
 
@@ -112,13 +115,41 @@ def _instance() -> duckdb.DuckDBPyConnection:
 @functools.cache
 def tables() -> dict[str, IndexTable]:
     """Every table that the installed idc-index-data publishes, by name."""
-    directory = _data_directory()
+    directory, fetched = _data_directory(), cache_directory()
     found = {}
     for schema_path in sorted(directory.glob("*_schema.json")):
         name = schema_path.name.removesuffix("_schema.json")
-        parquet = directory / f"{name}.parquet"
-        found[name] = IndexTable(name, schema_path, parquet if parquet.is_file() else None)
+        places = (directory / f"{name}.parquet", fetched / f"{name}.parquet")
+        found[name] = IndexTable(name, schema_path, next((path for path in places if path.is_file()), None))
     return found
+
+
+def not_a_table(path: Path) -> str | None:
+    """What is wrong with a file that should be a table; None if nothing is."""
+    try:
+        Database().run(f"SELECT * FROM read_parquet({quote(str(path))}) LIMIT 1")
+    except duckdb.Error as error:
+        return _first_line(error)
+    return None
+
+
+def assets_url() -> str:
+    """Where the optional tables are fetched from: a folder with one for each version."""
+    return (os.environ.get("DATASET_DL_ASSETS_URL") or f"{ASSETS_URL}/download").rstrip("/")
+
+
+def cache_directory() -> Path:
+    """Where tables go that are fetched: a folder for each version of idc-index-data."""
+    if named := os.environ.get("DATASET_DL_CACHE"):
+        folder = Path(named).expanduser()
+    else:
+        from platformdirs import user_cache_path
+
+        folder = user_cache_path("dataset-dl", appauthor=False)
+    # The metadata of a package takes longer to read than to answer most questions.
+    text = (_data_directory() / "_version.py").read_text(encoding="utf-8")
+    version = re.search(r"""^__version__.*?['"]([^'"]+)['"]""", text, re.MULTILINE)
+    return folder / "idc-index-data" / (version[1] if version else "unknown")
 
 
 def source(name: str = MAIN_INDEX) -> str:
@@ -167,7 +198,7 @@ def query(sql: str) -> Result:
     except duckdb.Error as error:
         missing = re.search(r"Table with name (\w+) does not exist", str(error))
         if missing and missing[1] in tables():
-            raise QueryError(sql, _NOT_HERE.format(missing[1])) from None
+            raise QueryError(sql, _NOT_HERE.format(missing[1]), _FETCH_IT.format(missing[1])) from None
         hint = "`dataset-dl idc indices` lists the tables that are here."
         raise QueryError(sql, _first_line(error), hint) from None
     raise QueryError(
@@ -215,7 +246,7 @@ def _parquet(name: str) -> Path:
         )
     path = known[name].parquet_path
     if path is None:
-        raise SelectionError(name, _NOT_HERE.format(name))
+        raise SelectionError(name, _NOT_HERE.format(name), _FETCH_IT.format(name))
     return path
 
 

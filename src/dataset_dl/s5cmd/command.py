@@ -61,4 +61,5 @@ def choose_workers(cores: int, descriptor_limit: int) -> int:
 
 
 def _global_arguments(binary: Path, network: NetworkSettings) -> list[str]:
-    return [str(binary), "--json", "--no-sign-request", "--endpoint-url", network.endpoint_url]
+    unsigned = [] if network.sign else ["--no-sign-request"]
+    return [str(binary), "--json", *unsigned, "--endpoint-url", network.endpoint_url]

@@ -15,6 +15,7 @@ from dataset_dl.errors import StorageError
 from dataset_dl.events import BytesWritten, CommandFailed, EngineEnded, EngineMessage, Event
 from dataset_dl.model import Fetch, PlannedSeries, StoredObject
 from dataset_dl.network import NetworkSettings
+from dataset_dl.network.store import check_store
 from dataset_dl.process import Process, ask
 from dataset_dl.s5cmd.binary import Binary
 from dataset_dl.s5cmd.command import (
@@ -59,7 +60,7 @@ class S5cmdEngine:
         self._binary = binary
         self._network = network
         self._stall_seconds = stall_seconds
-        self.workers = workers or choose_workers(os.cpu_count() or 1, _descriptor_limit())
+        self.workers = workers or choose_workers(os.cpu_count() or 1, descriptor_limit())
 
     def probe(self, series_aws_url: str) -> None:
         """Ask the endpoint once for one series, on the way that the download will take.
@@ -75,14 +76,16 @@ class S5cmdEngine:
             answer = ask(argv, environment=environment, timeout_seconds=_PROBE_SECONDS)
         except TimeoutError as error:
             raise network_error(f"timeout: {error}", self._network.endpoint_url) from None
-        if answer.returncode == 0:
+        if answer.returncode == 0 and answer.stdout:
             return
         said = [parse_line(line.encode()) for line in answer.stderr.splitlines()]
         failures = [event.message for event in said if isinstance(event, CommandFailed)]
-        # A series that is not there is told by the download; the endpoint has answered.
-        if not any("no object found" in message for message in failures):
+        if answer.returncode != 0 and not any("no object found" in message for message in failures):
             words = failures[-1] if failures else answer.stderr
             raise network_error(words, self._network.endpoint_url)
+        # A series that is not there is told by the download. But is it a store that has answered?
+        if not self._network.sign:
+            check_store(self._network, self._network.bucket_url(series_aws_url))
 
     def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
         """What the store holds of some series, by crdc_series_uuid.
@@ -230,7 +233,8 @@ class _Activity:
         return round(times.user + times.system, 1)
 
 
-def _descriptor_limit() -> int:
+def descriptor_limit() -> int:
+    """How many files a process may hold open here, s5cmd's own raising of the limit included."""
     try:
         import resource
     except ImportError:  # Windows sets no such limit

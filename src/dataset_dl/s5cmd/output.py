@@ -44,6 +44,7 @@ _decode_listed = msgspec.json.Decoder(_Listed).decode
 _OBJECT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SERIES_URL = re.compile(r"(?:s3|gs)://[^/\s]+/([0-9a-f-]{36})/")
 _CREDENTIALS = re.compile(r"(?<=//)[^/\s@\"]*@")
+_QUERY = re.compile(r"(https?://[^\s?\"]+)\?[^\s\"]*")
 
 # The first that matches decides, so the particular stands before the general.
 _CAUSES: tuple[tuple[str, Cause], ...] = (
@@ -108,34 +109,55 @@ def cause_of(message: str) -> Cause:
     return "unknown"
 
 
+# What Go says when a proxy answers CONNECT with an error; a store's own errors come with a status code.
+_PROXY_REFUSES = re.compile(r'": (forbidden|method not allowed)"?$')
+_PROXY_FAILS = re.compile(r'": (bad gateway|internal server error|service unavailable|gateway timeout)"?$')
+
+
 def network_error(message: str, endpoint_url: str) -> NetworkError:
     """Why an endpoint cannot be reached, as an error with what to try."""
-    lowered = message.lower()
+    lowered = message.lower().strip()
     at = f"{endpoint_url} cannot be reached"
-    if "407" in lowered or "proxy authentication" in lowered:
+    if "serializationerror" in lowered and "status code: 407" not in lowered:
+        # It carries the answer's body, which may hold any word.
+        return NetworkError(
+            endpoint_url,
+            f"{endpoint_url} answers, but not as an S3 service does.",
+            "A sign-in page of your network may stand in the way.",
+        )
+    if "status code: 407" in lowered or "proxy authentication required" in lowered:
         return ProxyError(
             endpoint_url,
-            f"{at}: the proxy wants a user name and a password.",
-            "Put them into HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT.",
+            f"{at}: the proxy wants another user name or password.",
+            "Put them into DATASET_DL_PROXY or HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT.",
+        )
+    if _PROXY_REFUSES.search(lowered):
+        return ProxyError(
+            endpoint_url,
+            f"{at}: the proxy refuses to connect to it.",
+            "Ask for it to be allowed at the proxy.",
+        )
+    if _PROXY_FAILS.search(lowered):
+        return ProxyError(
+            endpoint_url,
+            f"{at}: the proxy does not reach it.",
+            "Check the address; ask those who run the proxy.",
         )
     if "proxyconnect" in lowered:
         return ProxyError(
             endpoint_url,
-            f"{at}: the proxy of HTTPS_PROXY or HTTP_PROXY does not answer.",
-            "Check its address and port.",
+            f"{at}: the proxy does not answer.",
+            "Check its address and port: `dataset-dl doctor`.",
         )
-    if "cabundle" in lowered:
-        return CertificateError(
-            endpoint_url,
-            f"{at}: the file that AWS_CA_BUNDLE names is missing or is no PEM file.",
-            "Point it at a PEM file with your organisation's certificate authority and the public roots.",
+    if "first record does not look like a tls handshake" in lowered:
+        return NetworkError(
+            endpoint_url, f"{at}: what answers there does not speak TLS.", "Check http or https."
         )
-    if "x509" in lowered or "certificate" in lowered or "tls:" in lowered:
+    if "x509" in lowered or "certificate" in lowered or "tls:" in lowered or "cabundle" in lowered:
         return CertificateError(
             endpoint_url,
             f"{at} safely: its certificate is not trusted here.",
-            "Point AWS_CA_BUNDLE at a PEM file with your organisation's certificate authority"
-            " and the public roots.",
+            "Point DATASET_DL_CA_BUNDLE at a PEM file with your organisation's certificate authority.",
         )
     if "no such host" in lowered:
         return NetworkError(
@@ -151,11 +173,17 @@ def network_error(message: str, endpoint_url: str) -> NetworkError:
             f"{endpoint_url} answers, but does not hold the buckets of IDC.",
             "Check --endpoint-url and --source.",
         )
-    if "serializationerror" in lowered:
+    if "nocredentialproviders" in lowered or "credential" in lowered:
         return NetworkError(
             endpoint_url,
-            f"{endpoint_url} answers, but not as an S3 service does.",
-            "A sign-in page of your network may stand in the way.",
+            f"{at}: requests to it shall be signed, and there are no credentials.",
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
+        )
+    if re.search(r"accessdenied|unsupportedalgorithm|signature|status code: 40[13]", lowered):
+        return NetworkError(
+            endpoint_url,
+            f"{endpoint_url} answers, and denies access.",
+            "A mirror may want signed requests: --sign, with credentials where AWS tools look for them.",
         )
     if "timeout" in lowered:
         return ConnectionTimeout(
@@ -167,8 +195,8 @@ def network_error(message: str, endpoint_url: str) -> NetworkError:
 
 
 def redacted(text: str) -> str:
-    """The text without user names and passwords in its addresses."""
-    return _CREDENTIALS.sub("***@", text)
+    """The text without user names, passwords and queries in its addresses."""
+    return _QUERY.sub(r"\1", _CREDENTIALS.sub("***@", text))
 
 
 def _message(line: bytes) -> EngineMessage:

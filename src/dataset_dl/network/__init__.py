@@ -1,0 +1,21 @@
+"""How the network is reached: one source of truth for Python and for s5cmd."""
+
+from dataset_dl.network.settings import (
+    AWS_ENDPOINT_URL,
+    GCS_ENDPOINT_URL,
+    IDC_BUCKETS,
+    NetworkSettings,
+    Source,
+    config_path,
+    without_secrets,
+)
+
+__all__ = [
+    "AWS_ENDPOINT_URL",
+    "GCS_ENDPOINT_URL",
+    "IDC_BUCKETS",
+    "NetworkSettings",
+    "Source",
+    "config_path",
+    "without_secrets",
+]

@@ -1,0 +1,177 @@
+"""Python's own requests: the one place where a session is made, and where its errors get plain words."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from dataset_dl import __version__
+from dataset_dl.errors import CertificateError, ConnectionTimeout, NetworkError, ProxyError
+from dataset_dl.network.settings import NetworkSettings, without_secrets
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+_RETRIES = 4
+_PASSING_STATUS = (429, 500, 502, 503, 504)
+_POOL = 8
+_LONGEST_PAUSE_SECONDS = 60.0
+
+
+def session(network: NetworkSettings, *, retries: int = _RETRIES) -> requests.Session:
+    """A session that goes where s5cmd goes: the same proxies, the same authorities.
+
+    It tries again after a dropped connection, 429 and 5xx, with growing pauses and some chance in them, or as
+    long as ``Retry-After`` says; it gives up on a silent server after 10 s to connect and 60 s between bytes.
+
+    Parameters
+    ----------
+    network
+        How the network is reached.
+    retries
+        How often a request is tried again.
+    """
+    made = requests.Session()
+    # Not by the environment: what it says is in the settings already, read as s5cmd is told.
+    made.trust_env = False
+    made.headers["User-Agent"] = f"dataset-dl/{__version__}"
+    adapter = _Adapter(network, retries)
+    made.mount("https://", adapter)
+    made.mount("http://", adapter)
+    return made
+
+
+class _Retry(urllib3.Retry):
+    """Heeds ``Retry-After`` as long as a person would wait."""
+
+    def get_retry_after(self, response: Any) -> float | None:
+        asked = super().get_retry_after(response)
+        return None if asked is None else min(asked, _LONGEST_PAUSE_SECONDS)
+
+
+class _Adapter(HTTPAdapter):
+    """Decides on the proxy for each request, also after a redirect, and on trust for all."""
+
+    def __init__(self, network: NetworkSettings, retries: int) -> None:
+        self._network = network
+        self._context = ssl_context(network)
+        super().__init__(
+            pool_connections=_POOL,
+            pool_maxsize=_POOL,
+            max_retries=_Retry(
+                total=retries,
+                backoff_factor=0.5,
+                backoff_jitter=0.5,
+                status_forcelist=_PASSING_STATUS,
+                allowed_methods={"GET", "HEAD"},
+                raise_on_status=False,
+            ),
+        )
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, ssl_context=self._context, **options)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        return super().proxy_manager_for(
+            proxy, ssl_context=self._context, proxy_ssl_context=self._context, **options
+        )
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """The password as UTF-8, as Go sends it; requests takes Latin-1."""
+        parts = urlsplit(proxy)
+        if parts.username is None:
+            return {}
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"}
+
+    def cert_verify(self, *arguments: Any, **options: Any) -> None:
+        """Leave the decision to the context; requests would load its own list of authorities."""
+
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
+        proxy = self._network.proxy_for(request.url or "")
+        options["proxies"] = {"http": proxy, "https": proxy} if proxy else {}
+        options["timeout"] = options.get("timeout") or (CONNECT_SECONDS, READ_SECONDS)
+        return super().send(request, *arguments, **options)
+
+
+def ssl_context(network: NetworkSettings) -> ssl.SSLContext:
+    """Whom Python trusts: the system's store itself, or all that is named with it."""
+    if network.bundle is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cafile=network.bundle)
+        # As Go does: a certificate that is named is trusted, an intermediate one too.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        return context
+    import truststore
+
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+@contextmanager
+def plain_words(url: str) -> Iterator[None]:
+    """Raise what goes wrong with a request as one of this package's errors.
+
+    Raises
+    ------
+    ProxyError, CertificateError, ConnectionTimeout, NetworkError
+        With what to try; no password is in them.
+    """
+    host = without_secrets(url).partition("://")[2].partition("/")[0]
+    try:
+        yield
+    except requests.exceptions.RequestException as error:
+        raise _translated(error, host) from None
+    except ValueError:  # an address that is none, perhaps of a redirect
+        raise NetworkError(host, f"{host or 'It'} leads to an address that is none.", "Check it.") from None
+
+
+def _translated(error: requests.exceptions.RequestException, host: str) -> NetworkError:
+    words = f"{error} {error.__cause__ or ''}".lower()
+    at = f"{host} cannot be reached"
+    if "failed: 407" in words or "407 client error" in words or "proxy authentication required" in words:
+        return ProxyError(
+            host,
+            f"{at}: the proxy wants another user name or password.",
+            "Put them into DATASET_DL_PROXY or HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT.",
+        )
+    if re.search(r"tunnel connection failed: 50[0-9]", words):
+        return ProxyError(
+            host, f"{at}: the proxy does not reach it.", "Check the address; ask those who run the proxy."
+        )
+    if "tunnel connection failed" in words:
+        return ProxyError(
+            host, f"{at}: the proxy refuses to connect to it.", "Ask for it to be allowed at the proxy."
+        )
+    if "wrong_version_number" in words or "record layer failure" in words:
+        return NetworkError(host, f"{at}: what answers there does not speak TLS.", "Check http or https.")
+    if isinstance(error, requests.exceptions.SSLError) or "certificate" in words:
+        return CertificateError(
+            host,
+            f"{at} safely: its certificate is not trusted here.",
+            "Point DATASET_DL_CA_BUNDLE at a PEM file with your organisation's certificate authority.",
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return ProxyError(host, f"{at}: the proxy does not answer.", "Check its address and port.")
+    if isinstance(error, requests.exceptions.Timeout) or "timed out" in words:
+        return ConnectionTimeout(
+            host,
+            f"{at}: no answer in time.",
+            "A firewall may drop the connection; set HTTPS_PROXY if there is a proxy.",
+        )
+    if "failed to resolve" in words or "getaddrinfo" in words or "name or service" in words:
+        return NetworkError(
+            host,
+            f"{at}: its name does not resolve.",
+            "Check the address; behind a firewall, set HTTPS_PROXY.",
+        )
+    if "refused" in words:
+        return NetworkError(host, f"{at}: nothing listens there.", "Check the address and the port.")
+    return NetworkError(host, f"{at}: {type(error).__name__}.", "Try again later.")

@@ -1,0 +1,53 @@
+"""Whether what answers at an endpoint is a store at all."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import requests
+
+from dataset_dl.errors import NetworkError
+from dataset_dl.network.session import session
+from dataset_dl.network.settings import NetworkSettings
+
+_TIMEOUT_SECONDS = (5.0, 10.0)
+_LOOKED_AT_BYTES = 4096
+
+
+def check_store(network: NetworkSettings, series_url: str) -> None:
+    """Tell a store that has nothing from a page that says nothing: to s5cmd both are an empty list.
+
+    Parameters
+    ----------
+    network
+        How it is reached.
+    series_url
+        ``s3://BUCKET/SERIES/*`` at this store.
+
+    Raises
+    ------
+    NetworkError
+        If what answers is no S3 service.
+    """
+    bucket, key = series_url.removeprefix("s3://").split("/")[:2]
+    url = f"{network.endpoint_url.rstrip('/')}/{quote(bucket)}?list-type=2&max-keys=1&prefix={quote(key)}/"
+    try:
+        with (
+            session(network, retries=0) as requesting,
+            requesting.get(url, stream=True, timeout=_TIMEOUT_SECONDS) as answer,
+        ):
+            if not answer.ok:
+                return  # an S3 service refuses in its own words, which s5cmd understands
+            beginning = b""
+            for chunk in answer.iter_content(_LOOKED_AT_BYTES):
+                beginning += chunk
+                if len(beginning) >= _LOOKED_AT_BYTES:
+                    break
+    except (requests.RequestException, ValueError):
+        return  # s5cmd has been answered, and it is s5cmd that will fetch
+    if b"<ListBucketResult" not in beginning:
+        raise NetworkError(
+            network.endpoint_url,
+            f"{network.endpoint_url} answers, but not as an S3 service does.",
+            "A sign-in page of your network may stand in the way: sign in, or have the address allowed.",
+        )

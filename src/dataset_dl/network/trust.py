@@ -1,0 +1,153 @@
+"""Which certificate authorities are trusted: the system's, the public ones, and those that are named."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+import time
+import weakref
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from dataset_dl.errors import CertificateError
+
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+# Where Go looks for the system's list, too, whatever OpenSSL was built with.
+_SYSTEM_FILES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+_SUFFIXES = (".pem", ".crt", ".cer", ".0", ".1")
+
+
+def read(name: str, origin: str) -> list[bytes]:
+    """The certificates of a file (PEM, or one in DER) or of every such file in a folder, in DER.
+
+    Raises
+    ------
+    CertificateError
+        If there is none, or it cannot be read, or all of them have expired.
+    """
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 (pathlib's raises for a user who is not there)
+    try:
+        found = _of_folder(path) if path.is_dir() else _of_file(path)
+        _load(found)
+    except ssl.SSLError as error:
+        reason = (error.reason or "it is damaged").lower().replace("_", " ")
+        raise _refused(path, origin, f"is no certificate file: {reason}") from None
+    except FileNotFoundError:
+        raise _refused(path, origin, "is not there") from None
+    except OSError as error:
+        raise _refused(path, origin, f"cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise _refused(path, origin, "is no certificate file: it is damaged") from None
+    if not found:
+        raise _refused(path, origin, "holds no certificate")
+    expired = _expired(found)
+    current = [each for each in found if each not in expired]
+    if not current:
+        ended = ", ".join(sorted(set(expired.values())))
+        raise _refused(path, origin, f"holds only certificates that have expired ({ended})")
+    return current
+
+
+def system() -> list[bytes]:
+    """The certificates that the system trusts, as far as they can be listed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if os.name == "nt":
+        context.load_default_certs()
+        return context.get_ca_certs(binary_form=True)
+    # Not by the variables: those are read as settings.
+    for name in (ssl.get_default_verify_paths().openssl_cafile, *_SYSTEM_FILES):
+        with suppress(OSError):
+            context.load_verify_locations(cafile=name)
+            break
+    return context.get_ca_certs(binary_form=True)
+
+
+def public() -> list[bytes]:
+    """The public authorities as Mozilla lists them."""
+    import certifi
+
+    return _of_file(Path(certifi.where()))
+
+
+def write(certificates: Iterable[bytes], owner: object) -> Path:
+    """Write certificates to a file of our own, which goes when its owner does."""
+    try:
+        handle, name = tempfile.mkstemp(prefix="dataset-dl-ca-", suffix=".pem")
+        weakref.finalize(owner, _remove, Path(name), os.getpid())
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.writelines(ssl.DER_cert_to_PEM_cert(each) for each in dict.fromkeys(certificates))
+    except OSError as error:
+        raise CertificateError(
+            tempfile.gettempdir(),
+            f"The certificate authorities cannot be written to a temporary file: {error.strerror}.",
+            "Make space there, or point TMPDIR at another directory.",
+        ) from None
+    return Path(name)
+
+
+def _remove(path: Path, made_in: int) -> None:
+    if os.getpid() == made_in:  # a fork has it too
+        path.unlink(missing_ok=True)
+
+
+def _of_file(path: Path) -> list[bytes]:
+    """The certificates of a file in DER, not looked into."""
+    data = path.read_bytes()
+    text = data.decode("ascii", errors="ignore")
+    if _BEGIN not in text:
+        return [data] if data[:1] == b"\x30" else []
+    parts = (part.partition(_END)[0] for part in text.split(_BEGIN)[1:])
+    return [ssl.PEM_cert_to_DER_cert(f"{_BEGIN}{part}{_END}\n") for part in parts]
+
+
+def _of_folder(path: Path) -> list[bytes]:
+    """Those of a folder, which may hold what is no certificate; in a file that is named it is a mistake."""
+    found: dict[bytes, None] = {}
+    for each in sorted(path.iterdir()):
+        if each.suffix.lower() in _SUFFIXES:
+            with suppress(ValueError, OSError):
+                found |= dict.fromkeys(_of_file(each))
+    try:
+        _load(list(found))
+    except ssl.SSLError:
+        return [each for each in found if _is_sound(each)]
+    return list(found)
+
+
+def _is_sound(certificate: bytes) -> bool:
+    try:
+        _load([certificate])
+    except ssl.SSLError:
+        return False
+    return True
+
+
+def _load(certificates: list[bytes]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if certificates:
+        context.load_verify_locations(cadata=b"".join(certificates))
+    return context
+
+
+def _expired(certificates: list[bytes]) -> dict[bytes, str]:
+    """Those of authorities that have expired, and when; OpenSSL does not list others."""
+    context = _load(certificates)
+    listed = zip(context.get_ca_certs(binary_form=True), context.get_ca_certs(), strict=True)
+    ends = ((der, str(told["notAfter"])) for der, told in listed)
+    return {der: end for der, end in ends if ssl.cert_time_to_seconds(end) < time.time()}
+
+
+def _refused(path: Path, origin: str, what: str) -> CertificateError:
+    return CertificateError(
+        str(path),
+        f"{path}, which {origin} names for certificate authorities, {what}; nothing was started.",
+        "Give a PEM file, or a folder of them, with your organisation's certificate authority.",
+    )

@@ -1,0 +1,42 @@
+"""What a program that starts here reaches: `python -m support.reach URL KEY`, and the outcome as words.
+
+Run in a process of its own, so that it has just the environment, and the system's store, that a test gives it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from dataset_dl.errors import DatasetDlError
+from dataset_dl.network import NetworkSettings
+from dataset_dl.network.session import plain_words, session
+from dataset_dl.s5cmd.binary import require
+from dataset_dl.s5cmd.engine import S5cmdEngine
+
+
+def main() -> None:
+    series_aws_url = sys.argv[1]
+    for side in (python, s5cmd):
+        try:
+            network = NetworkSettings.gather()
+            side(network, series_aws_url)
+        except DatasetDlError as error:
+            print(type(error).__name__, str(error), sep="\t")  # noqa: T201
+        else:
+            print("✓", "", sep="\t")  # noqa: T201
+
+
+def python(network: NetworkSettings, series_aws_url: str) -> None:
+    bucket, key = series_aws_url.removeprefix("s3://").split("/")[:2]
+    url = f"{network.endpoint_url}/{bucket}?list-type=2&prefix={key}/"
+    with plain_words(url), session(network, retries=0) as requesting, requesting.get(url) as answer:
+        assert f"{key}/" in answer.text
+
+
+def s5cmd(network: NetworkSettings, series_aws_url: str) -> None:
+    engine = S5cmdEngine(require(), network)
+    engine.probe(series_aws_url)
+
+
+if __name__ == "__main__":
+    main()
