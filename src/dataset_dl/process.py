@@ -25,6 +25,7 @@ _READ_BYTES = 1 << 16
 _QUEUE_READS = 256
 _TAIL_LINES = 20
 _TICK_SECONDS = 0.002
+_TRIES = 3
 _FULL_TICK_SECONDS = 0.02
 _PR_SET_PDEATHSIG = 1
 # Loaded before any fork: a child between fork and exec must not wait for a lock.
@@ -41,7 +42,7 @@ class Answer:
 
 
 def ask(argv: Sequence[str], *, environment: Mapping[str, str], timeout_seconds: float) -> Answer:
-    """Run a command that ends by itself.
+    """Run a command that ends by itself; one that is killed says nothing, and is run again.
 
     Raises
     ------
@@ -50,6 +51,14 @@ def ask(argv: Sequence[str], *, environment: Mapping[str, str], timeout_seconds:
     TimeoutError
         If it has not ended in time; it is gone then.
     """
+    for _ in range(_TRIES):
+        answer = _ask(argv, environment, timeout_seconds)
+        if answer.returncode >= 0:
+            break
+    return answer
+
+
+def _ask(argv: Sequence[str], environment: Mapping[str, str], timeout_seconds: float) -> Answer:
     child = _start(argv, None, environment)
     with child:
         try:

@@ -128,6 +128,16 @@ def test_an_interrupt_while_it_starts_leaves_no_child(tmp_path: Path) -> None:
     assert not [child for child in psutil.Process().children() if child.name() == "sleep"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of a POSIX system")
+def test_a_question_whose_asker_is_killed_is_asked_again(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    script = f"if [ -e {mark} ]; then echo answer; else touch {mark}; kill -9 $$; fi"
+    environment = {"PATH": os.environ["PATH"]}
+    answer = ask(["/bin/sh", "-c", script], environment=environment, timeout_seconds=20)
+    assert (answer.returncode, answer.stdout) == (0, "answer\n")
+    assert ask(["/bin/sh", "-c", "kill -9 $$"], environment={}, timeout_seconds=20).returncode == -9
+
+
 def test_what_cannot_be_a_command_line_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="null"):
         Process(["sl\0eep"], directory=tmp_path, environment={})
