@@ -159,6 +159,23 @@ def test_the_second_signal_ends_at_once(plan: Path, server: FaultServer, tmp_pat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of a POSIX system")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_after_the_outcome_does_not_change_it(name: str) -> None:
+    late = (
+        "import atexit, os, signal, sys\n"
+        "from dataset_dl.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"atexit.register(os.kill, os.getpid(), signal.{name})\n"
+        "sys.argv = ['dataset-dl', '--version']\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", late], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of a POSIX system")
 def test_a_download_under_nohup_outlives_its_terminal(
     plan: Path, server: FaultServer, tmp_path: Path
 ) -> None:

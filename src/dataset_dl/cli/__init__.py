@@ -49,38 +49,57 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal or pipe of an old encoding must not turn a finished download into an error.
             stream.reconfigure(errors="backslashreplace")
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        # What is ignored already, as after nohup, stays so.
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+    for number in _signals():
+        signal.signal(number, _interrupt)
+    try:
+        try:
+            code, message = _outcome(arguments, debug)
+        finally:
+            _deafen()
+    except KeyboardInterrupt:  # a second one, while the first was told
+        _deafen()
+        code, message = INTERRUPTED, _INTERRUPTED_WORDS
+    if message is not None:
+        click.echo(f"dataset-dl: {message}", err=True)
+    sys.exit(code)
+
+
+def _outcome(arguments: list[str], debug: bool) -> tuple[int, str | None]:
+    """Do what was asked; the exit code, and the sentence that goes with it."""
     try:
         code = cli.main(arguments, prog_name="dataset-dl", standalone_mode=False)
         sys.stdout.flush()
-        sys.exit(code or 0)
+        return code or 0, None
     except (KeyboardInterrupt, click.Abort):
-        _end(INTERRUPTED, _INTERRUPTED_WORDS)
+        return INTERRUPTED, _INTERRUPTED_WORDS
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code, None
     except DatasetDlError as error:
         if debug:
             traceback.print_exc()
-        _end(error.exit_code, str(error))
+        return error.exit_code, str(error)
     except Exception as error:
         if debug:
             traceback.print_exc()
         if _interrupted:  # DuckDB makes an error of its own of an interrupt
-            _end(INTERRUPTED, _INTERRUPTED_WORDS)
-        _end(1, f"dataset-dl failed, and it is its own fault ({type(error).__name__}: {error})."
-                " Run it again with --debug and report what it shows.")  # fmt: skip
+            return INTERRUPTED, _INTERRUPTED_WORDS
+        return 1, (f"dataset-dl failed, and it is its own fault ({type(error).__name__}: {error})."
+                   " Run it again with --debug and report what it shows.")  # fmt: skip
+
+
+def _signals() -> list[signal.Signals]:
+    """Those that end the program gently; what is ignored already, as after nohup, stays so."""
+    known = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    return [each for each in known if each is not None and signal.getsignal(each) is not signal.SIG_IGN]
+
+
+def _deafen() -> None:
+    """What is decided is said, and its exit code is the program's, whatever signal still comes."""
+    for number in _signals():
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     _interrupted.append(number)
     raise KeyboardInterrupt
-
-
-def _end(code: int, message: str) -> NoReturn:
-    click.echo(f"dataset-dl: {message}", err=True)
-    sys.exit(code)
