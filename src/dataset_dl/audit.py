@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from dataset_dl.model import (
     Suspects,
     Verification,
 )
-from dataset_dl.verification import INSTANCE_SUFFIX, Found, batches, is_zero, look, look_at
+from dataset_dl.verification import Found, batches, file_size, instances, is_zero, look
 
 Objects = Callable[[Sequence[PlannedSeries]], dict[str, list[StoredObject]]]
 OnProgress = Callable[[int, int], object]
@@ -168,11 +167,11 @@ def _compare(
         findings.unchecked.append(expected.directory)
         return
     objects = [each for answer in answers for each in answer or ()]
-    for name in sorted(_names(directory) - {each.name for each in objects}):
+    for name in sorted({entry.name for entry in instances(directory)} - {each.name for each in objects}):
         findings.add(expected, "extra", name, found)
     comparable = []
     for each in objects:
-        size = _size(directory / each.name)
+        size = file_size(directory / each.name)
         if size is None:
             findings.add(expected, "missing", each.name, found)
         elif size != each.size_bytes:
@@ -194,7 +193,7 @@ def _read(directory: Path, expected: Expected, found: Found, findings: _Findings
     """Read the header of each file; count the files of each series."""
     studies = {each.SeriesInstanceUID: each.StudyInstanceUID for each in expected.series}
     counts: Counter[str | None] = Counter()
-    for name in sorted(_names(directory)):
+    for name in sorted(entry.name for entry in instances(directory)):
         path = directory / name
         if is_zero(path):
             findings.add(expected, "zeros", name, found)
@@ -223,24 +222,6 @@ def _uids(path: Path) -> tuple[str, str]:
             path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "StudyInstanceUID"]
         )
     return str(header.SeriesInstanceUID), str(header.StudyInstanceUID)
-
-
-def _names(directory: Path) -> set[str]:
-    """The instances there, as `look` counts them."""
-    try:
-        with os.scandir(directory) as entries:
-            return {
-                entry.name
-                for entry in entries
-                if entry.name.endswith(INSTANCE_SUFFIX) and entry.is_file(follow_symlinks=False)
-            }
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
-
-
-def _size(path: Path) -> int | None:
-    found = look_at(path.parent, [path.name])
-    return found.size_bytes if found.instances else None
 
 
 def suspects(verification: Verification) -> Suspects:

@@ -50,14 +50,30 @@ def look(directory: str | Path) -> Found:
 
 def look_at(directory: str | Path, names: Iterable[str]) -> Found:
     """The same for named files only, where several series share a directory."""
-    instances = size_bytes = 0
-    for name in names:
-        with suppress(OSError):
-            found = os.lstat(os.path.join(directory, name))
-            if stat.S_ISREG(found.st_mode):
-                size_bytes += found.st_size
-                instances += 1
-    return Found(instances, size_bytes, [])
+    sizes = [size for name in names if (size := file_size(os.path.join(directory, name))) is not None]
+    return Found(len(sizes), sum(sizes), [])
+
+
+def file_size(path: str | Path) -> int | None:
+    """Bytes of a file; None if there is none, or a link or something else in its place."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def instances(directory: str | Path) -> list[os.DirEntry[str]]:
+    """The files in a directory that `look` counts."""
+    try:
+        with os.scandir(directory) as entries:
+            return [
+                entry
+                for entry in entries
+                if entry.name.endswith(INSTANCE_SUFFIX) and entry.is_file(follow_symlinks=False)
+            ]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def agrees(found: Found, series: PlannedSeries) -> bool:

@@ -14,7 +14,7 @@ from dataset_dl import checksums
 from dataset_dl.model import Cause, Fetch, PlannedSeries, StoredObject, Suspects
 from dataset_dl.transfer.engine import Engine
 from dataset_dl.transfer.ledger import Line, State
-from dataset_dl.verification import batches, is_dicom
+from dataset_dl.verification import batches, file_size, instances, is_dicom
 
 
 class Inspection(NamedTuple):
@@ -120,13 +120,10 @@ class Mender:
 
     def _compare(self, series: PlannedSeries, objects: list[StoredObject]) -> tuple[Fetch, Inspection]:
         directory = self._destination / series.directory
-        there = [each for each in objects if _size(directory / each.name) is not None]
+        sizes = {each.name: file_size(directory / each.name) for each in objects}
+        there = [each for each in objects if sizes[each.name] is not None]
         suspects = self._suspects.get(series.directory, frozenset())
-        right = [
-            each
-            for each in there
-            if each.name not in suspects and _size(directory / each.name) == each.size_bytes
-        ]
+        right = [each for each in there if each.name not in suspects and sizes[each.name] == each.size_bytes]
         unknown = 0
         if self._md5:
             outcomes = checksums.compare((directory / each.name, each) for each in right)
@@ -147,24 +144,10 @@ class Mender:
 
     def _remove_strangers(self, series: PlannedSeries) -> None:
         """Where the store cannot be asked: what came in this run and is no DICOM, like a sign-in page."""
-        with (
-            suppress(FileNotFoundError, NotADirectoryError),
-            os.scandir(self._destination / series.directory) as entries,
-        ):
-            for entry in entries:
-                if entry.name.endswith(".dcm") and entry.is_file(follow_symlinks=False):
-                    new = entry.stat(follow_symlinks=False).st_mtime >= self._began
-                    if new and not is_dicom(entry.path):
-                        os.unlink(entry.path)
-
-
-def _size(path: Path) -> int | None:
-    """Size of a file; None if there is none, or a link in its place."""
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return found.st_size if not os.path.islink(path) else None
+        for entry in instances(self._destination / series.directory):
+            is_new = entry.stat(follow_symlinks=False).st_mtime >= self._began
+            if is_new and not is_dicom(entry.path):
+                os.unlink(entry.path)
 
 
 def _problem(series: PlannedSeries, objects: list[StoredObject]) -> tuple[Cause, str] | None:
