@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from dataset_dl.events import (
 from dataset_dl.journal import Journal
 from dataset_dl.model import Plan, PlannedSeries, Report, SeriesFailure, Suspects
 from dataset_dl.transfer.engine import Engine
-from dataset_dl.transfer.ledger import Ledger, State
+from dataset_dl.transfer.ledger import Ledger, Line, State
 from dataset_dl.transfer.rounds import Options, Rounds
 from dataset_dl.transfer.survey import Seen, survey
 from dataset_dl.verification import sweep
@@ -165,12 +165,13 @@ def transfer(
             if seen.state is State.COMPLETE:
                 yield SeriesCompleted(seen.series, fetched=False, names=seen.names)
         if tally.missing.series:
-            engine = _reach(ledger, tally, destination, make_engine)
+            todo = ledger.todo()
+            engine = _reach(todo, tally, destination, make_engine)
             if records is None:
                 place.prepare(destination)
                 records = _enter_records(destination, stack)
             place.keep(destination, plan)
-            _clear_the_way(ledger, destination, by_name=options.by_name)
+            _clear_the_way(todo, destination, by_name=options.by_name)
             missing, present = tally.missing, tally.present
             yield FetchStarted(
                 missing.series,
@@ -215,7 +216,9 @@ def _write_down(journal: Journal, seen: Seen) -> None:
         journal.record(seen.series, seen.names)
 
 
-def _reach(ledger: Ledger, tally: _Tally, destination: Path, make_engine: Callable[[], Engine]) -> Engine:
+def _reach(
+    todo: Iterable[Line], tally: _Tally, destination: Path, make_engine: Callable[[], Engine]
+) -> Engine:
     """An engine that has been answered, for a destination that has room; nothing is written before."""
     place.check(destination)
     # What is there of a series needs no space twice.
@@ -224,15 +227,15 @@ def _reach(ledger: Ledger, tally: _Tally, destination: Path, make_engine: Callab
         destination, missing.size_bytes - present.size_bytes, missing.instances - present.instances
     )
     engine = make_engine()
-    engine.probe(next(iter(ledger.todo())).series.series_aws_url)
+    engine.probe(next(iter(todo)).series.series_aws_url)
     return engine
 
 
-def _clear_the_way(ledger: Ledger, destination: Path, *, by_name: bool) -> None:
+def _clear_the_way(todo: Iterable[Line], destination: Path, *, by_name: bool) -> None:
     """Refuse links, and remove what an s5cmd that was killed has left."""
     cage = place.Cage(destination)
     swept: set[str] = set()
-    for line in ledger.todo():
+    for line in todo:
         directory = line.series.directory
         cage.check(directory)
         if not (by_name and directory in swept):
