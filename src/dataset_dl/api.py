@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
-from dataset_dl import destination as place
 from dataset_dl import sources
-from dataset_dl.audit import audit, suspects
 from dataset_dl.errors import (
     LayoutError,
     ManifestError,
@@ -19,9 +17,7 @@ from dataset_dl.errors import (
     SelectionError,
     TransferIncomplete,
 )
-from dataset_dl.events import Event, Finished, SeriesCompleted
 from dataset_dl.index import catalog, database
-from dataset_dl.index.expected import plan_by_name
 from dataset_dl.index.plan_file import open_plan
 from dataset_dl.index.planner import make_plan
 from dataset_dl.index.resolve import resolve
@@ -39,11 +35,11 @@ from dataset_dl.model import (
     conditions,
 )
 from dataset_dl.network import NetworkSettings, Source
-from dataset_dl.verification import instance_directories, instance_paths
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dataset_dl.events import Event
     from dataset_dl.s5cmd.engine import S5cmdEngine
 
 ProgressCallback = Callable[[DownloadProgress], object]
@@ -360,6 +356,7 @@ def watch(
     """Run a download to its end, showing each event and calling back now and then."""
     import time
 
+    from dataset_dl.events import Finished
     from dataset_dl.progress import ProgressTracker
 
     tracker = ProgressTracker()
@@ -422,6 +419,10 @@ def stream(
     Series that were on disk before come first. Parameters and errors as for `download`; an error about
     failed series is raised after all good ones were yielded. Leaving the loop stops the download.
     """
+    from dataset_dl import destination as place
+    from dataset_dl.events import Finished, SeriesCompleted
+    from dataset_dl.verification import instance_paths
+
     destination = _destination(plan, into)
     happenings = download_events(plan, into, **options)
     try:
@@ -475,6 +476,11 @@ def verify(
     NetworkError
         If the store is to be asked and does not answer.
     """
+    from dataset_dl import destination as place
+    from dataset_dl.audit import audit
+    from dataset_dl.index.expected import plan_by_name
+    from dataset_dl.verification import instance_directories
+
     tree = Path(root)
     if not tree.is_dir():
         raise ManifestError(str(tree), f"{tree} is not a directory, so there is nothing to verify.")
@@ -522,6 +528,9 @@ def repair(verification: Verification, **options: Unpack[DownloadOptions]) -> Re
     DatasetDlError
         As for `download`, but not for failed series.
     """
+    from dataset_dl import destination as place
+    from dataset_dl.audit import suspects
+
     plan, root = verification.plan, Path(os.path.abspath(verification.root))
     if plan is None:
         raise PlanError("repair", "This verification holds no plan.", "Take one that verify() returned.")

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from dataset_dl.errors import InsufficientDiskSpace, StorageError
 from dataset_dl.model import STATE_DIRECTORY, Plan, PlannedSeries, SeriesFailure
 
@@ -234,6 +232,8 @@ def hold(destination: Path) -> Iterator[Hold]:
     StorageError
         If another download holds it; it is named.
     """
+    from filelock import FileLock, Timeout
+
     _refuse_links(state(destination))
     holder = state(destination) / "holder.json"
     lock = FileLock(state(destination) / "lock", timeout=0, thread_local=False)

@@ -33,11 +33,37 @@ _RESERVED = re.compile(
 )
 _TOKEN = re.compile(r"%([A-Za-z_][A-Za-z0-9_]*)?")
 
-# What SQL may keep without asking `Layout.directory`: a stricter form of the rules above, for RE2.
+# What SQL may keep without asking `Layout.directory`: a stricter form of the rules above, for RE2. It is one
+# pattern, matched once a series, so it also refuses every name that begins like a reserved one.
 _PLAIN = r"A-Za-z0-9_#@+=,()\[\]{}!&;^$'%\-"
-_PLAIN_COMPONENT = rf"[{_PLAIN}](?:[{_PLAIN}. ]*[{_PLAIN}])?"
+_PLAIN_END = rf"[{_PLAIN}. ]*[{_PLAIN}]"
+_RESERVED_BEGINNINGS = ("aux", "com", "con", "lpt", "nul", "prn")
 PLAIN_DIRECTORY_LIMIT = _NAME_LIMIT_BYTES
-RESERVED_COMPONENT = r"(?i)(^|/)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9]) *(\.|/|$)"
+
+
+def _plain_component() -> str:
+    """A component of plain characters; ``. `` do not begin or end it, and it begins like no reserved name."""
+    initials = "".join(beginning[0] + beginning[0].upper() for beginning in _RESERVED_BEGINNINGS)
+    branches = [rf"[{_without(initials)}](?:{_PLAIN_END})?"]
+    for initial in sorted({beginning[0] for beginning in _RESERVED_BEGINNINGS}):
+        rests = [beginning[1:] for beginning in _RESERVED_BEGINNINGS if beginning[0] == initial]
+        (second,) = {rest[0] for rest in rests}
+        thirds = "".join(rest[1] for rest in rests)
+        either = rf"[{second}{second.upper()}](?:{_deviating(thirds)})?"
+        branches.append(rf"[{initial}{initial.upper()}](?:{_deviating(second)}|{either})?")
+    return f"(?:{'|'.join(branches)})"
+
+
+def _deviating(letters: str) -> str:
+    """The rest of a component whose first character is none of some letters."""
+    return rf"[{_without(letters + letters.upper())}](?:{_PLAIN_END})?|[. ]{_PLAIN_END}"
+
+
+def _without(letters: str) -> str:
+    kept = [
+        chr(code) for code in range(128) if re.match(f"[{_PLAIN}]", chr(code)) and chr(code) not in letters
+    ]
+    return "".join(map(re.escape, kept))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +127,7 @@ class Layout:
     @property
     def plain_pattern(self) -> str:
         """RE2 pattern of the directories that need no cleaning, at this template's depth."""
-        return "/".join([_PLAIN_COMPONENT] * len(self.components))
+        return "/".join([_plain_component()] * len(self.components))
 
     def directory(
         self,

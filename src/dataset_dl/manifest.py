@@ -76,11 +76,9 @@ def list_line(url: str) -> str:
     return f"ls --etag {shell_quote(url)}\n"
 
 
-def manifest_lines(rows: Iterable[PlannedSeries], idc_version: int | None) -> Iterator[str]:
-    """A ``.s5cmd`` manifest of a plan, line by line."""
-    yield f"# IDC v{idc_version}: s5cmd --no-sign-request run FILE\n"
-    for row in rows:
-        yield copy_line(row.series_aws_url, row.directory)
+def manifest_header(idc_version: int | None) -> str:
+    """The first line of a ``.s5cmd`` manifest; `copy_line` says what the others are like."""
+    return f"# IDC v{idc_version}: s5cmd --no-sign-request run FILE"
 
 
 def read(path: Path) -> Contents:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import os
+import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
@@ -142,3 +144,14 @@ def test_check_directory_never_lets_one_out(directory: str) -> None:
         assert joined.startswith("/root-of-it/")
         assert not PureWindowsPath(directory).is_absolute()
         assert ".." not in PureWindowsPath(directory).parts
+
+
+def test_the_pattern_for_sql_keeps_what_begins_like_no_reserved_name() -> None:
+    pattern = re.compile(Layout.parse("%PatientID", ["PatientID"]).plain_pattern)
+    for length in range(1, 5):
+        for characters in itertools.product("acoNulPrmtx1. $", repeat=length):
+            name = "".join(characters)
+            is_plain = name.strip(". ") == name and not name.lower().startswith(
+                ("aux", "com", "con", "lpt", "nul", "prn")
+            )
+            assert bool(pattern.fullmatch(name)) == is_plain, name

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import shlex
+import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataset_dl.errors import ManifestError
 from dataset_dl.layout import check_directory
-from dataset_dl.manifest import copy_line, manifest_lines, parse, read
-from support.plans import row
+from dataset_dl.manifest import copy_line, parse, read
+from support.plans import plan_of, row
 
 UUID = "085e85b3-3780-47f6-8538-585bcca95336"
 URL = f"s3://idc-open-data/{UUID}/*"
@@ -117,7 +118,12 @@ def test_any_text_parses_or_says_why(text: str) -> None:
         assert entry.directory is None or check_directory(entry.directory) is None
 
 
-def test_a_written_manifest_says_which_version() -> None:
-    lines = list(manifest_lines([row(1)], 25))
-    assert lines[0].startswith("# IDC v25")
-    assert len(lines) == 2
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), max_size=30), max_size=5))
+@settings(max_examples=30, deadline=None)
+def test_a_saved_manifest_has_the_lines_that_s5cmd_gets(directories: list[str]) -> None:
+    rows = [row(number, directory=directory) for number, directory in enumerate(["", *directories])]
+    with tempfile.TemporaryDirectory() as scratch:
+        text = plan_of(rows).save(Path(scratch) / "m.s5cmd").read_text(encoding="utf-8")
+    header, _, lines = text.partition("\n")
+    assert header.startswith("# IDC v25")
+    assert lines == "".join(copy_line(each.series_aws_url, each.directory) for each in rows)

@@ -83,6 +83,18 @@ class Database:
         """
         return Result(self._connection.execute(sql, list(parameters)))
 
+    def write(self, select: str, path: Path, options: str, parameters: Sequence[object] = ()) -> None:
+        """Write the rows of a SELECT to a file, in their order.
+
+        On one thread: the published index is a single row group, which DuckDB reads on one thread in any
+        case; with more of them it waits for its last row before it writes the first, and holds all.
+        """
+        self._connection.execute("SET threads = 1")
+        try:
+            self.run(f"COPY ({select}) TO {quote(str(path))} ({options})", parameters)
+        finally:
+            self._connection.execute("RESET threads")
+
     def column(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """The first column of a query."""
         return [row[0] for row in self.run(sql, parameters)]

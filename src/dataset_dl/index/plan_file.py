@@ -17,7 +17,7 @@ import duckdb
 from dataset_dl.errors import ManifestError, StorageError
 from dataset_dl.index.database import Database, quote
 from dataset_dl.layout import check_directory
-from dataset_dl.manifest import manifest_lines
+from dataset_dl.manifest import manifest_header
 from dataset_dl.model import Plan, PlanGroup, PlannedSeries
 from dataset_dl.network import IDC_BUCKETS
 
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (*PlannedSeries._fields, "idc_version")
-# Reading holds a few row groups in memory: at DuckDB's own size of 122,880 rows that is 400 MB.
-_PARQUET_OPTIONS = "(FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE 8192)"
+# Reading holds a few row groups in memory: at DuckDB's own size of 122,880 rows that is 400 MB. Compression
+# would halve the file (354 MB for all of IDC) and double the time that it takes to write.
+_PARQUET_OPTIONS = "FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE 8192"
+# Lines of text as they are: a CSV of one column in which nothing is quoted.
+_TEXT_OPTIONS = "FORMAT csv, HEADER false, QUOTE '', ESCAPE ''"
 # CSV does not tell an empty directory, that of a flat layout, from none.
 _CSV_VALUES = {"directory": "coalesce(directory, '')"}
 _TYPES = {"instanceCount": "BIGINT", "size_bytes": "BIGINT", "idc_version": "BIGINT"}
@@ -46,7 +49,7 @@ class PlanFile:
         scratch = Path(tempfile.mkdtemp(prefix="dataset-dl-plan-"))
         rows = cls(scratch / "plan.parquet")
         weakref.finalize(rows, _remove, scratch, os.getpid())
-        database.run(f"COPY ({select}) TO {quote(str(rows.path))} {_PARQUET_OPTIONS}", parameters)
+        database.write(select, rows.path, _PARQUET_OPTIONS, parameters)
         return rows
 
     def copy(self) -> PlanFile:
@@ -185,11 +188,22 @@ class PlanFile:
         shutil.copyfile(self.path, target)
 
     def _write_csv(self, target: Path) -> None:
-        Database().run(f"COPY (FROM {self.source}) TO {quote(str(target))} (FORMAT csv, HEADER)")
+        Database().write(f"FROM {self.source}", target, "FORMAT csv, HEADER")
 
     def _write_s5cmd(self, target: Path) -> None:
-        with target.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(manifest_lines(self, self.plan(None).idc_version))
+        directory = "CASE directory WHEN '' THEN './' ELSE './' || directory || '/' END"
+        select = f"""
+            SELECT {quote(manifest_header(self.plan(None).idc_version))} UNION ALL
+            SELECT 'cp ' || {_shell_quoted("series_aws_url")} || ' ' || {_shell_quoted(directory)}
+            FROM {self.source}
+        """
+        Database().write(select, target, _TEXT_OPTIONS)
+
+
+def _shell_quoted(expression: str) -> str:
+    """`manifest.shell_quote` in SQL."""
+    mark, marked = quote("'"), quote("'\\''")
+    return f"{mark} || replace({expression}, {mark}, {marked}) || {mark}"
 
 
 def _remove(directory: Path, owner: int) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 from dataset_dl.errors import ManifestError, SelectionError
 from dataset_dl.index.database import Database, idc_version, main_columns, quote, source
 from dataset_dl.index.plan_file import PlanFile
-from dataset_dl.index.resolve import resolve, where_sql
+from dataset_dl.index.resolve import Matches, known_column, resolve, where_sql
 from dataset_dl.layout import (
     PLAIN_DIRECTORY_LIMIT,
-    RESERVED_COMPONENT,
     Column,
     Layout,
     shorten,
@@ -20,6 +19,10 @@ from dataset_dl.manifest import Entry
 from dataset_dl.model import Plan, PlannedSeries, Selection
 
 _INSERT_BATCH = 50_000
+_FEW_VALUES = 100
+# Of the main index: those that a plan takes as they are, and one that it takes in bytes.
+_AS_THEY_ARE = PlannedSeries._fields[:8]
+_TAKEN = (*_AS_THEY_ARE, "instanceCount", "series_size_MB")
 
 
 def make_plan(
@@ -53,18 +56,21 @@ def make_plan(
         If an entry names a series that this IDC version does not hold.
     """
     database = Database()
-    chosen, parameters = _chosen(database, selection, entries)
+    named = [known_column(condition.column)[0] for condition in selection.where]
+    matches = resolve(database, selection.identifiers, [*_TAKEN, *layout.columns, *named])
+    origin = source() if entries else matches.rows
+    chosen, parameters = _chosen(database, matches, entries)
     clauses, bound = where_sql(selection.where)
     where = " AND ".join([chosen, *clauses]) or "true"
     parameters += bound
-    rows = _write_rows(database, layout, where, parameters, path_limit)
+    rows = _write_rows(database, layout, origin, where, parameters, path_limit)
     plan = rows.plan(into)
     if plan.series_count == 0:
         raise _nothing(database, selection, chosen, parameters[: len(parameters) - len(bound)])
     return plan
 
 
-def _chosen(database: Database, selection: Selection, entries: Sequence[Entry]) -> tuple[str, list[object]]:
+def _chosen(database: Database, matches: Matches, entries: Sequence[Entry]) -> tuple[str, list[object]]:
     """The identifiers and entries as one condition; the entries also become a table."""
     database.run("CREATE TEMP TABLE entry_line (line BIGINT, uuid VARCHAR, directory VARCHAR)")
     for start in range(0, len(entries), _INSERT_BATCH):
@@ -77,7 +83,7 @@ def _chosen(database: Database, selection: Selection, entries: Sequence[Entry]) 
     )
     terms: list[str] = []
     parameters: list[object] = []
-    for column, values in resolve(database, selection.identifiers).values.items():
+    for column, values in matches.values.items():
         single = len(values) == 1
         terms.append(f"{column} = ?" if single else f"{column} IN (SELECT unnest(?::VARCHAR[]))")
         parameters.append(values[0] if single else values)
@@ -103,14 +109,19 @@ def _check_entries(database: Database) -> None:
 
 
 def _write_rows(
-    database: Database, layout: Layout, where: str, parameters: list[object], path_limit: int | None
+    database: Database,
+    layout: Layout,
+    origin: str,
+    where: str,
+    parameters: list[object],
+    path_limit: int | None,
 ) -> PlanFile:
     """Write the rows. Directories that SQL cannot make by itself are then asked of the layout."""
     raw = raw_sql(layout)
     plain, checks = plain_sql(layout, path_limit)
-    for name in _store_twins(database, layout):
+    for name in _store_twins(database, layout, origin):
         plain += f" AND \"{name}\" NOT IN (SELECT value FROM twin WHERE name = '{name}')"
-    chosen = f"(SELECT *, {raw} AS raw FROM {source()} WHERE {where}) AS chosen"
+    chosen = f"(SELECT *, {raw} AS raw FROM {origin} WHERE {where}) AS chosen"
     directories, joins = [f"CASE WHEN {plain} THEN raw END"], []
     if database.column("SELECT count(*) FROM entry")[0]:
         directories.insert(0, "entry.directory")
@@ -118,7 +129,7 @@ def _write_rows(
 
     def write() -> PlanFile:
         select = f"""
-            SELECT {", ".join(PlannedSeries._fields[:8])}, coalesce({", ".join(directories)}) AS directory,
+            SELECT {", ".join(_AS_THEY_ARE)}, coalesce({", ".join(directories)}) AS directory,
                    instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes,
                    {idc_version()}::BIGINT AS idc_version
             FROM {chosen} {" ".join(joins)}
@@ -157,25 +168,32 @@ def plain_sql(layout: Layout, path_limit: int | None = None) -> tuple[str, list[
     if not layout.columns:
         return "true", []
     limit = min(PLAIN_DIRECTORY_LIMIT, path_limit or PLAIN_DIRECTORY_LIMIT)
-    terms = [f"length(raw) <= {limit}", "regexp_full_match(raw, ?)", "NOT regexp_matches(raw, ?)"]
+    terms = [f"strlen(raw) <= {limit}", "regexp_full_match(raw, ?)"]
     terms += [f"\"{name}\"::VARCHAR <> ''" for name in layout.columns]
-    return " AND ".join(terms), [layout.plain_pattern, RESERVED_COMPONENT]
+    return " AND ".join(terms), [layout.plain_pattern]
 
 
-def _store_twins(database: Database, layout: Layout) -> list[str]:
-    """Keep the values of the index that differ from another one of their column by letter case alone.
+def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
+    """Keep the values that differ from another one of their column by letter case alone.
 
-    The whole index is looked at, so that a series goes to the same directory whatever else is chosen.
-    Returns the columns that have such values.
+    The other one is looked for in the whole index, so that a series goes to the same directory whatever else
+    is chosen. Returns the columns that have such values.
     """
     database.run("CREATE TEMP TABLE twin (name VARCHAR, value VARCHAR)")
     for name in layout.columns:
         if name.lower().endswith(("uid", "uuid")) or main_columns()[name] != "VARCHAR":
             continue  # figures and dots, or lower-case hexadecimal
+        among, values = "", []
+        if origin != source():
+            values = database.column(f'SELECT DISTINCT lower("{name}") FROM {origin} LIMIT {_FEW_VALUES + 1}')
+            # A list of constants is looked up once for each value of the file, not for each row.
+            if len(values) <= _FEW_VALUES:
+                among = f'WHERE lower("{name}") IN ({", ".join("?" * len(values))})'
         database.run(
             f"INSERT INTO twin SELECT '{name}', unnest(list(value))"
-            f' FROM (SELECT DISTINCT "{name}" AS value FROM {source()})'
-            " GROUP BY lower(value) HAVING count(*) > 1"
+            f' FROM (SELECT DISTINCT "{name}" AS value FROM {source()} {among})'
+            " GROUP BY lower(value) HAVING count(*) > 1",
+            values if among else [],
         )
     return database.column("SELECT DISTINCT name FROM twin ORDER BY 1")
 

@@ -15,6 +15,7 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _DATE = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})")
 _NAMED_AT_MOST = 5
+_KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,25 @@ class Matches:
     ----------
     values
         Column of the main index → the values in it that were asked for.
+    rows
+        Where they are, as a source for SQL: the whole index, or a table of their rows alone.
     """
 
     values: dict[str, list[str]]
+    rows: str
 
 
-def resolve(database: Database, identifiers: Sequence[str]) -> Matches:
+def resolve(database: Database, identifiers: Sequence[str], columns: Iterable[str] = ()) -> Matches:
     """Find what each identifier names: one collection or analysis result, else series, study, patient.
+
+    Parameters
+    ----------
+    database
+        Where to ask.
+    identifiers
+        As a person typed them.
+    columns
+        Of the main index, what `Matches.rows` has to hold besides.
 
     Raises
     ------
@@ -40,6 +53,7 @@ def resolve(database: Database, identifiers: Sequence[str]) -> Matches:
     """
     names = _named(database)
     values: dict[str, list[str]] = {}
+    rows = source()
     rest = []
     for identifier in identifiers:
         if (match := names.get(_squash(identifier))) is not None:
@@ -54,13 +68,18 @@ def resolve(database: Database, identifiers: Sequence[str]) -> Matches:
     ):
         asked = {_canonical(column, each): each for each in rest if shape is None or shape.fullmatch(each)}
         if asked:
-            found = set(_present(database, column, list(asked)))
+            is_alone = len(identifiers) == len(asked) == 1
+            if is_alone:
+                found = set(_keep(database, column, *asked, columns))
+            else:
+                found = set(_present(database, column, list(asked)))
             if found:
+                rows = _KEPT if is_alone else rows
                 values[column] = sorted(found)
                 rest = [each for each in rest if _canonical(column, each) not in found]
     if rest:
         raise _unknown(database, rest, names)
-    return Matches(values)
+    return Matches(values, rows)
 
 
 def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:
@@ -171,10 +190,17 @@ def _canonical(column: str, identifier: str) -> str:
 
 
 def _present(database: Database, column: str, values: list[str]) -> list[str]:
-    sql = f"SELECT DISTINCT {column} FROM {source()} WHERE {column} "
-    if len(values) == 1:  # a constant is compared while the file is decoded
-        return database.column(sql + "= ?", values)
-    return database.column(sql + "IN (SELECT unnest(?::VARCHAR[]))", [values])
+    sql = f"SELECT DISTINCT {column} FROM {source()} WHERE {column} IN (SELECT unnest($1::VARCHAR[]))"
+    return database.column(sql, [values])
+
+
+def _keep(database: Database, column: str, value: str, columns: Iterable[str]) -> list[str]:
+    """The same for a single value, whose rows are kept: to look through the index is most of a small plan."""
+    names = ", ".join(f'"{name}"' for name in dict.fromkeys([column, *columns]))
+    # A constant is compared while the file is decoded.
+    sql = f"CREATE OR REPLACE TEMP TABLE {_KEPT} AS SELECT {names} FROM {source()} WHERE {column} = $1"
+    database.run(sql, [value])
+    return database.column(f"SELECT DISTINCT {column} FROM {_KEPT}")
 
 
 def _unknown(database: Database, rest: list[str], names: dict[str, tuple[str, str]]) -> SelectionError:
