@@ -127,7 +127,7 @@ def squid(
     for parent in directory.parents:
         if parent.stat().st_mode & 0o005 != 0o005 and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o055)
-    port = _free_port()
+    port = free_port()
     (directory / "hosts").write_text(f"127.0.0.1 {STORE_HOST}\n")
     lines = [
         f"pid_filename {directory}/squid.pid",
@@ -180,20 +180,20 @@ def squid(
     )  # fmt: skip
     running.ignore_output()
     try:
-        _wait_for(port, running)
+        wait_for(port, running)
         yield Squid(port, directory / "access.log")
     finally:
         running.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _wait_for(port: int, process: Process) -> None:
+def wait_for(port: int, process: Process) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         with socket.socket() as probe:

@@ -78,7 +78,11 @@ def serve(root: Path) -> Iterator[FaultServer]:
         def listing(self, bucket: str, prefix: str) -> None:
             faults.lists += 1
             items = []
-            for path in sorted((faults.root / bucket / prefix).glob("*")):
+            folder = faults.root / bucket / prefix
+            is_folder = prefix and not prefix.endswith("/") and folder.is_dir()
+            if is_folder:
+                items.append(f"<CommonPrefixes><Prefix>{prefix}/</Prefix></CommonPrefixes>")
+            for path in [] if is_folder else sorted(folder.glob("*")):
                 key = f"{prefix}{path.name}"
                 date = DATE.replace("2020", "2120") if faults.fault_of(key) == "future" else DATE
                 items.append(

@@ -26,12 +26,6 @@ def test_arguments() -> None:
     assert command.run_arguments(Path("/s5cmd"), network, 7, Path("/f")) == [
         "/s5cmd", "--json", "--no-sign-request", "--endpoint-url", "http://x", "--numworkers", "7", "run", "/f",
     ]  # fmt: skip
-    assert command.probe_arguments(Path("/s5cmd"), network, "s3://b/u/*")[-4:] == [
-        "--retry-count",
-        "0",
-        "ls",
-        "s3://b/u/",
-    ]
 
 
 def test_lines_name_the_bucket_of_the_source() -> None:
@@ -43,8 +37,20 @@ def test_lines_name_the_bucket_of_the_source() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "descriptors", "workers"),
-    [(1, 1024, 32), (2, 1024, 64), (64, 20_000, 256), (64, 256, 64), (64, 64, 1)],
+    ("cores", "descriptors", "round_trip_seconds", "by_proxy", "workers"),
+    [
+        (2, 20_000, 0.0005, False, 16),
+        (2, 20_000, 0.010, False, 60),
+        (2, 20_000, 0.043, False, 256),
+        (2, 20_000, 0.043, True, 64),
+        (2, 1024, None, False, 120),
+        (64, 20_000, 0.0005, False, 256),
+        (64, 256, 0.1, False, 64),
+        (64, 64, 0.1, False, 1),
+    ],
 )
-def test_workers_follow_cores_and_descriptors(cores: int, descriptors: int, workers: int) -> None:
-    assert command.choose_workers(cores, descriptors) == workers
+def test_workers_follow_cores_distance_and_descriptors(
+    cores: int, descriptors: int, round_trip_seconds: float | None, by_proxy: bool, workers: int
+) -> None:
+    chosen = command.choose_workers(cores, descriptors, round_trip_seconds, by_proxy=by_proxy)
+    assert chosen == workers

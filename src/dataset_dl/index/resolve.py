@@ -70,7 +70,7 @@ def resolve(database: Database, identifiers: Sequence[str], columns: Iterable[st
         if asked:
             is_alone = len(identifiers) == len(asked) == 1
             if is_alone:
-                found = set(_keep(database, column, *asked, columns))
+                found = set(_keep(database, column, next(iter(asked)), columns))
             else:
                 found = set(_present(database, column, list(asked)))
             if found:

@@ -11,7 +11,15 @@ from dataset_dl.network import NetworkSettings
 
 # s5cmd's own default; it never opens more than two connections a worker for files of one part.
 _MOST_WORKERS = 256
-_WORKERS_PER_CORE = 32
+# Through a proxy nearly each object is a connection more, which the proxy has to make, too.
+_MOST_WORKERS_BY_PROXY = 64
+# What keeps a core busy where answers come at once; more only wait for each other.
+_WORKERS_PER_CORE = 8
+# A core gets about so many small objects a second, and each takes two round trips: s5cmd keeps two
+# connections open and makes a new one for all others.
+_OBJECTS_PER_CORE_SECOND = 1500
+_ROUND_TRIPS_PER_OBJECT = 2
+_USUAL_ROUND_TRIP_SECONDS = 0.02
 _DESCRIPTORS_PER_WORKER = 3
 _DESCRIPTORS_ASIDE = 64
 # s5cmd writes wherever a store's list leads it; no instance of IDC has such a name.
@@ -48,16 +56,31 @@ def run_arguments(
     return [*_global_arguments(binary, network), *retries, *workers_words, "run", str(batch_file)]
 
 
-def probe_arguments(binary: Path, network: NetworkSettings, series_aws_url: str) -> list[str]:
-    """The arguments that ask for the objects of one series, once."""
-    url = network.bucket_url(series_aws_url).removesuffix("*")
-    return [*_global_arguments(binary, network), "--retry-count", "0", "ls", url]
+def choose_workers(
+    cores: int,
+    descriptor_limit: int,
+    round_trip_seconds: float | None = None,
+    *,
+    by_proxy: bool = False,
+) -> int:
+    """How many objects to fetch at once: as many as keep the cores busy, within what can be held open.
 
-
-def choose_workers(cores: int, descriptor_limit: int) -> int:
-    """How many objects to fetch at once, within what the machine can hold open."""
+    Parameters
+    ----------
+    cores
+        Of this machine.
+    descriptor_limit
+        How many files and connections s5cmd may hold open.
+    round_trip_seconds
+        Between a question to the store and its answer; None if it is not known.
+    by_proxy
+        Whether the store is reached through a proxy.
+    """
+    waiting = _USUAL_ROUND_TRIP_SECONDS if round_trip_seconds is None else round_trip_seconds
+    under_way = cores * _OBJECTS_PER_CORE_SECOND * _ROUND_TRIPS_PER_OBJECT * waiting
     by_descriptors = (descriptor_limit - _DESCRIPTORS_ASIDE) // _DESCRIPTORS_PER_WORKER
-    return max(1, min(_MOST_WORKERS, _WORKERS_PER_CORE * cores, by_descriptors))
+    most = min(_MOST_WORKERS_BY_PROXY if by_proxy else _MOST_WORKERS, by_descriptors)
+    return max(1, min(most, max(_WORKERS_PER_CORE * cores, round(under_way))))
 
 
 def _global_arguments(binary: Path, network: NetworkSettings) -> list[str]:

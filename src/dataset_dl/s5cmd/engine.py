@@ -8,31 +8,44 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 from dataset_dl.errors import StorageError
 from dataset_dl.events import BytesWritten, CommandFailed, EngineEnded, EngineMessage, Event
+from dataset_dl.manifest import list_line
 from dataset_dl.model import Fetch, PlannedSeries, StoredObject
 from dataset_dl.network import NetworkSettings
 from dataset_dl.network.store import check_store
-from dataset_dl.process import Process, ask
+from dataset_dl.process import Process
 from dataset_dl.s5cmd.binary import Binary
 from dataset_dl.s5cmd.command import (
     batch_lines,
     choose_workers,
     list_lines,
-    probe_arguments,
     run_arguments,
 )
-from dataset_dl.s5cmd.output import network_error, parse_line, parse_listed
+from dataset_dl.s5cmd.output import is_listed, network_error, parse_line, parse_listed
 
 _PROBE_SECONDS = 20.0
+# The first two questions are asked at once, on connections that have to be made; the third waits for the
+# answer to one of them, so that between those two lies just a round trip.
+_PROBE_QUESTIONS = 3
+_PROBE_TRIES = 3
 _TICK_SECONDS = 0.1
 _NO_DESCRIPTORS = "too many open files"
 # Of each failed line s5cmd keeps 21 KB.
 _MOST_FAILURES = 20_000
 _LISTING_RETRIES = 2
+
+
+class _Answer(NamedTuple):
+    """To a probe: when each of its questions was answered, or the words that say why not."""
+
+    returncode: int
+    arrivals: list[float]
+    words: str
 
 
 class S5cmdEngine:
@@ -45,7 +58,7 @@ class S5cmdEngine:
     network
         Where to ask.
     workers
-        Objects fetched at once; chosen from the machine if None.
+        Objects fetched at once; chosen by the machine and the distance of the store if None.
     stall_seconds
         After so long without a byte and without a line s5cmd is ended.
     """
@@ -60,32 +73,57 @@ class S5cmdEngine:
         self._binary = binary
         self._network = network
         self._stall_seconds = stall_seconds
-        self.workers = workers or choose_workers(os.cpu_count() or 1, descriptor_limit())
+        self._chooses_workers = workers is None
+        self.workers = workers or self._choose_workers(None)
 
     def probe(self, series_aws_url: str) -> None:
-        """Ask the endpoint once for one series, on the way that the download will take.
+        """Ask the endpoint for one series, on the way that the download will take; choose the workers.
 
         Raises
         ------
         NetworkError
             If it does not answer as it should. With its retries s5cmd would say so after minutes.
         """
-        argv = probe_arguments(self._binary.path, self._network, series_aws_url)
-        environment = self._network.child_environment()
-        try:
-            answer = ask(argv, environment=environment, timeout_seconds=_PROBE_SECONDS)
-        except TimeoutError as error:
-            raise network_error(f"timeout: {error}", self._network.endpoint_url) from None
-        if answer.returncode == 0 and answer.stdout:
+        # Without its last slash a series is a folder, which is a short answer however large it is.
+        url = self._network.bucket_url(series_aws_url).removesuffix("/*")
+        for _ in range(_PROBE_TRIES):
+            answer = self._ask(url)
+            if answer.returncode >= 0:  # one that was killed says nothing
+                break
+        if answer.arrivals:
+            if self._chooses_workers and len(answer.arrivals) == _PROBE_QUESTIONS:
+                *_, one, next_one = answer.arrivals
+                self.workers = self._choose_workers(next_one - one)
             return
-        said = [parse_line(line.encode()) for line in answer.stderr.splitlines()]
-        failures = [event.message for event in said if isinstance(event, CommandFailed)]
-        if answer.returncode != 0 and not any("no object found" in message for message in failures):
-            words = failures[-1] if failures else answer.stderr
-            raise network_error(words, self._network.endpoint_url)
+        if answer.returncode != 0 and "no object found" not in answer.words:
+            raise network_error(answer.words, self._network.endpoint_url)
         # A series that is not there is told by the download. But is it a store that has answered?
         if not self._network.sign:
             check_store(self._network, self._network.bucket_url(series_aws_url))
+
+    def _ask(self, url: str) -> _Answer:
+        arrivals: list[float] = []
+        failures: list[str] = []
+        questions = [list_line(url)] * _PROBE_QUESTIONS
+        began, scratch = time.monotonic(), Path(tempfile.gettempdir())
+        with self._running(questions, scratch, retry_count=0, workers=1) as process:
+            assert process is not None
+            for batch in process.lines(_TICK_SECONDS):
+                now = time.monotonic()
+                for line in batch:
+                    if is_listed(line):
+                        arrivals.append(now)
+                    elif isinstance(event := parse_line(line), CommandFailed):
+                        failures.append(event.message)
+                if now - began >= _PROBE_SECONDS:
+                    words = f"timeout: no answer within {_PROBE_SECONDS:.0f} s"
+                    raise network_error(words, self._network.endpoint_url)
+            words = failures[-1] if failures else process.stderr_tail
+            return _Answer(process.returncode or 0, arrivals, words)
+
+    def _choose_workers(self, round_trip_seconds: float | None) -> int:
+        by_proxy = bool(self._network.proxy_for(self._network.asked_url))
+        return choose_workers(os.cpu_count() or 1, descriptor_limit(), round_trip_seconds, by_proxy=by_proxy)
 
     def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
         """What the store holds of some series, by crdc_series_uuid.
@@ -132,7 +170,11 @@ class S5cmdEngine:
 
     @contextmanager
     def _running(
-        self, lines: Iterable[str], directory: Path, retry_count: int | None = None
+        self,
+        lines: Iterable[str],
+        directory: Path,
+        retry_count: int | None = None,
+        workers: int | None = None,
     ) -> Iterator[Process | None]:
         """An s5cmd at work on a file of commands, gone at the end; None if there are no commands."""
         with tempfile.TemporaryDirectory(prefix="dataset-dl-run-", ignore_cleanup_errors=True) as scratch:
@@ -142,7 +184,9 @@ class S5cmdEngine:
             if batch_file.stat().st_size == 0:
                 yield None
                 return
-            argv = run_arguments(self._binary.path, self._network, self.workers, batch_file, retry_count)
+            argv = run_arguments(
+                self._binary.path, self._network, workers or self.workers, batch_file, retry_count
+            )
             try:
                 process = Process(argv, directory=directory, environment=self._network.child_environment())
             except OSError as error:

@@ -83,6 +83,11 @@ def parse_line(line: bytes) -> OutputEvent:
     return _message(line)
 
 
+def is_listed(line: bytes) -> bool:
+    """Whether a line is one of a listing: an object or a folder."""
+    return line.startswith(b'{"key":')
+
+
 def parse_listed(line: bytes) -> tuple[str, StoredObject | None] | None:
     """One line of a listing as the crdc_series_uuid and the object; None if it is no such line.
 
