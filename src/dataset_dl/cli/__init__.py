@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib
 import io
+import os
 import signal
 import sys
 import traceback
+from collections.abc import Mapping
+from contextlib import suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from dataset_dl import __version__
-from dataset_dl.cli.doctor import doctor
-from dataset_dl.cli.download import download
-from dataset_dl.cli.listings import browse, collections, columns, indices, query
-from dataset_dl.cli.manifest import manifest
-from dataset_dl.cli.verify import verify
 from dataset_dl.errors import DatasetDlError
 
 INTERRUPTED = 130
@@ -24,21 +24,48 @@ _INTERRUPTED_WORDS = "Interrupted; what was finished is kept. The same command r
 _interrupted: list[int] = []
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+# The module of each command: only that of the one that runs is imported.
+_IDC_COMMANDS = {
+    "browse": "listings",
+    "collections": "listings",
+    "columns": "listings",
+    "download": "download",
+    "indices": "listings",
+    "manifest": "manifest",
+    "query": "listings",
+    "verify": "verify",
+}
+
+
+class _Group(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def __init__(self, *arguments: Any, homes: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._homes = homes
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names."""
+        return sorted({*super().list_commands(ctx), *self._homes})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of them."""
+        if cmd_name in self._homes and cmd_name not in self.commands:
+            home = importlib.import_module(f"dataset_dl.cli.{self._homes[cmd_name]}")
+            self.add_command(getattr(home, cmd_name))
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Group, homes={"doctor": "doctor"}, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dataset-dl")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error. Works in any place.")
 def cli(debug: bool) -> None:
     """Bulk downloads of public cancer imaging that end in verified files."""
 
 
-@cli.group()
+@cli.group(cls=_Group, homes=_IDC_COMMANDS)
 def idc() -> None:
     """The NCI Imaging Data Commons: look, plan, download, verify."""
-
-
-for command in (browse, collections, columns, download, indices, manifest, query, verify):
-    idc.add_command(command)
-cli.add_command(doctor)
 
 
 def main() -> NoReturn:
@@ -61,7 +88,16 @@ def main() -> NoReturn:
         code, message = INTERRUPTED, _INTERRUPTED_WORDS
     if message is not None:
         click.echo(f"dataset-dl: {message}", err=True)
-    sys.exit(code)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the program without taking apart what the system takes apart at once: DuckDB's memory above all."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a reader that has gone
+            stream.flush()
+    os._exit(code)
 
 
 def _outcome(arguments: list[str], debug: bool) -> tuple[int, str | None]:
