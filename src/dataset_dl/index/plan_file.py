@@ -185,7 +185,11 @@ class PlanFile:
         return Database().run(f"FROM {self.source}").to_pandas()
 
     def _copy(self, target: Path) -> None:
-        shutil.copyfile(self.path, target)
+        # The rows of a plan are never changed in place, so a second name does as well as a second file.
+        try:
+            os.link(self.path, target)
+        except OSError:
+            shutil.copyfile(self.path, target)
 
     def _write_csv(self, target: Path) -> None:
         Database().write(f"FROM {self.source}", target, "FORMAT csv, HEADER")

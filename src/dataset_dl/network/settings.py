@@ -169,10 +169,9 @@ class NetworkSettings:
 
         origin = self.origins.get("ca_bundles", "ca_bundles")
         named = [each for path in self.ca_bundles for each in trust.read(path, origin)]
-        of_system = trust.system()
-        if not named and of_system:
+        if not named and trust.has_system():
             return None
-        return trust.write([*named, *of_system, *trust.public()], self)
+        return trust.write([*named, *trust.system(), *trust.public()], self)
 
     def child_environment(self, environment: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment for s5cmd: the given one, with these settings in the words that it knows.
@@ -186,7 +185,8 @@ class NetworkSettings:
         kept = {name: value for name, value in inherited.items() if name not in unwanted}
         if proxy := self.proxy_for(self.asked_url):
             kept |= {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy}
-        if self.bundle is not None:
+        speaks_tls = any(urlsplit(url).scheme == "https" for url in (self.asked_url, proxy))
+        if speaks_tls and self.bundle is not None:
             kept["AWS_CA_BUNDLE"] = str(self.bundle)
         # Without a region s5cmd asks for one; a broken ~/.aws/config would be fatal to it.
         region = inherited.get("AWS_REGION", "us-east-1") if self.sign else "us-east-1"

@@ -56,18 +56,29 @@ def read(name: str, origin: str) -> list[bytes]:
     return current
 
 
+def has_system() -> bool:
+    """Whether the system trusts any; a look at its file is cheaper than reading it."""
+    if os.name == "nt":
+        return bool(system())
+    return any(os.path.isfile(name) and os.path.getsize(name) for name in _system_files())  # noqa: PTH113, PTH202
+
+
 def system() -> list[bytes]:
     """The certificates that the system trusts, as far as they can be listed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if os.name == "nt":
         context.load_default_certs()
         return context.get_ca_certs(binary_form=True)
-    # Not by the variables: those are read as settings.
-    for name in (ssl.get_default_verify_paths().openssl_cafile, *_SYSTEM_FILES):
+    for name in _system_files():
         with suppress(OSError):
             context.load_verify_locations(cafile=name)
             break
     return context.get_ca_certs(binary_form=True)
+
+
+def _system_files() -> tuple[str, ...]:
+    # Not by the variables: those are read as settings.
+    return (ssl.get_default_verify_paths().openssl_cafile, *_SYSTEM_FILES)
 
 
 def public() -> list[bytes]:

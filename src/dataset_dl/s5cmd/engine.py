@@ -17,7 +17,6 @@ from dataset_dl.events import BytesWritten, CommandFailed, EngineEnded, EngineMe
 from dataset_dl.manifest import list_line
 from dataset_dl.model import Fetch, PlannedSeries, StoredObject
 from dataset_dl.network import NetworkSettings
-from dataset_dl.network.store import check_store
 from dataset_dl.process import Process
 from dataset_dl.s5cmd.binary import Binary
 from dataset_dl.s5cmd.command import (
@@ -99,6 +98,8 @@ class S5cmdEngine:
             raise network_error(answer.words, self._network.endpoint_url)
         # A series that is not there is told by the download. But is it a store that has answered?
         if not self._network.sign:
+            from dataset_dl.network.store import check_store
+
             check_store(self._network, self._network.bucket_url(series_aws_url))
 
     def _ask(self, url: str) -> _Answer:
