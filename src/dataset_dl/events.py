@@ -33,7 +33,7 @@ class FetchStarted(Struct, frozen=True):
     workers: int
 
 
-class FileCompleted(Struct, frozen=True):
+class FileCompleted(Struct, frozen=True, gc=False):
     """s5cmd has renamed a finished file into place. The path is relative to the destination."""
 
     crdc_series_uuid: str

@@ -39,7 +39,7 @@ class ProgressTracker:
         self._files = self._failed_files = self._series = self._failed_series = 0
         # Of complete series; of all files, those of incomplete series included; of the files begun.
         self._complete_files = self._complete_bytes = 0
-        self._present_bytes = self._fetched_bytes = self._in_flight_bytes = 0
+        self._present_bytes = self._fetched_bytes = self._written_bytes = 0
         self._shown_bytes = 0
         # Fetched by earlier runs of s5cmd, which the count of the present one does not hold.
         self._before_bytes = 0
@@ -52,10 +52,9 @@ class ProgressTracker:
         if isinstance(event, FileCompleted):
             self._files += 1
             self._fetched_bytes += event.size_bytes
-            self._in_flight_bytes = max(0, self._in_flight_bytes - event.size_bytes)
             self._current_file = event.path
         elif isinstance(event, BytesWritten):
-            self._in_flight_bytes = max(0, event.size_bytes - (self._fetched_bytes - self._before_bytes))
+            self._written_bytes = event.size_bytes
             self._sample()
         elif isinstance(event, FetchStarted):
             self._is_fetching = True
@@ -66,7 +65,7 @@ class ProgressTracker:
             self._files = self._complete_files + event.present_instances
             self._present_bytes = self._complete_bytes + event.present_bytes - self._fetched_bytes
             self._before_bytes = self._fetched_bytes
-            self._in_flight_bytes = 0
+            self._written_bytes = 0
             self._samples.clear()
         elif isinstance(event, SeriesCompleted):
             self._series += 1
@@ -84,14 +83,14 @@ class ProgressTracker:
         elif isinstance(event, Started):
             self._total = event
         elif isinstance(event, Finished):
-            self._in_flight_bytes = 0
+            self._written_bytes = 0
             self._shown_bytes = event.report.complete_bytes
 
     def snapshot(self) -> DownloadProgress:
         """Where the download is now."""
         now = self._clock()
         speed = self._speed(now)
-        done = self._present_bytes + self._fetched_bytes + self._in_flight_bytes
+        done = self._present_bytes + self._moved_bytes
         # A file fetched again after a fault is written twice; a bar that went back would be no help.
         self._shown_bytes = min(self._total.size_bytes, max(self._shown_bytes, done))
         left = self._total.size_bytes - self._shown_bytes
@@ -110,11 +109,16 @@ class ProgressTracker:
             elapsed_seconds=now - self._began,
         )
 
+    @property
+    def _moved_bytes(self) -> int:
+        """Of finished files, and what s5cmd has written of those that it is at."""
+        return max(self._fetched_bytes, self._before_bytes + self._written_bytes)
+
     def _sample(self) -> None:
         now = self._clock()
         if self._samples and now - self._samples[-1][0] < _SAMPLE_SECONDS:
             return
-        self._samples.append((now, self._fetched_bytes + self._in_flight_bytes))
+        self._samples.append((now, self._moved_bytes))
         while now - self._samples[0][0] > _WINDOW_SECONDS:
             self._samples.popleft()
 
@@ -124,4 +128,4 @@ class ProgressTracker:
         since, before = self._samples[0]
         if now - since < _SAMPLE_SECONDS:
             return 0.0
-        return max(0, self._fetched_bytes + self._in_flight_bytes - before) / (now - since)
+        return max(0, self._moved_bytes - before) / (now - since)

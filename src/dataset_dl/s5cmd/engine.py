@@ -13,7 +13,7 @@ from typing import NamedTuple
 import psutil
 
 from dataset_dl.errors import StorageError
-from dataset_dl.events import BytesWritten, CommandFailed, EngineEnded, EngineMessage, Event
+from dataset_dl.events import BytesWritten, CommandFailed, EngineEnded, EngineMessage, Event, FileCompleted
 from dataset_dl.manifest import list_line
 from dataset_dl.model import Fetch, PlannedSeries, StoredObject
 from dataset_dl.network import NetworkSettings
@@ -204,6 +204,8 @@ class S5cmdEngine:
         failures = 0
         for event in _events(process, self._stall_seconds):
             yield event
+            if isinstance(event, FileCompleted):
+                continue
             if isinstance(event, EngineMessage) and _NO_DESCRIPTORS in event.text:
                 short_of_descriptors = True
             if isinstance(event, EngineEnded):

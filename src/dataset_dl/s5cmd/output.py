@@ -18,7 +18,7 @@ from dataset_dl.model import Cause, StoredObject
 OutputEvent = FileCompleted | CommandFailed | EngineMessage
 
 
-class _Object(msgspec.Struct):
+class _Object(msgspec.Struct, gc=False):
     size: int = 0
 
 
@@ -28,7 +28,7 @@ class _Listed(msgspec.Struct):
     etag: str = ""
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, gc=False):
     operation: str = ""
     success: bool = False
     source: str = ""
@@ -67,19 +67,17 @@ _CAUSE_PATTERNS = tuple((re.compile(pattern), cause) for pattern, cause in _CAUS
 
 def parse_line(line: bytes) -> OutputEvent:
     """One line of s5cmd's output as an event; what is not understood becomes an `EngineMessage`."""
-    if not line.startswith(b"{"):
-        return _message(line)
     try:
         parsed = _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return _message(line)
+    parts = parsed.source.split("/", 4)
+    if parsed.success and len(parts) == 5 and parsed.operation == "cp" and not parsed.error:
+        return FileCompleted(parts[3], parsed.destination, parsed.object.size)
     if parsed.error:
         match = _SERIES_URL.search(parsed.command)
         series = match[1] if match else ""
         return CommandFailed(series, cause_of(parsed.error), redacted(parsed.error))
-    parts = parsed.source.split("/", 4)
-    if parsed.success and parsed.operation == "cp" and len(parts) == 5:
-        return FileCompleted(parts[3], parsed.destination, parsed.object.size)
     return _message(line)
 
 

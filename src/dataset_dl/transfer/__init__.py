@@ -16,7 +16,6 @@ from dataset_dl.errors import StorageError
 from dataset_dl.events import (
     Event,
     FetchStarted,
-    FileCompleted,
     Finished,
     Noticed,
     SeriesCompleted,
@@ -66,14 +65,12 @@ class _Tally:
             instances = min(seen.found.instances, series.instanceCount)
             self.present.add(1, instances, min(seen.found.size_bytes, series.size_bytes))
 
-    def feed(self, event: Event) -> None:
-        """Count what was fetched, or failed."""
-        if isinstance(event, FileCompleted):
-            self.fetched_bytes += event.size_bytes
-        elif isinstance(event, SeriesCompleted):
+    def feed(self, event: SeriesCompleted | SeriesFailed) -> None:
+        """Count a series that was fetched, or failed."""
+        if isinstance(event, SeriesCompleted):
             self.here.add(1, event.series.instanceCount, event.series.size_bytes)
             self.fetched_series += event.fetched
-        elif isinstance(event, SeriesFailed):
+        else:
             self.failures.append(event.failure)
 
     def report(self, plan: Plan, destination: Path, elapsed_seconds: float, stopped: str) -> Report:
@@ -185,8 +182,10 @@ def transfer(
                 ledger, engine, destination, records.hold, records.journal, options, suspects or {}
             )
             for event in rounds.run():
-                tally.feed(event)
+                if isinstance(event, (SeriesCompleted, SeriesFailed)):
+                    tally.feed(event)
                 yield event
+            tally.fetched_bytes = rounds.fetched_bytes
             stopped = rounds.stopped
         else:
             records = records or _adopt(plan, destination, stack, options)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dataset_dl.model import Plan, PlannedSeries
 
 # So many rows are kept rather than looked for again among all those of a plan.
-_KEPT_ROWS = 20_000
+_KEPT_ROWS = 4_000
 
 
 class State(IntEnum):

@@ -67,6 +67,8 @@ class Rounds:
     ----------
     stopped
         Why it ended before everything was tried; empty if it did not.
+    fetched_bytes
+        What has arrived.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Rounds:
         self._attempt = self._rounds = 0
         self._made_in = os.getpid()
         self.stopped = ""
+        self.fetched_bytes = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -148,9 +151,16 @@ class Rounds:
             with closing(self._engine.run(self._mender.orders(todo), self._destination)) as events:  # type: ignore[type-var]
                 for event in events:
                     yield event
+                    # Most events by far are of this kind, up to millions of them.
                     if isinstance(event, FileCompleted):
+                        self.fetched_bytes += event.size_bytes
                         streak.end()
-                        yield from self._account(window, event)
+                        pending = window.open.get(event.crdc_series_uuid)
+                        pending = pending or window.find(event.crdc_series_uuid)
+                        if pending is None:
+                            yield EngineMessage(f"{event.path} belongs to no series that is being fetched")
+                        elif pending.tell(event.path) <= 0:
+                            yield from self._look(window, pending)
                     elif isinstance(event, CommandFailed):
                         if event.cause == "disk":
                             self._hold.check()
@@ -187,14 +197,8 @@ class Rounds:
         )
         return True
 
-    def _account(self, window: Window, event: FileCompleted) -> Iterator[Event]:
-        pending = window.find(event.crdc_series_uuid)
-        if pending is None:
-            yield EngineMessage(f"{event.path} belongs to no series that is being fetched")
-            return
-        pending.tell(event.path)
-        if pending.awaited > 0:
-            return
+    def _look(self, window: Window, pending: Pending) -> Iterator[Event]:
+        """Judge a series of which as many files were told as it has."""
         found = pending.look(self._destination)
         if agrees(found, pending.series):
             window.close(pending)

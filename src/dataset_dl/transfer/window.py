@@ -43,12 +43,13 @@ class Pending:
     failure: CommandFailed | None = None
     told: int = 0
 
-    def tell(self, path: str) -> None:
-        """Take a finished file into account."""
-        self.awaited -= 1
+    def tell(self, path: str) -> int:
+        """Take a finished file into account; returns how many are still to be told."""
         self.told += 1
         if self.names is not None:
             self.names.append(path.rpartition("/")[2])
+        self.awaited -= 1
+        return self.awaited
 
     def look(self, destination: Path) -> Found:
         """What is on disk of it."""
