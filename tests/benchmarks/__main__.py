@@ -1,0 +1,70 @@
+"""Measures ours against what a user would run instead: bin/bench [--full] [--json FILE] [SUITE...]."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+
+import dataset_dl as dd
+from benchmarks import again, checks, moves, plans, ready, stream
+from benchmarks.measure import HEADER, Row, as_json, line
+
+_PEERS = Path(__file__).parents[2] / ".cache" / "peers" / "bin" / "python"
+
+
+def main() -> None:
+    """Run the suites that were named, or all, and print a row as soon as it is there."""
+    parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="whole loads, the large cases, more repetitions")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures for a program, too")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help="ready plan move far stream again check")
+    chosen = parser.parse_args()
+    scale, times = (1.0, 5) if chosen.full else (0.4, 3)
+    scratch = Path(tempfile.mkdtemp(prefix="dataset-dl-bench-"))
+    suites: dict[str, Callable[[], Iterator[Row]]] = {
+        "ready": lambda: ready.rows(_PEERS, times=2 * times),
+        "plan": lambda: plans.rows(_PEERS, scratch, times=times, full=chosen.full),
+        "move": lambda: moves.near(scratch, _PEERS, scale=scale, times=times),
+        "far": lambda: moves.distant(scratch, _PEERS, scale=scale, times=times),
+        "stream": lambda: stream.rows(full=chosen.full),
+        "again": lambda: again.rows(scratch, times=times, full=chosen.full),
+        "check": lambda: checks.rows(scratch, times=times),
+    }
+    if unknown := set(chosen.suites) - suites.keys():
+        parser.error(f"no suite is called {', '.join(sorted(unknown))}")
+    rows: list[Row] = []
+    began = time.monotonic()
+    machine = (
+        f"{psutil.cpu_count()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB,"
+        f" Python {platform.python_version()}, dataset_dl {dd.__version__}"
+    )
+    say = _say
+    say(f"{machine}\n\n{HEADER}")
+    try:
+        for name in chosen.suites or suites:
+            for row in suites[name]():
+                rows.append(row)
+                say(line(row))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    say(f"\n{sum(row.verdict == 'NOT met' for row in rows)} of {sum(bool(row.verdict) for row in rows)} targets"
+        f" are not met; {time.monotonic() - began:.0f} s")  # fmt: skip
+    if chosen.json:
+        chosen.json.write_text(as_json(rows, {"machine": machine, "full": chosen.full}))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

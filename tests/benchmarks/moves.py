@@ -1,0 +1,265 @@
+"""Moving bytes: ours, raw s5cmd with its best number of workers, idc-index and obstore on the same store."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dataset_dl as dd
+from benchmarks import measure
+from benchmarks.measure import Row, Run
+from benchmarks.stores import Store, far, fill, serve
+from dataset_dl.model import PlannedSeries
+from dataset_dl.s5cmd import binary
+from support.corporate import Authority
+from support.plans import plan_of
+
+WORKERS = (16, 64, 256)
+FAR_SECONDS = 0.04
+_OURS = """
+import json, resource, sys, time
+import dataset_dl as dd
+plan = dd.plan(sys.argv[1], into=sys.argv[2])
+def used():
+    own, others = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime, others.ru_utime + others.ru_stime
+before, began, workers = used(), time.monotonic(), 0
+for event in dd.download_events(plan, endpoint_url=sys.argv[3], **eval(sys.argv[4])):
+    workers = getattr(event, "workers", workers)
+report = event.report
+assert report.ok and report.fetched_series == plan.series_count
+seconds, after = time.monotonic() - began, used()
+print(json.dumps({"seconds": seconds, "own": after[0] - before[0], "s5cmd": after[1] - before[1], "workers": workers}))
+"""
+_IDC_INDEX = """
+import sys
+import idc_index.index
+idc_index.index.aws_endpoint_url = sys.argv[1]
+import time
+client = idc_index.index.IDCClient()
+began = time.monotonic()
+client.download_from_manifest(sys.argv[2], sys.argv[3], quiet=True)
+print(time.monotonic() - began)
+"""
+_OBSTORE = """
+import asyncio, os, sys
+from obstore.store import S3Store
+endpoint, manifest, to, workers = sys.argv[1:]
+store = S3Store("idc-open-data", endpoint=endpoint, skip_signature=True, region="us-east-1",
+                virtual_hosted_style_request=False,
+                client_options={"allow_http": True, "allow_invalid_certificates": True})
+async def fetch(key, path, gate):
+    async with gate:
+        answer = await store.get_async(key)
+        with open(path, "wb") as file:
+            async for piece in answer.stream():
+                file.write(piece)
+async def main():
+    gate, tasks = asyncio.Semaphore(int(workers)), []
+    for line in open(manifest):
+        _, url, directory = line.split()
+        prefix = url.split("/", 3)[3].rstrip("*")
+        os.makedirs(os.path.join(to, directory), exist_ok=True)
+        async for page in store.list(prefix):
+            for each in page:
+                path = os.path.join(to, directory, each["path"].rsplit("/", 1)[1])
+                tasks.append(asyncio.create_task(fetch(each["path"], path, gate)))
+    await asyncio.gather(*tasks)
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is moved: a name, and the sizes of the objects of each series, in bytes."""
+
+    name: str
+    sizes: Sequence[Sequence[int]]
+
+    @property
+    def objects(self) -> int:
+        """How many objects."""
+        return sum(map(len, self.sizes))
+
+    @property
+    def size_mb(self) -> float:
+        """Their sizes together, in MB."""
+        return sum(map(sum, self.sizes)) / 1e6
+
+
+def loads(scale: float) -> list[Load]:
+    """The four loads; `scale` 1 is what docs/performance.md quotes."""
+
+    def some(count: int) -> int:
+        return max(1, round(count * scale))
+
+    return [
+        Load("small: 50 series of 100 objects of 100 KiB", [[102_400] * some(100)] * 50),
+        Load("large: 40 objects of 64 MiB", [[64 << 20]] * some(40)),
+        Load("mix: 300 series as in the index, scaled", _mix(scale)),
+        Load("single: 3,000 series of one object of 50 KB", [[50_000]] * some(3000)),
+    ]
+
+
+def _mix(scale: float) -> list[list[int]]:
+    """The counts and sizes of 300 random series: a third of the counts, together 1.5 GB."""
+    frame = dd.query(
+        "SELECT instanceCount AS count, series_size_MB * 1e6 / instanceCount AS size FROM idc_index"
+        " ORDER BY hash(crdc_series_uuid) LIMIT 300"
+    )
+    counts = [max(1, round(count * scale / 3)) for count in frame["count"]]
+    total = sum(count * size for count, size in zip(counts, frame["size"], strict=True))
+    shrink = 1.5e9 * scale / total
+    return [
+        [max(1000, int(size * shrink))] * count for count, size in zip(counts, frame["size"], strict=True)
+    ]
+
+
+class Course:
+    """A load on its stores, and the ways to move it."""
+
+    def __init__(self, root: Path, load: Load, peers: Path) -> None:
+        self.load, self.root, self._peers = load, root, peers
+        self.rows = fill(root / "store", _real_series(len(load.sizes)), load.sizes)
+        self.plan = root / "plan.parquet"
+        plan_of(self.rows).save(self.plan)
+        self.manifest = root / "manifest.s5cmd"
+        self.manifest.write_text(
+            "".join(f"cp {each.series_aws_url} ./{each.directory}/\n" for each in self.rows)
+        )
+        self._portal = root / "portal.s5cmd"
+        self._portal.write_text("".join(f"cp {each.series_aws_url} .\n" for each in self.rows))
+        self.to = root / "to"
+        self.binary = binary.require().path
+
+    def _fresh(self) -> Path:
+        shutil.rmtree(self.to, ignore_errors=True)
+        self.to.mkdir()
+        return self.to
+
+    def _counted(self, run: Run) -> Run:
+        found = sum(path.is_file() for path in self.to.rglob("*.dcm"))  # a PatientID may end in .dcm, too
+        if found != self.load.objects:
+            raise RuntimeError(f"{found} of {self.load.objects} objects arrived")
+        return run
+
+    def ours(self, store: Store, **options: object) -> Run:
+        """`download` in a process that has started and has its plan; `peak_mb` is the process's."""
+        environment = {"AWS_CA_BUNDLE": store.environment["AWS_CA_BUNDLE"]} if store.environment else {}
+        run = measure.python(
+            ["-c", _OURS, self.plan, self._fresh(), store.endpoint_url, repr(options)],
+            environment=environment,
+        )
+        told = json.loads(run.stdout)
+        return self._counted(
+            Run(told["seconds"], told["own"], told["s5cmd"], run.peak_mb, str(told["workers"]))
+        )
+
+    def raw(self, store: Store, workers: int) -> Run:
+        """``s5cmd run`` with a manifest made by hand."""
+        argv = [self.binary, "--json", "--no-sign-request", "--endpoint-url", store.endpoint_url,
+                "--numworkers", str(workers), "run", self.manifest]  # fmt: skip
+        environment = {"AWS_REGION": "us-east-1", **store.environment}
+        return self._counted(measure.command(argv, environment=environment, directory=self._fresh()))
+
+    def idc_index(self, store: Store) -> Run:
+        """``download_from_manifest`` of a client that has started."""
+        run = measure.python(
+            ["-c", _IDC_INDEX, store.endpoint_url, self._portal, self._fresh()],
+            interpreter=self._peers, environment={"AWS_REGION": "us-east-1", **store.environment},
+        )  # fmt: skip
+        return self._counted(
+            Run(float(run.stdout), run.cpu_seconds, run.children_cpu_seconds, run.peak_mb, "")
+        )
+
+    def obstore(self, store: Store, workers: int) -> Run:
+        """The same objects by obstore in one process."""
+        return self._counted(
+            measure.python(
+                ["-c", _OBSTORE, store.endpoint_url, self.manifest, self._fresh(), str(workers)],
+                interpreter=self._peers,
+            )
+        )
+
+
+def _real_series(count: int) -> list[PlannedSeries]:
+    """Series that idc-index knows, too."""
+    frame = dd.query(
+        "SELECT crdc_series_uuid AS uuid FROM idc_index WHERE aws_bucket = 'idc-open-data'"
+        f" ORDER BY hash(crdc_series_uuid) LIMIT {count}"
+    )
+    return list(dd.plan(list(frame["uuid"])))
+
+
+@contextmanager
+def _course(root: Path, load: Load, peers: Path) -> Iterator[Course]:
+    root.mkdir()
+    try:
+        yield Course(root, load, peers)
+    finally:
+        shutil.rmtree(root)
+
+
+def connections(store: Store, work: Callable[[], Run]) -> int:
+    """How many connections the store saw during a work."""
+    store.log.write_bytes(b"")
+    work()
+    import time
+
+    time.sleep(1.5)  # the log is written once a second
+    return len({line.split()[0] for line in store.log.read_text().splitlines()})
+
+
+def near(root: Path, peers: Path, *, scale: float, times: int) -> Iterator[Row]:
+    """On loopback, without TLS and with it."""
+    authority = Authority.make(root / "authority", "benchmark")
+    for number, load in enumerate(loads(scale)):
+        with (
+            _course(root / f"near-{number}", load, peers) as course,
+            serve(course.root / "store", course.root / "plain") as plain,
+            serve(course.root / "store", course.root / "tls", authority) as tls,
+        ):
+            for store, kind in ((plain, ""), (tls, ", TLS")):
+                yield from _compare(course, store, load.name + kind, times)
+            runs = measure.repeat(1, lambda: course.ours(plain), lambda: course.idc_index(plain))
+            yield Row(load.name, "seconds", runs[0].seconds, runs[1].seconds, "idc-index", 1.0)
+            seen = [
+                connections(tls, lambda: course.ours(tls)),
+                connections(tls, lambda: course.obstore(tls, 64)),
+            ]
+            yield Row(load.name + ", TLS", "connections", seen[0], seen[1], "obstore")
+            runs = measure.repeat(1, lambda: course.ours(tls), lambda: course.obstore(tls, 64))
+            yield Row(load.name + ", TLS", "seconds", runs[0].seconds, runs[1].seconds, "obstore, 64 at once")
+
+
+def distant(root: Path, peers: Path, *, scale: float, times: int) -> Iterator[Row]:
+    """Behind a relay that adds 40 ms to each round trip."""
+    authority = Authority.make(root / "authority", "benchmark")
+    for number, load in enumerate(loads(scale)):
+        with (
+            _course(root / f"far-{number}", load, peers) as course,
+            serve(course.root / "store", course.root / "plain") as plain,
+            serve(course.root / "store", course.root / "tls", authority) as tls,
+            far(plain, FAR_SECONDS) as plain_far,
+            far(tls, FAR_SECONDS) as tls_far,
+        ):
+            yield from _compare(course, plain_far, load.name + ", 40 ms", times)
+            yield from _compare(course, tls_far, load.name + ", TLS, 40 ms", times)
+
+
+def _compare(course: Course, store: Store, name: str, times: int) -> Iterator[Row]:
+    """Ours against raw s5cmd with each number of workers, by turns."""
+
+    def raw(workers: int) -> Callable[[], Run]:
+        return lambda: course.raw(store, workers)
+
+    ours, *raws = measure.repeat(times, lambda: course.ours(store), *(raw(workers) for workers in WORKERS))
+    best = min(range(len(WORKERS)), key=lambda index: raws[index].seconds)
+    chosen = f"s5cmd, best: {WORKERS[best]} workers; ours: {ours.stdout}"
+    bound = 1.10 if "40 ms" in name else 1.03
+    yield Row(name, "seconds", ours.seconds, raws[best].seconds, chosen, bound)
+    yield Row(name, "processor s", ours.cpu_seconds, ours.children_cpu_seconds, "the s5cmd it runs", 0.05)
