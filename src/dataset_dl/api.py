@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -75,7 +76,7 @@ class DownloadOptions(NetworkOptions, total=False):
     Attributes
     ----------
     workers
-        Objects fetched at once; chosen from the machine if not given.
+        Objects fetched at once; chosen by the machine and the distance of the store if not given.
     retries
         How often series are tried again that failed for a reason that may pass; 2 if not given.
     stall_timeout_seconds
@@ -86,6 +87,8 @@ class DownloadOptions(NetworkOptions, total=False):
         every file is compared with the checksums of the store.
     trust_journal
         Believe the journal for the series that it has as complete, without a look at the disk.
+    max_rate_mbps
+        A bound on what is fetched, in MB a second, for a network that others use, too.
     """
 
     workers: int | None
@@ -93,6 +96,7 @@ class DownloadOptions(NetworkOptions, total=False):
     stall_timeout_seconds: float
     verify: Literal["size", "md5"]
     trust_journal: bool
+    max_rate_mbps: float | None
 
 
 _CALLBACK_SECONDS = 0.1
@@ -258,6 +262,9 @@ def _transfer(
     workers = options.get("workers")
     if workers is not None and workers < 1:
         raise PlanError("workers", f"workers is {workers}, and at least 1 is needed.")
+    rate = options.get("max_rate_mbps")
+    if rate is not None and not 0 < rate < math.inf:
+        raise PlanError("max_rate_mbps", f"max_rate_mbps is {rate}, and has to be more than 0.")
     check, trust = options.get("verify", "size"), options.get("trust_journal", False)
     if check not in ("size", "md5"):
         raise PlanError("verify", f"verify is “{check}”; there are size and md5.")
@@ -269,7 +276,7 @@ def _transfer(
     return transfer(
         plan,
         destination,
-        lambda: _engine(network, workers, options.get("stall_timeout_seconds", 120.0)),
+        lambda: _engine(network, workers, options.get("stall_timeout_seconds", 120.0), rate),
         retries=options.get("retries", 2),
         md5=check == "md5",
         trust_journal=trust,
@@ -278,12 +285,15 @@ def _transfer(
 
 
 def _engine(
-    network: NetworkSettings, workers: int | None = None, stall_seconds: float = 120.0
+    network: NetworkSettings,
+    workers: int | None = None,
+    stall_seconds: float = 120.0,
+    max_rate_mbps: float | None = None,
 ) -> S5cmdEngine:
     from dataset_dl.s5cmd.binary import require
     from dataset_dl.s5cmd.engine import S5cmdEngine
 
-    return S5cmdEngine(require(), network, workers, stall_seconds)
+    return S5cmdEngine(require(), network, workers, stall_seconds, max_rate_mbps)
 
 
 def network_settings(options: NetworkOptions) -> NetworkSettings:

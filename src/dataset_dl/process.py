@@ -18,7 +18,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 _READ_BYTES = 1 << 16
 # Read ahead of a slow consumer: 256 reads are up to 60,000 files; then s5cmd waits.
@@ -86,7 +89,7 @@ class Process:
         self._queue: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._discard = False
         self._is_begun = self._is_started = self._is_over = False
-        self._is_unwanted = False
+        self._is_unwanted = self._is_paused = False
         self._start_error: BaseException | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._stderr: deque[bytes] = deque(maxlen=_TAIL_LINES)
@@ -135,6 +138,22 @@ class Process:
         """From now on read the output only to throw it away."""
         self._discard = True
 
+    def pause(self) -> None:
+        """Let it rest until `resume`; not one that is being ended, which could not tidy up."""
+        if not self._is_unwanted:
+            self._is_paused = True
+            self._ask(lambda child: child.suspend())
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._ask(lambda child: child.resume())
+
+    def _ask(self, act: Callable[[psutil.Process], None]) -> None:
+        import psutil
+
+        with suppress(psutil.Error):  # it has just ended
+            act(psutil.Process(self.pid))
+
     def stop(self, grace_seconds: float = 5.0) -> None:
         """End it, gently at first: s5cmd removes its temporary files when it is asked to stop."""
         if os.getpid() != self._made_in:
@@ -149,6 +168,8 @@ class Process:
             deadline = time.monotonic() + grace_seconds
             try:
                 while not self._is_over and time.monotonic() < deadline:
+                    if self._is_paused:
+                        self.resume()  # whoever paused it may just have done so
                     time.sleep(_TICK_SECONDS)
             finally:  # a second Ctrl-C ends the waiting
                 if child.poll() is None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 import dataset_dl as dd
-from benchmarks import again, checks, moves, plans, ready, stream
+from benchmarks import again, checks, moves, plans, rate, ready, stream
 from benchmarks.measure import HEADER, Row, as_json, line
 
 _PEERS = Path(__file__).parents[2] / ".cache" / "peers" / "bin" / "python"
@@ -25,7 +25,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
     parser.add_argument("--full", action="store_true", help="whole loads, the large cases, more repetitions")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures for a program, too")
-    parser.add_argument("suites", nargs="*", metavar="SUITE", help="ready plan move far stream again check")
+    parser.add_argument(
+        "suites", nargs="*", metavar="SUITE", help="ready plan move far stream again check rate"
+    )
     chosen = parser.parse_args()
     scale, times = (1.0, 5) if chosen.full else (0.4, 3)
     scratch = Path(tempfile.mkdtemp(prefix="dataset-dl-bench-"))
@@ -33,10 +35,11 @@ def main() -> None:
         "ready": lambda: ready.rows(_PEERS, times=2 * times),
         "plan": lambda: plans.rows(_PEERS, scratch, times=times, full=chosen.full),
         "move": lambda: moves.near(scratch, _PEERS, scale=scale, times=times),
-        "far": lambda: moves.distant(scratch, _PEERS, scale=scale, times=times),
+        "far": lambda: moves.distant(scratch, _PEERS, scale=scale, times=times, full=chosen.full),
         "stream": lambda: stream.rows(full=chosen.full),
         "again": lambda: again.rows(scratch, times=times, full=chosen.full),
         "check": lambda: checks.rows(scratch, times=times),
+        "rate": lambda: rate.rows(scratch),
     }
     if unknown := set(chosen.suites) - suites.keys():
         parser.error(f"no suite is called {', '.join(sorted(unknown))}")
@@ -46,16 +49,15 @@ def main() -> None:
         f"{psutil.cpu_count()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB,"
         f" Python {platform.python_version()}, dataset_dl {dd.__version__}"
     )
-    say = _say
-    say(f"{machine}\n\n{HEADER}")
+    _say(f"{machine}\n\n{HEADER}")
     try:
         for name in chosen.suites or suites:
             for row in suites[name]():
                 rows.append(row)
-                say(line(row))
+                _say(line(row))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    say(f"\n{sum(row.verdict == 'NOT met' for row in rows)} of {sum(bool(row.verdict) for row in rows)} targets"
+    _say(f"\n{sum(row.verdict == 'NOT met' for row in rows)} of {sum(bool(row.verdict) for row in rows)} targets"
         f" are not met; {time.monotonic() - began:.0f} s")  # fmt: skip
     if chosen.json:
         chosen.json.write_text(as_json(rows, {"machine": machine, "full": chosen.full}))

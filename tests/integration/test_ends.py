@@ -112,10 +112,14 @@ def resumes(plan: Path, server: FaultServer, target: Path) -> bool:
     return report.ok and dd.verify(target, deep=True).ok
 
 
+@pytest.mark.parametrize("rate", ["", ", max_rate_mbps=0.2"])
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_nothing_is_left_of_it(plan: Path, server: FaultServer, tmp_path: Path, ending: str) -> None:
+def test_nothing_is_left_of_it(
+    plan: Path, server: FaultServer, tmp_path: Path, ending: str, rate: str
+) -> None:
+    """Held to a rate, s5cmd is paused most of the time."""
     target = tmp_path / "to"
-    code = BEGIN + ENDINGS[ending]
+    code = BEGIN + ENDINGS[ending].replace("=endpoint_url", f"=endpoint_url{rate}")
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", code, plan, server.endpoint_url, target],

@@ -57,6 +57,25 @@ def test_stop_while_no_one_reads(tmp_path: Path) -> None:
     process.stop()
 
 
+def test_what_is_paused_rests_and_still_ends_gently(tmp_path: Path) -> None:
+    process = start("import time\nwhile True: print('x'); time.sleep(0.01)", tmp_path)
+    while not process.stdout_bytes:
+        time.sleep(0.01)
+    process.pause()
+    time.sleep(0.2)
+    before = process.stdout_bytes
+    time.sleep(0.5)
+    assert process.stdout_bytes == before
+    process.resume()
+    while process.stdout_bytes == before:
+        time.sleep(0.01)
+    process.pause()
+    process.stop()
+    assert process.returncode == -signal.SIGTERM
+    process.pause()  # it has ended
+    process.resume()
+
+
 def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
     process = start(
         "import signal, time; signal.signal(15, signal.SIG_IGN); print('on')\nwhile True: time.sleep(1)",

@@ -23,7 +23,9 @@ _FAILURES_SHOWN = 20
 @click.option("--to", "destination", required=True, type=Directory(), help="Where to.")
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched, fetch nothing.")
 @click.option(
-    "--workers", type=click.IntRange(1, 4096), help="Objects fetched at once.  [default: by the machine]"
+    "--workers",
+    type=click.IntRange(1, 4096),
+    help="Objects fetched at once.  [default: by machine and distance]",
 )
 @network
 @click.option(
@@ -52,6 +54,13 @@ _FAILURES_SHOWN = 20
     "--trust-journal",
     is_flag=True,
     help="Believe the journal for what it has as complete, without a look at the disk.",
+)
+@click.option(
+    "--max-rate",
+    "max_rate_mbps",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MB/S",
+    help="Fetch no faster than this, in MB a second.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One event a line on standard output.")
 def download(

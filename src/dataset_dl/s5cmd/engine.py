@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import psutil
 
-from dataset_dl.errors import StorageError
+from dataset_dl.errors import PlanError, StorageError
 from dataset_dl.events import BytesWritten, CommandFailed, EngineEnded, EngineMessage, Event, FileCompleted
 from dataset_dl.manifest import list_line
 from dataset_dl.model import Fetch, PlannedSeries, StoredObject
@@ -26,6 +26,7 @@ from dataset_dl.s5cmd.command import (
     run_arguments,
 )
 from dataset_dl.s5cmd.output import is_listed, network_error, parse_line, parse_listed
+from dataset_dl.s5cmd.pace import Pace, can_count, written_bytes
 
 _PROBE_SECONDS = 20.0
 # The first two questions are asked at once, on connections that have to be made; the third waits for the
@@ -60,6 +61,13 @@ class S5cmdEngine:
         Objects fetched at once; chosen by the machine and the distance of the store if None.
     stall_seconds
         After so long without a byte and without a line s5cmd is ended.
+    max_rate_mbps
+        A bound on what is fetched, in MB a second; none if None.
+
+    Raises
+    ------
+    PlanError
+        If this system does not tell how fast s5cmd is.
     """
 
     def __init__(
@@ -68,7 +76,15 @@ class S5cmdEngine:
         network: NetworkSettings,
         workers: int | None = None,
         stall_seconds: float = 120.0,
+        max_rate_mbps: float | None = None,
     ) -> None:
+        if max_rate_mbps is not None and not can_count():
+            raise PlanError(
+                "max_rate_mbps",
+                "This system does not tell what a process writes, so no rate can be held; nothing was started.",
+                "Leave the rate out, and choose few workers instead.",
+            )
+        self._max_rate_mbps = max_rate_mbps
         self._binary = binary
         self._network = network
         self._stall_seconds = stall_seconds
@@ -167,7 +183,8 @@ class S5cmdEngine:
         """
         with self._running(batch_lines(fetches, self._network), destination) as process:
             if process is not None:
-                yield from self._listen(process)
+                pace = Pace(process, self._max_rate_mbps * 1e6) if self._max_rate_mbps else None
+                yield from self._listen(process, pace)
 
     @contextmanager
     def _running(
@@ -199,10 +216,10 @@ class S5cmdEngine:
             finally:
                 process.stop()
 
-    def _listen(self, process: Process) -> Iterator[Event]:
+    def _listen(self, process: Process, pace: Pace | None) -> Iterator[Event]:
         short_of_descriptors = False
         failures = 0
-        for event in _events(process, self._stall_seconds):
+        for event in _events(process, self._stall_seconds, pace):
             yield event
             if isinstance(event, FileCompleted):
                 continue
@@ -227,7 +244,7 @@ class S5cmdEngine:
             yield EngineEnded(message, False, process.stderr_tail)
 
 
-def _events(process: Process, stall_seconds: float) -> Iterator[Event]:
+def _events(process: Process, stall_seconds: float, pace: Pace | None) -> Iterator[Event]:
     """What s5cmd says and writes, until it ends or does neither for too long: it knows no timeout."""
     activity = _Activity(process)
     alive_at = next_sample = time.monotonic()
@@ -236,7 +253,7 @@ def _events(process: Process, stall_seconds: float) -> Iterator[Event]:
             if line:
                 yield parse_line(line)
         now = time.monotonic()
-        if batch:
+        if batch or (pace is not None and pace.is_pausing):
             alive_at = now
         if now >= next_sample:
             next_sample = now + _TICK_SECONDS
@@ -271,10 +288,8 @@ class _Activity:
         return changed
 
     def _look(self, child: psutil.Process) -> float:
-        if hasattr(child, "io_counters"):
-            counters = child.io_counters()
-            total = getattr(counters, "write_chars", counters.write_bytes)
-            self.written = max(0, total - self._process.stdout_bytes)
+        if can_count():
+            self.written = max(0, written_bytes(child) - self._process.stdout_bytes)
             return self.written
         times = child.cpu_times()  # macOS counts no bytes of a process
         return round(times.user + times.system, 1)
