@@ -37,20 +37,21 @@ def test_lines_name_the_bucket_of_the_source() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "descriptors", "round_trip_seconds", "by_proxy", "workers"),
+    ("cores", "descriptors", "round_trip_seconds", "by", "workers"),
     [
-        (2, 20_000, 0.0005, False, 16),
-        (2, 20_000, 0.010, False, 60),
-        (2, 20_000, 0.043, False, 256),
-        (2, 20_000, 0.043, True, 64),
-        (2, 1024, None, False, 120),
-        (64, 20_000, 0.0005, False, 256),
-        (64, 256, 0.1, False, 64),
-        (64, 64, 0.1, False, 1),
+        (2, 20_000, 0.0005, {}, 16),
+        (2, 20_000, 0.010, {}, 60),
+        (2, 20_000, 0.043, {}, 256),
+        (2, 20_000, 0.043, {"by_proxy": True}, 64),
+        (2, 20_000, 0.043, {"by_tls": True}, 129),
+        (2, 1024, None, {}, 120),
+        (64, 20_000, 0.0005, {}, 256),
+        (64, 256, 0.1, {}, 64),
+        (64, 64, 0.1, {}, 1),
     ],
 )
 def test_workers_follow_cores_distance_and_descriptors(
-    cores: int, descriptors: int, round_trip_seconds: float | None, by_proxy: bool, workers: int
+    cores: int, descriptors: int, round_trip_seconds: float | None, by: dict[str, bool], workers: int
 ) -> None:
-    chosen = command.choose_workers(cores, descriptors, round_trip_seconds, by_proxy=by_proxy)
+    chosen = command.choose_workers(cores, descriptors, round_trip_seconds, **by)
     assert chosen == workers

@@ -64,16 +64,15 @@ def has_system() -> bool:
 
 
 def system() -> list[bytes]:
-    """The certificates that the system trusts, as far as they can be listed."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    """The certificates that the system trusts, as far as they can be listed; not looked into."""
     if os.name == "nt":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_default_certs()
         return context.get_ca_certs(binary_form=True)
     for name in _system_files():
-        with suppress(OSError):
-            context.load_verify_locations(cafile=name)
-            break
-    return context.get_ca_certs(binary_form=True)
+        with suppress(OSError, ValueError):
+            return _of_file(Path(name))
+    return []
 
 
 def _system_files() -> tuple[str, ...]:

@@ -15,10 +15,10 @@ _MOST_WORKERS = 256
 _MOST_WORKERS_BY_PROXY = 64
 # What keeps a core busy where answers come at once; more only wait for each other.
 _WORKERS_PER_CORE = 8
-# A core gets about so many small objects a second, and each takes two round trips: s5cmd keeps two
-# connections open and makes a new one for all others.
-_OBJECTS_PER_CORE_SECOND = 1500
-_ROUND_TRIPS_PER_OBJECT = 2
+# A core gets about so many small objects a second, and each takes so many round trips: s5cmd keeps two
+# connections open and makes a new one for all others, which over TLS is most of the work.
+_OBJECTS_PER_CORE_SECOND, _ROUND_TRIPS_PER_OBJECT = 1500, 2
+_OBJECTS_PER_CORE_SECOND_TLS, _ROUND_TRIPS_PER_OBJECT_TLS = 500, 3
 _USUAL_ROUND_TRIP_SECONDS = 0.02
 _DESCRIPTORS_PER_WORKER = 3
 _DESCRIPTORS_ASIDE = 64
@@ -62,6 +62,7 @@ def choose_workers(
     round_trip_seconds: float | None = None,
     *,
     by_proxy: bool = False,
+    by_tls: bool = False,
 ) -> int:
     """How many objects to fetch at once: as many as keep the cores busy, within what can be held open.
 
@@ -75,9 +76,16 @@ def choose_workers(
         Between a question to the store and its answer; None if it is not known.
     by_proxy
         Whether the store is reached through a proxy.
+    by_tls
+        Whether it speaks TLS.
     """
     waiting = _USUAL_ROUND_TRIP_SECONDS if round_trip_seconds is None else round_trip_seconds
-    under_way = cores * _OBJECTS_PER_CORE_SECOND * _ROUND_TRIPS_PER_OBJECT * waiting
+    rate, round_trips = (
+        (_OBJECTS_PER_CORE_SECOND_TLS, _ROUND_TRIPS_PER_OBJECT_TLS)
+        if by_tls
+        else (_OBJECTS_PER_CORE_SECOND, _ROUND_TRIPS_PER_OBJECT)
+    )
+    under_way = cores * rate * round_trips * waiting
     by_descriptors = (descriptor_limit - _DESCRIPTORS_ASIDE) // _DESCRIPTORS_PER_WORKER
     most = min(_MOST_WORKERS_BY_PROXY if by_proxy else _MOST_WORKERS, by_descriptors)
     return max(1, min(most, max(_WORKERS_PER_CORE * cores, round(under_way))))

@@ -81,8 +81,8 @@ class S5cmdEngine:
         if max_rate_mbps is not None and not can_count():
             raise PlanError(
                 "max_rate_mbps",
-                "This system does not tell what a process writes, so no rate can be held; nothing was started.",
-                "Leave the rate out, and choose few workers instead.",
+                "This system does not tell what a process writes, so no rate can be held.",
+                "Nothing was started. Leave the rate out, and choose few workers instead.",
             )
         self._max_rate_mbps = max_rate_mbps
         self._binary = binary
@@ -139,8 +139,14 @@ class S5cmdEngine:
             return _Answer(process.returncode or 0, arrivals, words)
 
     def _choose_workers(self, round_trip_seconds: float | None) -> int:
-        by_proxy = bool(self._network.proxy_for(self._network.asked_url))
-        return choose_workers(os.cpu_count() or 1, descriptor_limit(), round_trip_seconds, by_proxy=by_proxy)
+        url = self._network.asked_url
+        return choose_workers(
+            os.cpu_count() or 1,
+            descriptor_limit(),
+            round_trip_seconds,
+            by_proxy=bool(self._network.proxy_for(url)),
+            by_tls=url.startswith("https:"),
+        )
 
     def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
         """What the store holds of some series, by crdc_series_uuid.
