@@ -23,7 +23,7 @@ from dataset_dl.verification import Found
 from support.plans import plan_of
 
 series, each = int(sys.argv[1]), int(sys.argv[2])
-found = Found(each, 1000 * each, [])
+found = Found(each, 10 * each, [])
 window.look = lambda directory: found
 plan = rows_of(series, each)
 
@@ -66,7 +66,7 @@ def rows_of(series: int, each: int):
                '1.2.3.' || i AS SeriesInstanceUID, 'CT' AS Modality, 'CC BY 4.0' AS license_short_name,
                uuid AS crdc_series_uuid, 's3://idc-open-data/' || uuid || '/*' AS series_aws_url,
                'bench/patient ' || i // 50 || '/1.2.' || i // 5 || '/CT_1.2.3.' || i AS directory,
-               {each}::BIGINT AS instanceCount, {1000 * each}::BIGINT AS size_bytes, 25::BIGINT AS idc_version
+               {each}::BIGINT AS instanceCount, {10 * each}::BIGINT AS size_bytes, 25::BIGINT AS idc_version
         FROM (SELECT i, printf('%08x-0000-4000-8000-%012x', i, i) AS uuid FROM range({series}) AS t(i))
     """
     return PlanFile.create(Database(), select, []).plan(None)
@@ -79,7 +79,7 @@ def lines_of(series, each: int) -> Iterator[bytes]:
         name = f"{number:08x}-1111-4111-8111-111111111111.dcm"
         yield (
             f'{{"operation":"cp","success":true,"source":"{source}{name}","destination":"{series.directory}/{name}",'
-            '"object":{"type":"file","size":1000}}'
+            '"object":{"type":"file","size":10}}'
         ).encode()
 
 
