@@ -15,7 +15,8 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from dataset_dl import __version__
-from dataset_dl.errors import CertificateError, ConnectionTimeout, NetworkError, ProxyError
+from dataset_dl.errors import NetworkError
+from dataset_dl.network.reasons import Reason, unreachable
 from dataset_dl.network.settings import NetworkSettings, without_secrets
 
 CONNECT_SECONDS = 10.0
@@ -135,43 +136,25 @@ def plain_words(url: str) -> Iterator[None]:
 
 def _translated(error: requests.exceptions.RequestException, host: str) -> NetworkError:
     words = f"{error} {error.__cause__ or ''}".lower()
-    at = f"{host} cannot be reached"
+    reason = _reason(error, words)
+    if reason is not None:
+        return unreachable(host, reason)
+    return NetworkError(host, f"{host} cannot be reached: {type(error).__name__}.", "Try again later.")
+
+
+def _reason(error: requests.exceptions.RequestException, words: str) -> Reason | None:
     if "failed: 407" in words or "407 client error" in words or "proxy authentication required" in words:
-        return ProxyError(
-            host,
-            f"{at}: the proxy wants another user name or password.",
-            "Put them into DATASET_DL_PROXY or HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT.",
-        )
-    if re.search(r"tunnel connection failed: 50[0-9]", words):
-        return ProxyError(
-            host, f"{at}: the proxy does not reach it.", "Check the address; ask those who run the proxy."
-        )
+        return "proxy_password"
     if "tunnel connection failed" in words:
-        return ProxyError(
-            host, f"{at}: the proxy refuses to connect to it.", "Ask for it to be allowed at the proxy."
-        )
+        return "proxy_fails" if re.search(r"tunnel connection failed: 50[0-9]", words) else "proxy_refuses"
     if "wrong_version_number" in words or "record layer failure" in words:
-        return NetworkError(host, f"{at}: what answers there does not speak TLS.", "Check http or https.")
+        return "no_tls"
     if isinstance(error, requests.exceptions.SSLError) or "certificate" in words:
-        return CertificateError(
-            host,
-            f"{at} safely: its certificate is not trusted here.",
-            "Point DATASET_DL_CA_BUNDLE at a PEM file with your organisation's certificate authority.",
-        )
+        return "untrusted"
     if isinstance(error, requests.exceptions.ProxyError):
-        return ProxyError(host, f"{at}: the proxy does not answer.", "Check its address and port.")
+        return "proxy_silent"
     if isinstance(error, requests.exceptions.Timeout) or "timed out" in words:
-        return ConnectionTimeout(
-            host,
-            f"{at}: no answer in time.",
-            "A firewall may drop the connection; set HTTPS_PROXY if there is a proxy.",
-        )
+        return "silent"
     if "failed to resolve" in words or "getaddrinfo" in words or "name or service" in words:
-        return NetworkError(
-            host,
-            f"{at}: its name does not resolve.",
-            "Check the address; behind a firewall, set HTTPS_PROXY.",
-        )
-    if "refused" in words:
-        return NetworkError(host, f"{at}: nothing listens there.", "Check the address and the port.")
-    return NetworkError(host, f"{at}: {type(error).__name__}.", "Try again later.")
+        return "no_name"
+    return "nothing_listens" if "refused" in words else None

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import requests
 
-from dataset_dl.errors import NetworkError
+from dataset_dl.network.reasons import unreachable
 from dataset_dl.network.session import session
 from dataset_dl.network.settings import NetworkSettings
 
@@ -46,8 +46,4 @@ def check_store(network: NetworkSettings, series_url: str) -> None:
     except (requests.RequestException, ValueError):
         return  # s5cmd has been answered, and it is s5cmd that will fetch
     if b"<ListBucketResult" not in beginning:
-        raise NetworkError(
-            network.endpoint_url,
-            f"{network.endpoint_url} answers, but not as an S3 service does.",
-            "A sign-in page of your network may stand in the way: sign in, or have the address allowed.",
-        )
+        raise unreachable(network.endpoint_url, "no_store")

@@ -6,14 +6,10 @@ import re
 
 import msgspec
 
-from dataset_dl.errors import (
-    CertificateError,
-    ConnectionTimeout,
-    NetworkError,
-    ProxyError,
-)
+from dataset_dl.errors import NetworkError
 from dataset_dl.events import CommandFailed, EngineMessage, FileCompleted
 from dataset_dl.model import Cause, StoredObject
+from dataset_dl.network.reasons import Reason, unreachable
 
 OutputEvent = FileCompleted | CommandFailed | EngineMessage
 
@@ -112,89 +108,35 @@ def cause_of(message: str) -> Cause:
     return "unknown"
 
 
-# What Go says when a proxy answers CONNECT with an error; a store's own errors come with a status code.
-_PROXY_REFUSES = re.compile(r'": (forbidden|method not allowed)"?$')
-_PROXY_FAILS = re.compile(r'": (bad gateway|internal server error|service unavailable|gateway timeout)"?$')
+# The first that matches decides here, too.
+_REASONS: tuple[tuple[str, Reason], ...] = (
+    (r"status code: 407", "proxy_password"),
+    # It carries the answer's body, which may hold any word.
+    (r"serializationerror", "no_store"),
+    (r"proxy authentication required", "proxy_password"),
+    # What Go says when a proxy answers CONNECT with an error; a store's own errors come with a status code.
+    (r'": (forbidden|method not allowed)"?$', "proxy_refuses"),
+    (r'": (bad gateway|internal server error|service unavailable|gateway timeout)"?$', "proxy_fails"),
+    (r"proxyconnect", "proxy_silent"),
+    (r"first record does not look like a tls handshake", "no_tls"),
+    (r"x509|certificate|tls:|cabundle", "untrusted"),
+    (r"no such host", "no_name"),
+    (r"connection refused", "nothing_listens"),
+    (r"nosuchbucket", "no_buckets"),
+    (r"credential", "no_credentials"),
+    (r"accessdenied|unsupportedalgorithm|signature|status code: 40[13]", "denied"),
+    (r"timeout", "silent"),
+)
 
 
 def network_error(message: str, endpoint_url: str) -> NetworkError:
     """Why an endpoint cannot be reached, as an error with what to try."""
     lowered = message.lower().strip()
-    at = f"{endpoint_url} cannot be reached"
-    if "serializationerror" in lowered and "status code: 407" not in lowered:
-        # It carries the answer's body, which may hold any word.
-        return NetworkError(
-            endpoint_url,
-            f"{endpoint_url} answers, but not as an S3 service does.",
-            "A sign-in page of your network may stand in the way.",
-        )
-    if "status code: 407" in lowered or "proxy authentication required" in lowered:
-        return ProxyError(
-            endpoint_url,
-            f"{at}: the proxy wants another user name or password.",
-            "Put them into DATASET_DL_PROXY or HTTPS_PROXY as http://USER:PASSWORD@HOST:PORT.",
-        )
-    if _PROXY_REFUSES.search(lowered):
-        return ProxyError(
-            endpoint_url,
-            f"{at}: the proxy refuses to connect to it.",
-            "Ask for it to be allowed at the proxy.",
-        )
-    if _PROXY_FAILS.search(lowered):
-        return ProxyError(
-            endpoint_url,
-            f"{at}: the proxy does not reach it.",
-            "Check the address; ask those who run the proxy.",
-        )
-    if "proxyconnect" in lowered:
-        return ProxyError(
-            endpoint_url,
-            f"{at}: the proxy does not answer.",
-            "Check its address and port: `dataset-dl doctor`.",
-        )
-    if "first record does not look like a tls handshake" in lowered:
-        return NetworkError(
-            endpoint_url, f"{at}: what answers there does not speak TLS.", "Check http or https."
-        )
-    if "x509" in lowered or "certificate" in lowered or "tls:" in lowered or "cabundle" in lowered:
-        return CertificateError(
-            endpoint_url,
-            f"{at} safely: its certificate is not trusted here.",
-            "Point DATASET_DL_CA_BUNDLE at a PEM file with your organisation's certificate authority.",
-        )
-    if "no such host" in lowered:
-        return NetworkError(
-            endpoint_url,
-            f"{at}: its name does not resolve.",
-            "Check the address; behind a firewall, set HTTPS_PROXY.",
-        )
-    if "connection refused" in lowered:
-        return NetworkError(endpoint_url, f"{at}: nothing listens there.", "Check the address and the port.")
-    if "nosuchbucket" in lowered:
-        return NetworkError(
-            endpoint_url,
-            f"{endpoint_url} answers, but does not hold the buckets of IDC.",
-            "Check --endpoint-url and --source.",
-        )
-    if "nocredentialproviders" in lowered or "credential" in lowered:
-        return NetworkError(
-            endpoint_url,
-            f"{at}: requests to it shall be signed, and there are no credentials.",
-            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
-        )
-    if re.search(r"accessdenied|unsupportedalgorithm|signature|status code: 40[13]", lowered):
-        return NetworkError(
-            endpoint_url,
-            f"{endpoint_url} answers, and denies access.",
-            "A mirror may want signed requests: --sign, with credentials where AWS tools look for them.",
-        )
-    if "timeout" in lowered:
-        return ConnectionTimeout(
-            endpoint_url,
-            f"{at}: no answer in time.",
-            "A firewall may drop the connection; set HTTPS_PROXY if there is a proxy.",
-        )
-    return NetworkError(endpoint_url, f"{at}: {redacted(' '.join(message.split()))[:300]}.")
+    for pattern, reason in _REASONS:
+        if re.search(pattern, lowered):
+            return unreachable(endpoint_url, reason)
+    words = redacted(" ".join(message.split()))[:300]
+    return NetworkError(endpoint_url, f"{endpoint_url} cannot be reached: {words}.")
 
 
 def redacted(text: str) -> str:
