@@ -83,15 +83,23 @@ class Database:
         """
         return Result(self._connection.execute(sql, list(parameters)))
 
-    def write(self, select: str, path: Path, options: str, parameters: Sequence[object] = ()) -> None:
-        """Write the rows of a SELECT to a file, in their order.
-
-        On one thread: the published index is a single row group, which DuckDB reads on one thread in any
-        case; with more of them it waits for its last row before it writes the first, and holds all.
-        """
-        self._connection.execute("SET threads = 1")
+    def write(
+        self,
+        select: str,
+        path: Path,
+        options: str,
+        parameters: Sequence[object] = (),
+        *,
+        threads: int | None = None,
+    ) -> None:
+        """Write the rows of a SELECT to a file, in their order; on as many threads as there are cores."""
+        copy = f"COPY ({select}) TO {quote(str(path))} ({options})"
+        if threads is None:
+            self.run(copy, parameters)
+            return
+        self._connection.execute(f"SET threads = {threads}")
         try:
-            self.run(f"COPY ({select}) TO {quote(str(path))} ({options})", parameters)
+            self.run(copy, parameters)
         finally:
             self._connection.execute("RESET threads")
 

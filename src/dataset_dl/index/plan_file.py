@@ -49,7 +49,9 @@ class PlanFile:
         scratch = Path(tempfile.mkdtemp(prefix="dataset-dl-plan-"))
         rows = cls(scratch / "plan.parquet")
         weakref.finalize(rows, _remove, scratch, os.getpid())
-        database.write(select, rows.path, _PARQUET_OPTIONS, parameters)
+        # The published index is a single row group, which DuckDB reads on one thread in any case; with more
+        # of them it waits for the last row before it writes the first, and holds all.
+        database.write(select, rows.path, _PARQUET_OPTIONS, parameters, threads=1)
         return rows
 
     def copy(self) -> PlanFile:
