@@ -263,6 +263,6 @@ def _compare(course: Course, store: Store, name: str, times: int) -> Iterator[Ro
     chosen = f"s5cmd, best: {WORKERS[best]} workers; ours: {ours.stdout}"
     bound = 1.10 if "40 ms" in name else 1.03
     yield Row(name, "seconds", ours.seconds, raws[best].seconds, chosen, bound)
-    worst = max(range(len(WORKERS)), key=lambda index: raws[index].seconds)
-    yield Row(name, "seconds", ours.seconds, raws[worst].seconds, f"s5cmd, worst: {WORKERS[worst]} workers")
+    for workers, run in zip(WORKERS, raws, strict=True):
+        yield Row(name, "seconds", ours.seconds, run.seconds, f"s5cmd, {workers} workers")
     yield Row(name, "processor s", ours.cpu_seconds, ours.children_cpu_seconds, "the s5cmd it runs", 0.05)
