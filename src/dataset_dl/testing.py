@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _INSTALL = '`pip install "dataset-dl[testing]"` brings it.'
 _START_SECONDS = 20.0
-_ADDRESS = re.compile(rb"server on \[(http://[^/\]]+)")
+_ADDRESS = re.compile(rb"server on \[(https?://[^/\]]+)")
 _PADDING_HEADER = b"\xfc\xff\xfc\xffOB\x00\x00"
 _LARGEST_SIDE = 65_535
 _WITHOUT_PIXELS = {"SR", "SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "PR", "KO", "ANN", "REG", "M3D", "RWV", "FID"}
@@ -136,31 +136,8 @@ class LocalBucket:
 
     def serve(self) -> None:
         """Start the service; `endpoint_url` is set when this returns."""
-        arguments = [str(_rclone()), "serve", "s3", "--addr", "127.0.0.1:0", "--config", ""]
-        # Otherwise it keeps a gigabyte of what it reads, and does not see what a test changes.
-        arguments += [
-            "--vfs-cache-mode",
-            "off",
-            "--buffer-size",
-            "0",
-            "--dir-cache-time",
-            "0s",
-            str(self.root),
-        ]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("RCLONE_")}
-        server = self._server = Process(arguments, directory=self.root, environment=environment)
-        deadline = time.monotonic() + _START_SECONDS
-        for batch in server.lines(0.05):
-            for line in batch:
-                if match := _ADDRESS.search(line):
-                    self.endpoint_url = match[1].decode()
-                    server.ignore_output()
-                    return
-            if time.monotonic() > deadline:
-                break
-        tail = server.stderr_tail
-        self.close()
-        raise EngineMissing("rclone", f"rclone does not serve: {tail}")
+        # Otherwise it does not see what a test changes.
+        self._server, self.endpoint_url = serve_rclone(self.root, "--dir-cache-time", "0s")
 
     def close(self) -> None:
         """Stop the service, and remove the files unless a directory was given."""
@@ -169,6 +146,32 @@ class LocalBucket:
             self._server = None
         if self._scratch is not None:
             self._scratch.cleanup()
+
+
+def serve_rclone(root: Path, *options: str) -> tuple[Process, str]:
+    """Start an S3 service over a directory, with options of ``rclone serve s3``; returns it and its address.
+
+    Raises
+    ------
+    EngineMissing
+        If rclone is not installed, or does not serve.
+    """
+    arguments = [str(_rclone()), "serve", "s3", "--addr", "127.0.0.1:0", "--config", ""]
+    # Otherwise it keeps a gigabyte of what it reads.
+    arguments += ["--vfs-cache-mode", "off", "--buffer-size", "0", *options, str(root)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RCLONE_")}
+    server = Process(arguments, directory=root, environment=environment)
+    deadline = time.monotonic() + _START_SECONDS
+    for batch in server.lines(0.05):
+        for line in batch:
+            if match := _ADDRESS.search(line):
+                server.ignore_output()
+                return server, match[1].decode()
+        if time.monotonic() > deadline:
+            break
+    tail = server.stderr_tail
+    server.stop()
+    raise EngineMissing("rclone", f"rclone does not serve: {tail}")
 
 
 def _rclone() -> Path:

@@ -42,7 +42,6 @@ import os, sys, time
 from pathlib import Path
 from dataset_dl import checksums
 from dataset_dl.model import StoredObject
-import hashlib
 began = time.monotonic()
 paths = sorted(Path(sys.argv[1]).rglob("*.dcm"))
 outcomes = list(checksums.compare((path, StoredObject(path.name, path.stat().st_size, "0" * 32)) for path in paths))

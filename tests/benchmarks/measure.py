@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -159,8 +158,3 @@ def as_json(rows: Sequence[Row], notes: Mapping[str, object]) -> str:
         {"rows": [{**asdict(row), "ratio": row.ratio, "verdict": row.verdict} for row in rows], **notes},
         indent=1,
     )
-
-
-def middle(values: Sequence[float]) -> float:
-    """The median of some figures."""
-    return statistics.median(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -208,8 +209,6 @@ def connections(store: Store, work: Callable[[], Run]) -> int:
     """How many connections the store saw during a work."""
     store.log.write_bytes(b"")
     work()
-    import time
-
     time.sleep(1.5)  # the log is written once a second
     return len({line.split()[0] for line in store.log.read_text().splitlines()})
 

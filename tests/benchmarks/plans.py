@@ -28,9 +28,6 @@ _IDC_INDEX = """
 import sys
 from idc_index import IDCClient
 client = IDCClient()
-import time, tempfile
-began = time.monotonic()
-frame = client.index[client.index.collection_id == 'nlst']
 lines = client.sql_query('''
     SELECT 'cp ' || series_aws_url || ' ' || collection_id || '/' || PatientID || '/' || StudyInstanceUID || '/'
            || Modality || '_' || SeriesInstanceUID AS line

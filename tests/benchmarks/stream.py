@@ -11,16 +11,14 @@ from benchmarks.measure import Row
 
 # A child of s5cmd's would say these lines; what is on disk is taken to be what they say.
 _REPLAY = """
-import json, resource, sys, tempfile, time, uuid
+import json, sys, tempfile, time
 from pathlib import Path
 import dataset_dl.transfer.window as window
 from benchmarks.stream import rows_of, lines_of
-from dataset_dl.index.plan_file import PlanFile
 from dataset_dl.progress import ProgressTracker
 from dataset_dl.s5cmd.output import parse_line
 from dataset_dl.transfer import transfer
 from dataset_dl.verification import Found
-from support.plans import plan_of
 
 series, each = int(sys.argv[1]), int(sys.argv[2])
 found = Found(each, 10 * each, [])

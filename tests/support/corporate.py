@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import socket
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 import trustme
 
 from dataset_dl.process import Process
-from dataset_dl.testing import _rclone
+from dataset_dl.testing import serve_rclone
 
 # Names that no one but the proxy resolves: Go never sends loopback addresses through a proxy.
 STORE_HOST = "s3.hospital.test"
@@ -49,23 +48,10 @@ class Authority:
 @contextmanager
 def tls_store(root: Path, authority: Authority) -> Iterator[int]:
     """Serve buckets behind TLS; yields the port on 127.0.0.1."""
-    certificates = authority.path.parent
-    server = Process(
-        [str(_rclone()), "serve", "s3", "--addr", "127.0.0.1:0", "--config", "", "--vfs-cache-mode", "off",
-         "--buffer-size", "0", "--cert", str(certificates / "server.pem"),
-         "--key", str(certificates / "server.key"), str(root)],
-        directory=root,
-        environment={"PATH": "/usr/bin:/bin"},
-    )  # fmt: skip
+    beside = authority.path.parent
+    server, address = serve_rclone(root, "--cert", f"{beside}/server.pem", "--key", f"{beside}/server.key")
     try:
-        deadline = time.monotonic() + _START_SECONDS
-        for batch in server.lines(0.05):
-            for line in batch:
-                if match := re.search(rb"server on \[https://[^:]+:([0-9]+)", line):
-                    server.ignore_output()
-                    yield int(match[1])
-                    return
-            assert time.monotonic() < deadline, server.stderr_tail
+        yield int(address.rpartition(":")[2])
     finally:
         server.stop()
 
@@ -73,21 +59,9 @@ def tls_store(root: Path, authority: Authority) -> Iterator[int]:
 @contextmanager
 def signing_store(root: Path, key: str, secret: str) -> Iterator[str]:
     """Serve buckets to those who sign; yields the address."""
-    server = Process(
-        [str(_rclone()), "serve", "s3", "--addr", "127.0.0.1:0", "--config", "", "--vfs-cache-mode", "off",
-         "--buffer-size", "0", "--auth-key", f"{key},{secret}", str(root)],
-        directory=root,
-        environment={"PATH": "/usr/bin:/bin"},
-    )  # fmt: skip
+    server, address = serve_rclone(root, "--auth-key", f"{key},{secret}")
     try:
-        deadline = time.monotonic() + _START_SECONDS
-        for batch in server.lines(0.05):
-            for line in batch:
-                if match := re.search(rb"server on \[(http://[^/\]]+)", line):
-                    server.ignore_output()
-                    yield match[1].decode()
-                    return
-            assert time.monotonic() < deadline, server.stderr_tail
+        yield address
     finally:
         server.stop()
 
