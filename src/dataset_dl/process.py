@@ -30,6 +30,8 @@ _TAIL_LINES = 20
 _TICK_SECONDS = 0.002
 _TRIES = 3
 _FULL_TICK_SECONDS = 0.02
+# A read that brought so much is followed by the next at once: the pipe holds 64 KB on Linux.
+_MANY_BYTES = 1 << 14
 _PR_SET_PDEATHSIG = 1
 # Loaded before any fork: a child between fork and exec must not wait for a lock.
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
@@ -80,12 +82,27 @@ class Process:
     standard error: an undrained pipe would stop the child for good. Nothing between the threads, their start
     and their end included, needs a lock that is taken in Python, as `threading` does: a Ctrl-C between taking
     and holding one would leave it locked for ever.
+
+    Parameters
+    ----------
+    argv, directory, environment
+        What is run, and where.
+    gather_seconds
+        How long lines may wait for others: each hand-over costs ten times as much as a line in it.
     """
 
-    def __init__(self, argv: Sequence[str], *, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        directory: Path,
+        environment: Mapping[str, str],
+        gather_seconds: float = 0.0,
+    ) -> None:
         self._argv = list(argv)
         self._directory = directory
         self._environment = dict(environment)
+        self._gather_seconds = gather_seconds
         self._queue: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._discard = False
         self._is_begun = self._is_started = self._is_over = False
@@ -215,6 +232,8 @@ class Process:
                 tail.extend(lines)
             if lines:
                 self._put(lines)
+            if self._gather_seconds and len(chunk) < _MANY_BYTES:
+                time.sleep(self._gather_seconds)
         if rest:
             self._put([rest])
 

@@ -106,6 +106,11 @@ def loads(scale: float) -> list[Load]:
     ]
 
 
+def long_load(scale: float) -> Load:
+    """One that lasts: what is done once before the first byte hardly counts in it."""
+    return Load("long: 500 series of 100 objects of 100 KiB", [[102_400] * max(1, round(100 * scale))] * 500)
+
+
 def _mix(scale: float) -> list[list[int]]:
     """The counts and sizes of 300 random series: a third of the counts, together 1.5 GB."""
     frame = dd.query(
@@ -233,6 +238,14 @@ def near(root: Path, peers: Path, *, scale: float, times: int) -> Iterator[Row]:
             yield Row(load.name + ", TLS", "connections", seen[0], seen[1], "obstore")
             runs = measure.repeat(1, lambda: course.ours(tls), lambda: course.obstore(tls, 64))
             yield Row(load.name + ", TLS", "seconds", runs[0].seconds, runs[1].seconds, "obstore, 64 at once")
+    lasting = long_load(scale)
+    with (
+        _course(root / "near-long", lasting, peers) as course,
+        serve(course.root / "store", course.root / "plain") as plain,
+        serve(course.root / "store", course.root / "tls", authority) as tls,
+    ):
+        yield from _compare(course, plain, lasting.name, times, WORKERS[:1])
+        yield from _compare(course, tls, lasting.name + ", TLS", times, WORKERS[:1])
 
 
 def distant(root: Path, peers: Path, *, scale: float, times: int, full: bool) -> Iterator[Row]:
@@ -251,17 +264,19 @@ def distant(root: Path, peers: Path, *, scale: float, times: int, full: bool) ->
             yield from _compare(course, tls_far, load.name + ", TLS, 40 ms", times)
 
 
-def _compare(course: Course, store: Store, name: str, times: int) -> Iterator[Row]:
-    """Ours against raw s5cmd with each number of workers, by turns."""
+def _compare(
+    course: Course, store: Store, name: str, times: int, numbers: Sequence[int] = WORKERS
+) -> Iterator[Row]:
+    """Ours against raw s5cmd with some numbers of workers, by turns."""
 
     def raw(workers: int) -> Callable[[], Run]:
         return lambda: course.raw(store, workers)
 
-    ours, *raws = measure.repeat(times, lambda: course.ours(store), *(raw(workers) for workers in WORKERS))
-    best = min(range(len(WORKERS)), key=lambda index: raws[index].seconds)
-    chosen = f"s5cmd, best: {WORKERS[best]} workers; ours: {ours.stdout}"
+    ours, *raws = measure.repeat(times, lambda: course.ours(store), *(raw(workers) for workers in numbers))
+    best = min(range(len(numbers)), key=lambda index: raws[index].seconds)
+    chosen = f"s5cmd, best: {numbers[best]} workers; ours: {ours.stdout}"
     bound = 1.10 if "40 ms" in name else 1.03
     yield Row(name, "seconds", ours.seconds, raws[best].seconds, chosen, bound)
-    for workers, run in zip(WORKERS, raws, strict=True):
+    for workers, run in zip(numbers, raws, strict=True):
         yield Row(name, "seconds", ours.seconds, run.seconds, f"s5cmd, {workers} workers")
     yield Row(name, "processor s", ours.cpu_seconds, ours.children_cpu_seconds, "the s5cmd it runs", 0.05)

@@ -180,6 +180,8 @@ def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
     is chosen. Returns the columns that have such values.
     """
     database.run("CREATE TEMP TABLE twin (name VARCHAR, value VARCHAR)")
+    selects: list[str] = []
+    bound: list[str] = []
     for name in layout.columns:
         if name.lower().endswith(("uid", "uuid")) or main_columns()[name] != "VARCHAR":
             continue  # figures and dots, or lower-case hexadecimal
@@ -189,12 +191,15 @@ def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
             # A list of constants is looked up once for each value of the file, not for each row.
             if len(values) <= _FEW_VALUES:
                 among = f'WHERE lower("{name}") IN ({", ".join("?" * len(values))})'
-        database.run(
-            f"INSERT INTO twin SELECT '{name}', unnest(list(value))"
+                bound += values
+        selects.append(
+            f"SELECT '{name}', unnest(list(value))"
             f' FROM (SELECT DISTINCT "{name}" AS value FROM {source()} {among})'
-            " GROUP BY lower(value) HAVING count(*) > 1",
-            values if among else [],
+            " GROUP BY lower(value) HAVING count(*) > 1"
         )
+    if selects:
+        # A file of one row group is read by one thread for each of them.
+        database.run(f"INSERT INTO twin {' UNION ALL '.join(selects)}", bound)
     return database.column("SELECT DISTINCT name FROM twin ORDER BY 1")
 
 

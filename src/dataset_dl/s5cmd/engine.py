@@ -8,9 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
-
-import psutil
+from typing import TYPE_CHECKING, NamedTuple
 
 from dataset_dl.errors import PlanError, StorageError
 from dataset_dl.events import BytesWritten, CommandFailed, EngineEnded, EngineMessage, Event, FileCompleted
@@ -26,7 +24,10 @@ from dataset_dl.s5cmd.command import (
     run_arguments,
 )
 from dataset_dl.s5cmd.output import is_listed, network_error, parse_line, parse_listed
-from dataset_dl.s5cmd.pace import Pace, can_count, written_bytes
+
+if TYPE_CHECKING:
+    from dataset_dl.s5cmd.activity import Activity
+    from dataset_dl.s5cmd.pace import Pace
 
 _PROBE_SECONDS = 20.0
 # The first two questions are asked at once, on connections that have to be made; the third waits for the
@@ -34,6 +35,7 @@ _PROBE_SECONDS = 20.0
 _PROBE_QUESTIONS = 3
 _PROBE_TRIES = 3
 _TICK_SECONDS = 0.1
+_GATHER_SECONDS = 0.01
 _NO_DESCRIPTORS = "too many open files"
 # Of each failed line s5cmd keeps 21 KB.
 _MOST_FAILURES = 20_000
@@ -78,12 +80,8 @@ class S5cmdEngine:
         stall_seconds: float = 120.0,
         max_rate_mbps: float | None = None,
     ) -> None:
-        if max_rate_mbps is not None and not can_count():
-            raise PlanError(
-                "max_rate_mbps",
-                "This system does not tell what a process writes, so no rate can be held.",
-                "Nothing was started. Leave the rate out, and choose few workers instead.",
-            )
+        if max_rate_mbps is not None:
+            _require_counting()
         self._max_rate_mbps = max_rate_mbps
         self._binary = binary
         self._network = network
@@ -187,10 +185,17 @@ class S5cmdEngine:
         StorageError
             If it cannot begin in the destination.
         """
-        with self._running(batch_lines(fetches, self._network), destination) as process:
+        lines = batch_lines(fetches, self._network)
+        with self._running(lines, destination, gather_seconds=_GATHER_SECONDS) as process:
             if process is not None:
-                pace = Pace(process, self._max_rate_mbps * 1e6) if self._max_rate_mbps else None
-                yield from self._listen(process, pace)
+                yield from self._listen(process, self._pace(process))
+
+    def _pace(self, process: Process) -> Pace | None:
+        if not self._max_rate_mbps:
+            return None
+        from dataset_dl.s5cmd.pace import Pace
+
+        return Pace(process, self._max_rate_mbps * 1e6)
 
     @contextmanager
     def _running(
@@ -199,6 +204,7 @@ class S5cmdEngine:
         directory: Path,
         retry_count: int | None = None,
         workers: int | None = None,
+        gather_seconds: float = 0.0,
     ) -> Iterator[Process | None]:
         """An s5cmd at work on a file of commands, gone at the end; None if there are no commands."""
         with tempfile.TemporaryDirectory(prefix="dataset-dl-run-", ignore_cleanup_errors=True) as scratch:
@@ -212,7 +218,12 @@ class S5cmdEngine:
                 self._binary.path, self._network, workers or self.workers, batch_file, retry_count
             )
             try:
-                process = Process(argv, directory=directory, environment=self._network.child_environment())
+                process = Process(
+                    argv,
+                    directory=directory,
+                    environment=self._network.child_environment(),
+                    gather_seconds=gather_seconds,
+                )
             except OSError as error:
                 raise StorageError(
                     str(directory), f"s5cmd cannot start in {directory}: {error.strerror}."
@@ -252,8 +263,9 @@ class S5cmdEngine:
 
 def _events(process: Process, stall_seconds: float, pace: Pace | None) -> Iterator[Event]:
     """What s5cmd says and writes, until it ends or does neither for too long: it knows no timeout."""
-    activity = _Activity(process)
-    alive_at = next_sample = time.monotonic()
+    activity: Activity | None = None
+    alive_at = time.monotonic()
+    next_sample = alive_at + _TICK_SECONDS
     for batch in process.lines(_TICK_SECONDS):
         for line in batch:
             if line:
@@ -263,6 +275,7 @@ def _events(process: Process, stall_seconds: float, pace: Pace | None) -> Iterat
             alive_at = now
         if now >= next_sample:
             next_sample = now + _TICK_SECONDS
+            activity = activity or _activity(process)
             if activity.moved():
                 alive_at = now
             if activity.written is not None:
@@ -273,32 +286,22 @@ def _events(process: Process, stall_seconds: float, pace: Pace | None) -> Iterat
             return
 
 
-class _Activity:
-    """Signs of life of s5cmd: the bytes it has written to files, or the time it has computed."""
+def _activity(process: Process) -> Activity:
+    # psutil takes as long to load as s5cmd needs to start, so it is loaded while s5cmd is at work.
+    from dataset_dl.s5cmd.activity import Activity
 
-    def __init__(self, process: Process) -> None:
-        self._process = process
-        self._child: psutil.Process | None = None
-        self._sign: float | None = None
-        self.written: int | None = None
+    return Activity(process)
 
-    def moved(self) -> bool:
-        """Look again; True if it has done something since the last look."""
-        try:
-            self._child = self._child or psutil.Process(self._process.pid)
-            sign = self._look(self._child)
-        except psutil.Error:
-            return False  # it has just ended
-        changed = sign != self._sign
-        self._sign = sign
-        return changed
 
-    def _look(self, child: psutil.Process) -> float:
-        if can_count():
-            self.written = max(0, written_bytes(child) - self._process.stdout_bytes)
-            return self.written
-        times = child.cpu_times()  # macOS counts no bytes of a process
-        return round(times.user + times.system, 1)
+def _require_counting() -> None:
+    from dataset_dl.s5cmd.activity import can_count
+
+    if not can_count():
+        raise PlanError(
+            "max_rate_mbps",
+            "This system does not tell what a process writes, so no rate can be held.",
+            "Nothing was started. Leave the rate out, and choose few workers instead.",
+        )
 
 
 def descriptor_limit() -> int:

@@ -9,6 +9,7 @@ from contextlib import suppress
 import psutil
 
 from dataset_dl.process import Process
+from dataset_dl.s5cmd.activity import written_bytes
 
 _SLICE_SECONDS = 0.005
 # What was not used may be made up for: so much of a second.
@@ -52,15 +53,3 @@ class Pace:
                     self._process.pause()
                 else:
                     self._process.resume()
-
-
-def can_count() -> bool:
-    """Whether this system tells what a process has written; macOS does not."""
-    return hasattr(psutil.Process, "io_counters")
-
-
-def written_bytes(child: psutil.Process) -> int:
-    """What a process has written, to files and to its output."""
-    counters = child.io_counters()
-    total: int = getattr(counters, "write_chars", counters.write_bytes)
-    return total

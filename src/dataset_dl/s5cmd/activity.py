@@ -1,0 +1,47 @@
+"""What a child does, as the system tells it: the bytes that it writes, or the time that it computes."""
+
+from __future__ import annotations
+
+import psutil
+
+from dataset_dl.process import Process
+
+
+class Activity:
+    """Signs of life of s5cmd: the bytes it has written to files, or the time it has computed."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._child: psutil.Process | None = None
+        self._sign: float | None = None
+        self.written: int | None = None
+
+    def moved(self) -> bool:
+        """Look again; True if it has done something since the last look."""
+        try:
+            self._child = self._child or psutil.Process(self._process.pid)
+            sign = self._look(self._child)
+        except psutil.Error:
+            return False  # it has just ended
+        changed = sign != self._sign
+        self._sign = sign
+        return changed
+
+    def _look(self, child: psutil.Process) -> float:
+        if can_count():
+            self.written = max(0, written_bytes(child) - self._process.stdout_bytes)
+            return self.written
+        times = child.cpu_times()  # macOS counts no bytes of a process
+        return round(times.user + times.system, 1)
+
+
+def can_count() -> bool:
+    """Whether this system tells what a process has written; macOS does not."""
+    return hasattr(psutil.Process, "io_counters")
+
+
+def written_bytes(child: psutil.Process) -> int:
+    """What a process has written, to files and to its output."""
+    counters = child.io_counters()
+    total: int = getattr(counters, "write_chars", counters.write_bytes)
+    return total
