@@ -30,7 +30,7 @@ duckdb.connect().execute('''
 """
 
 
-def rows(peers: Path, *, times: int) -> Iterator[Row]:
+def rows(peers: Path, root: Path, *, times: int) -> Iterator[Row]:
     """Collections, help, import, and the plan of one series."""
     index = tables()["idc_index"].parquet_path
     program = ["-m", "dataset_dl"]
@@ -55,10 +55,8 @@ def rows(peers: Path, *, times: int) -> Iterator[Row]:
     uid = dd.query("SELECT SeriesInstanceUID AS uid FROM idc_index LIMIT 1 OFFSET 777777").uid[0]
     ours, bare = measure.repeat(
         times,
-        lambda: measure.python([*program, "idc", "manifest", uid, "-o", "/dev/shm/bench-one.parquet"]),
-        lambda: measure.python(["-c", _ONE.format(index=index, uid=uid, to="/dev/shm/bench-two.parquet")]),
+        lambda: measure.python([*program, "idc", "manifest", uid, "-o", root / "one.parquet"]),
+        lambda: measure.python(["-c", _ONE.format(index=index, uid=uid, to=root / "two.parquet")]),
     )
-    for name in ("one", "two"):
-        Path(f"/dev/shm/bench-{name}.parquet").unlink()
     yield Row("one series by UID saved as a plan", "seconds", ours.seconds, 0.5, "fixed", 1.0)
     yield Row("one series by UID saved as a plan", "seconds", ours.seconds, bare.seconds, "DuckDB alone")

@@ -27,7 +27,7 @@ http {{
   access_log off; sendfile on; tcp_nopush on; keepalive_timeout 75; keepalive_requests 100000;
   client_body_temp_path {directory}; proxy_temp_path {directory}; fastcgi_temp_path {directory};
   uwsgi_temp_path {directory}; scgi_temp_path {directory};
-  open_file_cache max=20000 inactive=600s; open_file_cache_valid 600s;
+  open_file_cache max=4000 inactive=600s; open_file_cache_valid 600s;
   log_format one '$connection $request_method';
   default_type application/octet-stream;
   server {{
