@@ -6,8 +6,9 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from dataset_dl import sources
 from dataset_dl.errors import (
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from dataset_dl.events import Event
     from dataset_dl.s5cmd.engine import S5cmdEngine
 
+# A table of pandas, polars or Arrow, none of which is imported here.
+Table = Any
 ProgressCallback = Callable[[DownloadProgress], object]
 
 
@@ -195,11 +198,13 @@ def page_url(identifier: str) -> str:
 
 
 def plan(
-    source: str | Path | Sequence[str | Path] = (),
+    source: str | Path | Sequence[str | Path] | Table = (),
     *,
     where: Where | None = None,
     layout: str | None = None,
     into: str | Path | None = None,
+    idc_version: int | None = None,
+    skip_missing: bool = False,
 ) -> Plan:
     """Decide what to download and where each series goes; nothing is fetched.
 
@@ -207,40 +212,61 @@ def plan(
     ----------
     source
         Collections (in any spelling), patients, studies, series, crdc series uuids or analysis results,
-        mixed, one or several, and files: manifests, lists of identifiers, saved plans.
+        mixed, one or several, and files: manifests, lists of identifiers, saved plans. Or a table with a
+        column of identifiers, of pandas, polars or Arrow.
     where
         ``{column: value or values}``, or conditions like ``"instanceCount>=100"``; all must hold.
     layout
         Template of the directories, `dataset_dl.DEFAULT_LAYOUT` if not given.
     into
         The destination, kept with the plan for `download`.
+    idc_version
+        Select as of this IDC version (2 or later), as far as the tables tell; today's if not given. A crdc
+        series uuid is one content of one series and needs none.
+    skip_missing
+        Leave out what IDC does not have, instead of an error; the plan's `missing` names it. Series of a
+        TCIA manifest that IDC does not have are left out in any case, but then make the download
+        incomplete.
 
     Raises
     ------
     SelectionError
-        If an identifier or a column is unknown, or nothing is selected.
+        If an identifier or a column is unknown, nothing is selected, or the tables do not tell what the
+        version held.
     PlanError
         If the layout or a manifest is wrong.
     """
     chosen = conditions(where)
     destination = Path(into) if into is not None else None
-    named = sources.read([source] if isinstance(source, str | Path) else source)
+    is_one = isinstance(source, str | Path) or sources.is_table(source)
+    named = sources.read([source] if is_one else source)
+    if idc_version is not None and (named.plans or named.entries):
+        raise SelectionError(
+            f"v{idc_version}",
+            "A manifest names series of the versions that it was made for, so no other can be asked for;"
+            " nothing was started.",
+            "Leave the IDC version out, or give identifiers.",
+        )
     if named.only_plan is not None and not chosen and layout is None:
         return named.only_plan.plan(destination)
     entries = named.all_entries()
     if layout is not None:
         entries = [entry._replace(directory=None) for entry in entries]
-    if not named.identifiers and not entries and not chosen:
+    if not named.identifiers and not named.optional and not entries and not chosen:
         raise SelectionError(
             "", "Nothing was asked for.", "Name a collection, a patient, a study, a series or a manifest."
         )
-    return make_plan(
-        Selection(named.identifiers, chosen),
+    identifiers = tuple(dict.fromkeys([*named.identifiers, *named.optional]))
+    made = make_plan(
+        Selection(identifiers, chosen),
         Layout.parse(layout or DEFAULT_LAYOUT, database.main_columns()),
         entries=entries,
         into=destination,
         path_limit=_path_limit(destination),
+        version=idc_version,
+        optional=frozenset(identifiers if skip_missing else named.optional),
     )
+    return replace(made, skip_missing=skip_missing)
 
 
 def download_events(
@@ -401,6 +427,8 @@ def raise_for_report(report: Report) -> None:
     """
     if report.ok:
         return
+    if not report.failures and not report.untried_series:
+        raise _lacking(report)
     first = report.failures[0]
     causes = {each.cause for each in report.failures}
     unreachable = causes <= {"network"} or (report.stopped and causes <= _IN_THE_WAY)
@@ -417,6 +445,18 @@ def raise_for_report(report: Report) -> None:
         f" (the first: {first.planned.SeriesInstanceUID}, {first.cause}: {first.message});"
         f" {report.complete_series:,} are complete on disk.{untried}",
         "The same command resumes.",
+        report=report,
+    )
+
+
+def _lacking(report: Report) -> TransferIncomplete:
+    from dataset_dl.destination import missing_path
+
+    missing = len(report.missing)
+    return TransferIncomplete(
+        f"IDC does not have {missing:,} of the {report.series_count + missing:,} series asked for (the first:"
+        f" {report.missing[0]}); the other {report.complete_series:,} are complete on disk.",
+        f"{missing_path(report.destination)} names them for TCIA's own program; --skip-missing accepts it.",
         report=report,
     )
 

@@ -10,11 +10,12 @@ import platform
 import shutil
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from dataset_dl.errors import InsufficientDiskSpace, StorageError
+from dataset_dl.manifest import tcia
 from dataset_dl.model import STATE_DIRECTORY, Plan, PlannedSeries, SeriesFailure
 
 # Directories, file system overhead and what others write meanwhile.
@@ -291,3 +292,17 @@ def write_failures(
         writer.writerow([*PlannedSeries._fields, "idc_version", "cause", "message"])
         writer.writerows(rows)
     return path
+
+
+def missing_path(destination: Path) -> Path:
+    """Where the series are kept that were asked for and IDC does not have."""
+    return state(destination) / "missing.tcia"
+
+
+def write_missing(destination: Path, missing: Sequence[str]) -> None:
+    """Keep them as a manifest of TCIA, whose own program may have them; no file if there are none."""
+    path = missing_path(destination)
+    if missing:
+        path.write_text(tcia.text_of(missing), encoding="utf-8", newline="\n")
+    else:
+        path.unlink(missing_ok=True)

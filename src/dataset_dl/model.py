@@ -119,7 +119,9 @@ class PlannedSeries(NamedTuple):
     """One row of a plan: one series, where it comes from and where it goes.
 
     The names are IDC's own; `directory` is relative to the destination, with ``/`` between its
-    parts, and `size_bytes` is the exact sum over the `instanceCount` files.
+    parts, and `size_bytes` is the exact sum over the `instanceCount` files. Of a series of an earlier IDC
+    version the tables do not tell them: `instanceCount` is 0 and `size_bytes` is rounded to 10 kB, until the
+    store has been asked.
     """
 
     collection_id: str | None
@@ -189,6 +191,15 @@ class PlanRows(Protocol):
     def replaced_in(self, path: Path) -> set[str]:
         """The crdc series uuids that go where the plan at `path` has an earlier version of the series."""
 
+    def unsized(self) -> list[PlannedSeries]:
+        """The series of earlier IDC versions of which files and bytes are not known exactly."""
+
+    def sizes_in(self, path: Path) -> dict[str, tuple[int, int]]:
+        """Of those that the plan at `path` knows, by crdc_series_uuid: how many files and bytes."""
+
+    def sized(self, sizes: Mapping[str, tuple[int, int]]) -> Plan:
+        """The plan with these files and bytes; a series of which they are still unknown is left out."""
+
     def longest_directory(self) -> str:
         """The directory with the most characters."""
 
@@ -221,6 +232,13 @@ class Plan:
         The destination named when the plan was made, if any.
     rows
         The table behind the plan.
+    unsized_series
+        The part of the series that are of an earlier IDC version: how many files they have is asked of the
+        store when they are downloaded, and their size is rounded.
+    missing
+        SeriesInstanceUIDs, or other identifiers, that were asked for and that IDC does not have.
+    skip_missing
+        Whether a download of the rest is all that was wanted; otherwise the missing ones make it incomplete.
     """
 
     series_count: int
@@ -229,6 +247,9 @@ class Plan:
     idc_version: int | None
     into: Path | None
     rows: PlanRows = field(repr=False, compare=False)
+    unsized_series: int = 0
+    missing: tuple[str, ...] = ()
+    skip_missing: bool = False
 
     def __iter__(self) -> Iterator[PlannedSeries]:
         return iter(self.rows)
@@ -345,6 +366,8 @@ class Report:
         The part of the complete series that the journal was believed for, without a look at the disk.
     stopped
         Why the download was ended before every series was tried; empty otherwise.
+    missing
+        What was asked for besides and IDC does not have, unless that was to be skipped.
     """
 
     destination: Path
@@ -360,6 +383,7 @@ class Report:
     elapsed_seconds: float
     trusted_series: int = 0
     stopped: str = ""
+    missing: tuple[str, ...] = ()
 
     @property
     def untried_series(self) -> int:
@@ -369,7 +393,7 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether all that was asked for is on disk and verified."""
-        return not self.failures and self.complete_series == self.series_count
+        return not self.failures and not self.missing and self.complete_series == self.series_count
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, ready for JSON."""
@@ -387,6 +411,7 @@ class Report:
             "trusted_series": self.trusted_series,
             "untried_series": self.untried_series,
             "stopped": self.stopped,
+            "missing": list(self.missing),
             "elapsed_seconds": round(self.elapsed_seconds, 3),
             "failures": [
                 {

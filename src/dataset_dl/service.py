@@ -11,7 +11,7 @@ from dataset_dl.errors import SelectionError
 from dataset_dl.index.database import main_columns
 from dataset_dl.index.planner import make_plan
 from dataset_dl.layout import Layout, check_directory
-from dataset_dl.manifest import Entry
+from dataset_dl.manifest.commands import Entry
 from dataset_dl.model import DEFAULT_LAYOUT, Report, Selection
 
 

@@ -10,13 +10,18 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dataset_dl.errors import ManifestError
 from dataset_dl.index.plan_file import PlanFile, open_plan
-from dataset_dl.manifest import Contents, Entry, parse
-from dataset_dl.manifest import read as read_manifest
+from dataset_dl.manifest.commands import Entry
+from dataset_dl.manifest.contents import Contents, parse
+from dataset_dl.manifest.contents import read as read_manifest
+from dataset_dl.manifest.table import column_of
 from dataset_dl.model import as_identifiers
 
+# An identifier, a file, or a table.
+Source = str | Path | Any
 _FILE_LIKE = re.compile(r"[/\\]|\.(parquet|csv|tsv|s5cmd|txt|tcia|xlsx)$", re.IGNORECASE)
 
 
@@ -28,6 +33,8 @@ class Named:
     ----------
     identifiers
         Identifiers of any kind, each once.
+    optional
+        Series that IDC may not have.
     entries
         Series named by manifests.
     plans
@@ -35,13 +42,14 @@ class Named:
     """
 
     identifiers: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
     plans: tuple[PlanFile, ...] = ()
 
     @property
     def only_plan(self) -> PlanFile | None:
         """The saved plan, if one is all there is."""
-        alone = len(self.plans) == 1 and not self.identifiers and not self.entries
+        alone = len(self.plans) == 1 and not (self.identifiers or self.optional or self.entries)
         return self.plans[0] if alone else None
 
     def all_entries(self) -> list[Entry]:
@@ -54,7 +62,7 @@ class Named:
         return [*self.entries, *saved]
 
 
-def read(sources: Iterable[str | Path]) -> Named:
+def read(sources: Iterable[Source]) -> Named:
     """Read every source; a file is told from an identifier by being there.
 
     Raises
@@ -65,12 +73,15 @@ def read(sources: Iterable[str | Path]) -> Named:
     each = [_read_one(source) for source in sources]
     return Named(
         tuple(dict.fromkeys(identifier for named in each for identifier in named.identifiers)),
+        tuple(dict.fromkeys(uid for named in each for uid in named.optional)),
         tuple(entry for named in each for entry in named.entries),
         tuple(rows for named in each for rows in named.plans),
     )
 
 
-def _read_one(source: str | Path) -> Named:
+def _read_one(source: Source) -> Named:
+    if not isinstance(source, str | Path):
+        return Named(_of_table(source))
     path = Path(source)
     if source == "-":
         return _read_data(sys.stdin.buffer.read(), "standard input")
@@ -83,6 +94,27 @@ def _read_one(source: str | Path) -> Named:
         what = f"{source} is a directory" if os.path.isdir(path) else f"There is no file {source}"
         raise ManifestError(str(source), f"{what}; nothing was started.", "Give a manifest or an identifier.")
     return Named(as_identifiers(source))
+
+
+def is_table(source: object) -> bool:
+    """Whether something is a table: of pandas, polars or Arrow."""
+    return hasattr(source, "__dataframe__") or hasattr(source, "column_names")
+
+
+def _of_table(source: Any) -> tuple[str, ...]:
+    names = list(getattr(source, "column_names", None) or source.columns)
+    index = column_of([str(name) for name in names])
+    if index is None:
+        raise ManifestError(
+            "table",
+            f"No column of the table names series; it has {', '.join(map(str, names[:10]))}.",
+            "Name one crdc_series_uuid, SeriesInstanceUID, StudyInstanceUID, PatientID or collection_id.",
+        )
+    column = source[names[index]]
+    values = column.to_pylist() if hasattr(column, "to_pylist") else column.to_list()
+    # What is missing is None, or a float that is not equal to itself.
+    texts = (str(value).strip() for value in values if value is not None and value == value)  # noqa: PLR0124
+    return tuple(dict.fromkeys(text for text in texts if text))
 
 
 def _read_data(data: bytes, name: str) -> Named:
@@ -103,4 +135,4 @@ def _mode(path: Path) -> int:
 
 
 def _named(contents: Contents) -> Named:
-    return Named(contents.identifiers, contents.entries)
+    return Named(contents.identifiers, contents.optional, contents.entries)

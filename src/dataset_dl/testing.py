@@ -37,6 +37,7 @@ _START_SECONDS = 20.0
 _ADDRESS = re.compile(rb"server on \[(https?://[^/\]]+)")
 _PADDING_HEADER = b"\xfc\xff\xfc\xffOB\x00\x00"
 _LARGEST_SIDE = 65_535
+_UNTOLD_INSTANCES = 3
 _WITHOUT_PIXELS = {"SR", "SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "PR", "KO", "ANN", "REG", "M3D", "RWV", "FID"}
 
 
@@ -44,7 +45,8 @@ class LocalBucket:
     """An S3 service on loopback that holds chosen series of IDC.
 
     Each series has the instance count and the byte size that the index gives for it, true UIDs,
-    Modality and PatientID, and readable pixels where the size allows. The content is made up.
+    Modality and PatientID, and readable pixels where the size allows. The content is made up. A series of an
+    earlier IDC version, of which no table tells the count, has three instances.
 
     Parameters
     ----------
@@ -89,7 +91,10 @@ class LocalBucket:
         from dataset_dl.api import plan
 
         chosen = what if isinstance(what, Plan) else plan(what, where=where)
-        self.series: tuple[PlannedSeries, ...] = tuple(islice(chosen, max_series))
+        self.series: tuple[PlannedSeries, ...] = tuple(
+            each if each.instanceCount else each._replace(instanceCount=_UNTOLD_INSTANCES)
+            for each in islice(chosen, max_series)
+        )
         size_bytes = sum(each.size_bytes for each in self.series)
         if size_bytes > max_bytes:
             raise PlanError(

@@ -13,7 +13,7 @@ import dataset_dl as dd
 from dataset_dl.errors import LayoutError, ManifestError, SelectionError
 from dataset_dl.index.database import main_columns
 from dataset_dl.layout import Layout, check_directory
-from dataset_dl.manifest import parse
+from dataset_dl.manifest.contents import parse
 from dataset_dl.model import Fetch
 from dataset_dl.network import IDC_BUCKETS, NetworkSettings
 from dataset_dl.s5cmd.command import batch_lines, list_lines

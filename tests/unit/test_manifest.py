@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import datetime
+import io
 import shlex
 import tempfile
+import zipfile
 from pathlib import Path
 
+import openpyxl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataset_dl.errors import ManifestError
 from dataset_dl.layout import check_directory
-from dataset_dl.manifest import copy_line, parse, read
+from dataset_dl.manifest import tcia
+from dataset_dl.manifest.contents import parse, read
+from dataset_dl.manifest.lines import copy_line
 from support.plans import plan_of, row
 
 UUID = "085e85b3-3780-47f6-8538-585bcca95336"
@@ -20,7 +26,8 @@ URL = f"s3://idc-open-data/{UUID}/*"
 @pytest.mark.parametrize(
     "line",
     [f"cp {URL} .", f"cp '{URL}' .", f'cp "{URL}" "."', URL, f"cp --show-progress {URL} .", URL[:-2], URL[:-1],
-     f"cp gs://public-datasets-idc/{UUID}/* ."],
+     f"cp gs://public-datasets-idc/{UUID}/* .", f"cp S3://idc-open-cr/{UUID.upper()}/* .", f"sync {URL} .",
+     f"s5cmd --no-sign-request --endpoint-url https://s3.amazonaws.com cp {URL} .", f"cp {URL} --show-progress ."],
 )  # fmt: skip
 def test_lines_of_the_portal(line: str) -> None:
     contents = parse(f"# comment\r\n\r\n  {line}  \r\n".encode(), "m")
@@ -41,6 +48,8 @@ def test_directories_in_a_manifest_are_kept() -> None:
         (f"cp {URL} /etc", "leaves the destination"),
         (f"cp '{URL} .", "left open"),
         (f"rm {URL}", "s3:// or gs://"),
+        (f"mv {URL} .", "s3:// or gs://"),
+        (f"drop {URL}", "it is not"),
         (f"cp {URL} . extra", "it is not"),
         ("cp https://example.org/x .", "s3:// or gs://"),
         ("cp s3://bucket/not-a-series/* .", "whole series"),
@@ -67,6 +76,81 @@ def test_all_wrong_lines_are_counted() -> None:
 def test_what_is_no_manifest_says_so(data: bytes) -> None:
     with pytest.raises(ManifestError, match="is not a manifest"):
         parse(data, "pic.png")
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_spreadsheets_save_them(delimiter: str, encoding: str) -> None:
+    rows = [["Subject ID", "Series UID", "Größe"], ["a", "1.2.3", "1,5"], ["b", "1.2.4 ", ""]]
+    text = "\r\n".join(delimiter.join(f'"{cell}"' for cell in row) for row in rows)
+    assert parse(text.encode(encoding), "m").identifiers == ("1.2.3", "1.2.4")
+
+
+def test_a_comment_does_not_shift_the_number_of_a_line() -> None:
+    with pytest.raises(ManifestError) as caught:
+        parse(b"# exported\n\na,SeriesInstanceUID\n# more\n1,1.2\n1\n", "m.csv")
+    assert caught.value.line == 6
+
+
+def workbook(*sheets: list[list[object]]) -> bytes:
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    for cells in sheets:
+        sheet = book.create_sheet()
+        for row in cells:
+            sheet.append(row)
+    data = io.BytesIO()
+    book.save(data)
+    return data.getvalue()
+
+
+def test_workbooks_by_their_column() -> None:
+    notes: list[list[object]] = [["what I did"], [datetime.date(2024, 1, 1)]]
+    table: list[list[object]] = [[], ["Nr", "SeriesInstanceUID"], [1, "1.2.3"], [], [2, " 1.2.4 "], [3, None]]
+    assert parse(workbook(notes, table), "m.xlsx").identifiers == ("1.2.3", "1.2.4")
+
+
+def test_workbooks_that_name_nothing_say_so() -> None:
+    with pytest.raises(ManifestError, match="no sheet of the workbook"):
+        parse(workbook([["a", "b"], [1, 2]]), "m.xlsx")
+    damaged = workbook([["SeriesInstanceUID"], ["1.2"]])[:-200]
+    with pytest.raises(ManifestError, match="is not a manifest"):
+        parse(damaged, "m.xlsx")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a.txt", "x")
+    with pytest.raises(ManifestError, match="it is a ZIP archive"):
+        parse(archive.getvalue(), "m.zip")
+
+
+TCIA = (
+    "downloadServerUrl=https://public.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet\r\n"
+    "includeAnnotation=true\r\nnoOfrRetry=4\r\ndatabasketId=manifest-1.tcia\r\nmanifestVersion=3.0\r\n"
+    "ListOfSeriesToDownload=\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (TCIA + "1.2.3 \r\n1.2.4\t\r\n1.2.3\r\n\r\n", "m"),
+        ("ListOfSeriesToDownload=1.2.3\n1.2.4\n", "m"),
+        ("manifestVersion = 3.0\n1.2.3\n1.2.4", "m.txt"),
+        ("1.2.3\n1.2.4\n", "dir/M.TCIA"),
+        (tcia.text_of(["1.2.3", "1.2.4"]), "m"),
+    ],
+)
+def test_manifests_of_tcia(text: str, name: str) -> None:
+    contents = parse(text.encode(), name)
+    assert (contents.optional, contents.identifiers) == (("1.2.3", "1.2.4"), ())
+
+
+def test_a_wrong_line_of_a_tcia_manifest_is_named() -> None:
+    with pytest.raises(ManifestError, match="it is no SeriesInstanceUID") as caught:
+        parse((TCIA + "1.2.3\n<html>\n").encode(), "m.tcia")
+    assert caught.value.line == 8
+    with pytest.raises(ManifestError, match="no series follows"):
+        parse(TCIA.encode(), "m.tcia")
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataset_dl.cli.options import Directory, network, selection
+from dataset_dl.cli.options import Directory, network, planned, selection
 
 if TYPE_CHECKING:
-    from dataset_dl.api import DownloadOptions
     from dataset_dl.model import Plan, Report
 
 _FAILURES_SHOWN = 20
@@ -65,21 +64,19 @@ _FAILURES_SHOWN = 20
 @click.option("--json", "as_json", is_flag=True, help="One event a line on standard output.")
 def download(
     sources: tuple[str, ...],
-    where: tuple[str, ...],
-    layout: str | None,
     destination: Path,
     dry_run: bool,
     as_json: bool,
-    **options: Unpack[DownloadOptions],
+    **options: Any,
 ) -> None:
     """Download collections, patients, studies, series or manifests; check every file on disk.
 
     The same command resumes: what is complete is not fetched again.
     """
-    from dataset_dl.api import download_events, plan, raise_for_report, watch
+    from dataset_dl.api import download_events, raise_for_report, watch
     from dataset_dl.ui.observer import observer
 
-    made = plan(sources, where=where, layout=layout, into=destination)
+    made = planned(sources, options, into=destination)
     if dry_run:
         _show_plan(made, as_json)
         return
@@ -110,6 +107,8 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
             "series_count": plan.series_count,
             "instance_count": plan.instance_count,
             "size_bytes": plan.size_bytes,
+            "unsized_series": plan.unsized_series,
+            "missing": list(plan.missing),
             "needed_bytes": needed,
             "free_bytes": free,
             "groups": [dict(zip(columns, group, strict=True)) for group in plan.groups()],
@@ -119,6 +118,11 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     rows = [(*group[:4], size(group.size_bytes)) for group in plan.groups()]
     rows.append(("total", "", plan.series_count, plan.instance_count, size(plan.size_bytes)))
     write((*columns[:4], "size"), rows, "table", sys.stdout)
+    if plan.unsized_series:
+        click.echo(
+            f"\n{plan.unsized_series:,} of these are of an earlier IDC version: the store is asked for the"
+            " number and size of their files"
+        )
     fits = "fits" if needed <= free else "DOES NOT FIT"
     click.echo(f"\nto {destination}, for example {next(iter(plan)).directory}/")
     click.echo(f"{size(needed)} needed at most, {size(free)} free: {fits}; nothing was fetched")
@@ -139,6 +143,8 @@ def _show_report(report: Report, md5: bool) -> None:
     ]
     if report.untried_series:
         rows.append(("not tried", report.untried_series, "", ""))
+    if report.missing:
+        rows.append(("not in IDC", len(report.missing), "", ""))
     write(("", "series", "files", "size"), rows, "table", sys.stdout)
     speed = f"{report.fetched_bytes / 1e6 / max(report.elapsed_seconds, 1e-3):.1f} MB/s"
     how = speed if report.fetched_series else "nothing was fetched"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from dataset_dl.cli.options import selection
+from dataset_dl.cli.options import planned, selection
 
 
 @click.command()
@@ -18,15 +19,17 @@ from dataset_dl.cli.options import selection
     type=click.Path(path_type=Path),
     help="FILE.parquet, FILE.csv or FILE.s5cmd.",
 )
-def manifest(sources: tuple[str, ...], where: tuple[str, ...], layout: str | None, output: Path) -> None:
+def manifest(sources: tuple[str, ...], output: Path, **options: Any) -> None:
     """Write what a download would fetch, and where to, into a file that pins it."""
-    from dataset_dl.api import plan
     from dataset_dl.ui.units import size
 
-    made = plan(sources, where=where, layout=layout)
+    made = planned(sources, options)
     made.save(output)
     click.echo(
         f"{output}: {made.series_count:,} series, {made.instance_count:,} files, {size(made.size_bytes)},"
         f" IDC v{made.idc_version}",
         err=True,
     )
+    if made.missing and not made.skip_missing:
+        click.echo("dataset-dl: the rest was written; --skip-missing accepts that.", err=True)
+        click.get_current_context().exit(3)

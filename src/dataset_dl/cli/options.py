@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from dataset_dl.model import Plan
+
+_MISSING_SHOWN = 20
 
 
 class Directory(click.Path):
@@ -40,12 +45,44 @@ LAYOUT = click.option(
     help="Directories below the destination.  [default: %collection_id/%PatientID/%StudyInstanceUID/"
     "%Modality_%SeriesInstanceUID]",
 )
+IDC_VERSION = click.option(
+    "--idc-version",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Select as of this IDC version, as far as the tables tell.  [default: the newest here]",
+)
+SKIP_MISSING = click.option(
+    "--skip-missing", is_flag=True, help="Leave out what IDC does not have, instead of an error."
+)
 SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...")
 
 
 def selection(function: Any) -> Any:
-    """SOURCE…, ``--where`` and ``--layout``: what a plan is made from."""
-    return SOURCES(WHERE(LAYOUT(function)))
+    """SOURCE… and its options: what a plan is made from, all that `planned` takes."""
+    return SOURCES(WHERE(LAYOUT(IDC_VERSION(SKIP_MISSING(function)))))
+
+
+def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None = None) -> Plan:
+    """The plan of a command, after a word on what IDC does not have of it; its options are used up."""
+    from dataset_dl.api import plan
+
+    names = ("where", "layout", "idc_version", "skip_missing")
+    made = plan(sources, into=into, **{name: options.pop(name) for name in names})
+    if made.missing:
+        _tell_missing(made)
+    return made
+
+
+def _tell_missing(plan: Plan) -> None:
+    from dataset_dl.manifest.tcia import SERIES_URL, is_uid
+
+    missing = plan.missing
+    click.echo(f"IDC v{plan.idc_version} does not have {len(missing):,} of what was asked for:", err=True)
+    for each in missing[:_MISSING_SHOWN]:
+        where = f"  TCIA may have it: {SERIES_URL.format(each)}" if is_uid(each) else ""
+        click.echo(f"  {each}{where}", err=True)
+    if len(missing) > _MISSING_SHOWN:
+        click.echo(f"  and {len(missing) - _MISSING_SHOWN:,} more", err=True)
 
 
 def network(function: Any) -> Any:

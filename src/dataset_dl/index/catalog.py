@@ -143,6 +143,10 @@ def _study_of(column: str, value: str) -> tuple[str, str, bool]:
     database = Database()
     sql = f'SELECT DISTINCT StudyInstanceUID FROM {source()} WHERE "{column}" = $1 ORDER BY 1'
     studies = database.column(sql, [value])
+    if not studies:
+        raise SelectionError(
+            value, f"“{value}” is of an earlier IDC version, and the viewer shows the present one."
+        )
     if len(studies) > 1:
         raise SelectionError(
             value,

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,9 @@ import duckdb
 
 from dataset_dl.errors import ManifestError, StorageError
 from dataset_dl.index.database import Database, quote
+from dataset_dl.index.versions import with_earlier
 from dataset_dl.layout import check_directory
-from dataset_dl.manifest import manifest_header
+from dataset_dl.manifest.lines import manifest_header
 from dataset_dl.model import Plan, PlanGroup, PlannedSeries
 from dataset_dl.network import IDC_BUCKETS
 
@@ -76,10 +77,10 @@ class PlanFile:
         """The plan over these rows, with its totals."""
         totals = Database().run(
             "SELECT count(*), coalesce(sum(instanceCount), 0)::BIGINT, coalesce(sum(size_bytes), 0)::BIGINT,"
-            f" max(idc_version) FROM {self.source}"
+            f" max(idc_version), count(*) FILTER (instanceCount = 0) FROM {self.source}"
         )
-        series_count, instance_count, size_bytes, version = next(iter(totals))
-        return Plan(series_count, instance_count, size_bytes, version, into, self)
+        series_count, instance_count, size_bytes, version, unsized = next(iter(totals))
+        return Plan(series_count, instance_count, size_bytes, version, into, self, unsized)
 
     def groups(self) -> list[PlanGroup]:
         """Totals per collection and modality, largest first."""
@@ -129,6 +130,37 @@ class PlanFile:
     def lacks_directories(self) -> bool:
         """Whether a row has no directory yet."""
         return bool(Database().column(f"SELECT count(*) > count(directory) FROM {self.source}")[0])
+
+    def unsized(self) -> list[PlannedSeries]:
+        """The series of earlier IDC versions of which files and bytes are not known exactly."""
+        names = ", ".join(PlannedSeries._fields)
+        rows = Database().run(f"SELECT {names} FROM {self.source} WHERE instanceCount = 0")
+        return list(map(PlannedSeries._make, rows))
+
+    def sizes_in(self, path: Path) -> dict[str, tuple[int, int]]:
+        """Of those that the plan at `path` knows, by crdc_series_uuid: how many files and bytes."""
+        sql = f"""
+            SELECT crdc_series_uuid, known.instanceCount, known.size_bytes FROM {self.source} AS own
+            JOIN {PlanFile(path).source} AS known USING (crdc_series_uuid)
+            WHERE own.instanceCount = 0 AND known.instanceCount > 0
+        """
+        try:
+            return {uuid: (count, size) for uuid, count, size in Database().run(sql)}
+        except duckdb.Error:
+            return {}  # none is there, or it is no plan
+
+    def sized(self, sizes: Mapping[str, tuple[int, int]]) -> Plan:
+        """The plan with these files and bytes; a series of which they are still unknown is left out."""
+        select = f"""
+            SELECT own.* REPLACE (coalesce(known.files, own.instanceCount) AS instanceCount,
+                                  coalesce(known.bytes, own.size_bytes) AS size_bytes)
+            FROM {self.source} AS own LEFT JOIN
+                (SELECT unnest($1::VARCHAR[]) AS uuid, unnest($2::BIGINT[]) AS files,
+                        unnest($3::BIGINT[]) AS bytes) AS known ON known.uuid = own.crdc_series_uuid
+            WHERE coalesce(known.files, own.instanceCount) > 0
+        """
+        counts, totals = zip(*sizes.values(), strict=True) if sizes else ((), ())
+        return PlanFile.create(Database(), select, [list(sizes), list(counts), list(totals)]).plan(None)
 
     def longest_directory(self) -> str:
         """The directory with the most characters."""
@@ -278,22 +310,29 @@ def _check_rows(rows: PlanFile, name: str) -> None:
         " AND regexp_full_match(directory, $1), false)",
         [_PLAIN_DIRECTORY],
     )
+    unsized = [series.crdc_series_uuid for series in rows.unsized()]
+    earlier = with_earlier(Database(), unsized, [])[1] if unsized else set()
     for number, url, uuid, directory, count, size in doubtful:
-        if problem := _row_problem(url, uuid, directory, count, size):
+        if problem := _row_problem(url, uuid, directory, count, size, uuid in earlier):
             raise ManifestError(
                 name, f"Row {number} of {name} is wrong: {problem}.", "Nothing was started.", number
             )
 
 
 def _row_problem(
-    url: str | None, uuid: str | None, directory: str | None, count: int | None, size: int | None
+    url: str | None,
+    uuid: str | None,
+    directory: str | None,
+    count: int | None,
+    size: int | None,
+    earlier: bool,
 ) -> str | None:
     match = _URL.fullmatch(url or "")
     if match is None or match[2] != uuid:
         return f"{url} is not the address of the series {uuid}"
     if match[1] not in IDC_BUCKETS:
         return f"{match[1]} is not a bucket of IDC"
-    if count is None or count < 1 or size is None or size < 0:
+    if count is None or count < 0 or size is None or size < 0 or (count == 0 and not earlier):
         return "it does not say how many files and bytes the series has"
     if directory is None:
         return "it names no directory"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dataset_dl.errors import ManifestError, SelectionError
 from dataset_dl.index.database import Database, idc_version, main_columns, quote, source
 from dataset_dl.index.plan_file import PlanFile
 from dataset_dl.index.resolve import Matches, known_column, resolve, where_sql
+from dataset_dl.index.versions import check_conditions, with_earlier
 from dataset_dl.layout import (
     PLAIN_DIRECTORY_LIMIT,
     Column,
     Layout,
     shorten,
 )
-from dataset_dl.manifest import Entry
+from dataset_dl.manifest.commands import Entry
 from dataset_dl.model import Plan, PlannedSeries, Selection
 
 _INSERT_BATCH = 50_000
@@ -32,6 +34,8 @@ def make_plan(
     entries: Sequence[Entry] = (),
     into: Path | None = None,
     path_limit: int | None = None,
+    version: int | None = None,
+    optional: Collection[str] = frozenset(),
 ) -> Plan:
     """Plan every series that is selected or named by a manifest, in the order of the index.
 
@@ -47,65 +51,100 @@ def make_plan(
         The destination, kept with the plan.
     path_limit
         Characters that a directory may have; None where the system sets no limit worth keeping.
+    version
+        The IDC version that identifiers and conditions mean; today's if None. An entry means the series that
+        it names, of whatever version.
+    optional
+        Identifiers that IDC may not have: they are in the plan's `missing` then.
 
     Raises
     ------
     SelectionError
         If an identifier or a column is unknown, or nothing meets the conditions.
     ManifestError
-        If an entry names a series that this IDC version does not hold.
+        If an entry names a series that no IDC version held.
     """
     database = Database()
     named = [known_column(condition.column)[0] for condition in selection.where]
-    matches = resolve(database, selection.identifiers, [*_TAKEN, *layout.columns, *named])
-    origin = source() if entries else matches.rows
-    chosen, parameters = _chosen(database, matches, entries)
+    columns = [*_TAKEN, *layout.columns, *named]
+    matches = resolve(database, selection.identifiers, columns, version, optional)
+    if matches.missing and not matches.values and not entries:
+        raise SelectionError(
+            matches.missing[0],
+            f"IDC v{version or idc_version()} has none of the {len(matches.missing):,} series asked for"
+            f" (the first: {matches.missing[0]}); nothing was started.",
+        )
+    if entries:
+        matches = _with_entries(database, matches, entries, columns)
+    chosen, parameters = _chosen(matches, with_entries=bool(entries))
+    if matches.has_earlier:
+        check_conditions(database, named, f"{matches.rows} WHERE {chosen}", parameters)
     clauses, bound = where_sql(selection.where)
-    where = " AND ".join([chosen, *clauses]) or "true"
-    parameters += bound
-    rows = _write_rows(database, layout, origin, where, parameters, path_limit)
-    plan = rows.plan(into)
+    where = " AND ".join([chosen, *clauses])
+    rows = _write_rows(
+        database,
+        layout,
+        matches.rows,
+        where,
+        [*parameters, *bound],
+        path_limit,
+        with_entries=bool(entries),
+        version=version or idc_version(),
+    )
+    plan = replace(rows.plan(into), missing=matches.missing)
     if plan.series_count == 0:
-        raise _nothing(database, selection, chosen, parameters[: len(parameters) - len(bound)])
+        raise _nothing(database, selection, matches.rows, chosen, parameters)
     return plan
 
 
-def _chosen(database: Database, matches: Matches, entries: Sequence[Entry]) -> tuple[str, list[object]]:
-    """The identifiers and entries as one condition; the entries also become a table."""
+def _with_entries(
+    database: Database, matches: Matches, entries: Sequence[Entry], columns: Sequence[str]
+) -> Matches:
+    """Make a table of the entries, and widen the rows to those that only an earlier version has."""
     database.run("CREATE TEMP TABLE entry_line (line BIGINT, uuid VARCHAR, directory VARCHAR)")
     for start in range(0, len(entries), _INSERT_BATCH):
         batch = entries[start : start + _INSERT_BATCH]
-        columns: list[object] = [list(column) for column in zip(*batch, strict=True)]
-        database.run("INSERT INTO entry_line SELECT unnest(?), unnest(?), unnest(?::VARCHAR[])", columns)
+        values: list[object] = [list(column) for column in zip(*batch, strict=True)]
+        database.run("INSERT INTO entry_line SELECT unnest(?), unnest(?), unnest(?::VARCHAR[])", values)
     database.run(
         "CREATE TEMP TABLE entry AS SELECT uuid, min(line) AS line, arg_min(directory, line) AS directory"
         " FROM entry_line GROUP BY uuid"
     )
+    unknown = dict(
+        database.run(
+            f"SELECT uuid, line FROM entry ANTI JOIN {source()} ON uuid = crdc_series_uuid ORDER BY line"
+        )
+    )
+    if not unknown and not matches.has_earlier:
+        return replace(matches, rows=source())
+    asked = [*unknown, *matches.values.get("crdc_series_uuid", [])]
+    rows, held = with_earlier(database, asked, [*matches.values, *columns])
+    for uuid, line in unknown.items():
+        if uuid in held:
+            continue
+        raise ManifestError(
+            uuid,
+            f"Line {line} of the manifest names the series {uuid}, which no IDC version up to"
+            f" v{idc_version()} held.",
+            "Nothing was started. A plan saved as .parquet or .csv stays readable in every version.",
+            line,
+        )
+    return replace(matches, rows=rows, has_earlier=True)
+
+
+def _chosen(matches: Matches, *, with_entries: bool) -> tuple[str, list[object]]:
+    """The identifiers and entries as one condition."""
     terms: list[str] = []
     parameters: list[object] = []
     for column, values in matches.values.items():
         single = len(values) == 1
         terms.append(f"{column} = ?" if single else f"{column} IN (SELECT unnest(?::VARCHAR[]))")
         parameters.append(values[0] if single else values)
-    if entries:
-        _check_entries(database)
+    if with_entries:
         terms.append("crdc_series_uuid IN (SELECT uuid FROM entry)")
     if not terms:
         return "true", []
     return f"({' OR '.join(terms)})", parameters
-
-
-def _check_entries(database: Database) -> None:
-    sql = f"SELECT line, uuid FROM entry ANTI JOIN {source()} ON uuid = crdc_series_uuid"
-    unknown = list(database.run(f"{sql} ORDER BY line LIMIT 1"))
-    if unknown:
-        line, uuid = unknown[0]
-        raise ManifestError(
-            uuid,
-            f"Line {line} of the manifest names the series {uuid}, which IDC v{idc_version()} does not hold.",
-            "Nothing was started. A plan saved as .parquet or .csv stays readable in every version.",
-            line,
-        )
 
 
 def _write_rows(
@@ -115,6 +154,9 @@ def _write_rows(
     where: str,
     parameters: list[object],
     path_limit: int | None,
+    *,
+    with_entries: bool,
+    version: int,
 ) -> PlanFile:
     """Write the rows. Directories that SQL cannot make by itself are then asked of the layout."""
     raw = raw_sql(layout)
@@ -123,7 +165,7 @@ def _write_rows(
         plain += f" AND \"{name}\" NOT IN (SELECT value FROM twin WHERE name = '{name}')"
     chosen = f"(SELECT *, {raw} AS raw FROM {origin} WHERE {where}) AS chosen"
     directories, joins = [f"CASE WHEN {plain} THEN raw END"], []
-    if database.column("SELECT count(*) FROM entry")[0]:
+    if with_entries:
         directories.insert(0, "entry.directory")
         joins.append("LEFT JOIN entry ON entry.uuid = crdc_series_uuid")
 
@@ -131,7 +173,7 @@ def _write_rows(
         select = f"""
             SELECT {", ".join(_AS_THEY_ARE)}, coalesce({", ".join(directories)}) AS directory,
                    instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes,
-                   {idc_version()}::BIGINT AS idc_version
+                   {version}::BIGINT AS idc_version
             FROM {chosen} {" ".join(joins)}
         """
         return PlanFile.create(database, select, [*checks, *parameters])
@@ -228,20 +270,23 @@ def _store_cleaned(
 
 
 def _nothing(
-    database: Database, selection: Selection, chosen: str, parameters: list[object]
+    database: Database, selection: Selection, rows: str, chosen: str, parameters: list[object]
 ) -> SelectionError:
     """Say which condition left nothing, and what values there are before it."""
+    if not selection.where:
+        name = selection.identifiers[0]
+        return SelectionError(name, f"No series of “{name}” was in that IDC version; nothing was started.")
     clauses, bound = [chosen], list(parameters)
     for condition in selection.where:
         clause, values = where_sql([condition])
-        sql = f"SELECT count(*) FROM {source()} WHERE {' AND '.join([*clauses, *clause])}"
+        sql = f"SELECT count(*) FROM {rows} WHERE {' AND '.join([*clauses, *clause])}"
         if not database.column(sql, [*bound, *values])[0]:
             break
         clauses += clause
         bound += values
     earlier = selection.where[: len(clauses) - 1]
     there = database.column(
-        f'SELECT DISTINCT "{condition.column}"::VARCHAR FROM {source()} WHERE {" AND ".join(clauses)}'
+        f'SELECT DISTINCT "{condition.column}"::VARCHAR FROM {rows} WHERE {" AND ".join(clauses)}'
         " ORDER BY 1 LIMIT 9",
         bound,
     )

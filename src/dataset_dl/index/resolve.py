@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from dataset_dl.errors import SelectionError
 from dataset_dl.index.database import Database, idc_version, main_columns, source
+from dataset_dl.index.versions import as_of, collections_then, with_earlier
 from dataset_dl.model import Condition
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
@@ -27,14 +28,27 @@ class Matches:
     values
         Column of the main index → the values in it that were asked for.
     rows
-        Where they are, as a source for SQL: the whole index, or a table of their rows alone.
+        Where they are, as a source for SQL: the whole index, a table of their rows alone, or the index with
+        series of earlier versions.
+    has_earlier
+        Whether series of earlier versions may be among them, of which less is known.
+    missing
+        Those that name nothing, where that was allowed.
     """
 
     values: dict[str, list[str]]
     rows: str
+    has_earlier: bool = False
+    missing: tuple[str, ...] = ()
 
 
-def resolve(database: Database, identifiers: Sequence[str], columns: Iterable[str] = ()) -> Matches:
+def resolve(
+    database: Database,
+    identifiers: Sequence[str],
+    columns: Sequence[str] = (),
+    version: int | None = None,
+    optional: Collection[str] = frozenset(),
+) -> Matches:
     """Find what each identifier names: one collection or analysis result, else series, study, patient.
 
     Parameters
@@ -45,15 +59,21 @@ def resolve(database: Database, identifiers: Sequence[str], columns: Iterable[st
         As a person typed them.
     columns
         Of the main index, what `Matches.rows` has to hold besides.
+    version
+        An earlier IDC version to look in instead of today's.
+    optional
+        Those that may name nothing.
 
     Raises
     ------
     SelectionError
         If any of them names nothing; the nearest names are offered.
     """
-    names = _named(database)
+    is_today = version in (None, idc_version())
+    names = _named(database, is_today)
     values: dict[str, list[str]] = {}
-    rows = source()
+    base = rows = source() if version is None else as_of(version, columns)
+    has_earlier = not is_today
     rest = []
     for identifier in identifiers:
         if (match := names.get(_squash(identifier))) is not None:
@@ -68,18 +88,26 @@ def resolve(database: Database, identifiers: Sequence[str], columns: Iterable[st
     ):
         asked = {_canonical(column, each): each for each in rest if shape is None or shape.fullmatch(each)}
         if asked:
-            is_alone = len(identifiers) == len(asked) == 1
+            is_alone = len(identifiers) == len(asked) == 1 and is_today
             if is_alone:
                 found = set(_keep(database, column, next(iter(asked)), columns))
+                rows = _KEPT if found else rows
             else:
-                found = set(_present(database, column, list(asked)))
+                found = set(_present(database, base, column, list(asked)))
+            if column == "crdc_series_uuid" and is_today and (lost := asked.keys() - found):
+                # A uuid is one content of one series, whatever the version.
+                widened, earlier = with_earlier(database, sorted(lost), [*values, column, *columns])
+                if earlier:
+                    rows, has_earlier = widened, True
+                    found |= earlier
             if found:
-                rows = _KEPT if is_alone else rows
                 values[column] = sorted(found)
                 rest = [each for each in rest if _canonical(column, each) not in found]
+    missing = tuple(each for each in rest if each in optional)
+    rest = [each for each in rest if each not in optional]
     if rest:
-        raise _unknown(database, rest, names)
-    return Matches(values, rows)
+        raise _unknown(database, rest, names, version or idc_version())
+    return Matches(values, rows, has_earlier, missing)
 
 
 def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:
@@ -168,9 +196,11 @@ def _typed(condition: Condition, type_name: str, value: str) -> object:
     return value
 
 
-def _named(database: Database) -> dict[str, tuple[str, str]]:
+def _named(database: Database, is_today: bool) -> dict[str, tuple[str, str]]:
     """Collections and analysis results by their name without case and punctuation."""
     names = {}
+    if not is_today:
+        names = {_squash(value): ("collection_id", value) for value in collections_then(database)}
     for column, table in (
         ("analysis_result_id", "analysis_results_index"),
         ("collection_id", "collections_index"),
@@ -189,8 +219,8 @@ def _canonical(column: str, identifier: str) -> str:
     return identifier.lower() if column == "crdc_series_uuid" else identifier
 
 
-def _present(database: Database, column: str, values: list[str]) -> list[str]:
-    sql = f"SELECT DISTINCT {column} FROM {source()} WHERE {column} IN (SELECT unnest($1::VARCHAR[]))"
+def _present(database: Database, rows: str, column: str, values: list[str]) -> list[str]:
+    sql = f"SELECT DISTINCT {column} FROM {rows} WHERE {column} IN (SELECT unnest($1::VARCHAR[]))"
     return database.column(sql, [values])
 
 
@@ -203,19 +233,24 @@ def _keep(database: Database, column: str, value: str, columns: Iterable[str]) -
     return database.column(f"SELECT DISTINCT {column} FROM {_KEPT}")
 
 
-def _unknown(database: Database, rest: list[str], names: dict[str, tuple[str, str]]) -> SelectionError:
-    sentences = [_about_one(database, each, names) for each in rest[:_NAMED_AT_MOST]]
+def _unknown(
+    database: Database, rest: list[str], names: dict[str, tuple[str, str]], version: int
+) -> SelectionError:
+    sentences = [_about_one(database, each, names, version) for each in rest[:_NAMED_AT_MOST]]
     if len(rest) > _NAMED_AT_MOST:
         sentences.append(f"{len(rest) - _NAMED_AT_MOST:,} more match nothing.")
     return SelectionError(rest[0], " ".join(sentences), "Nothing was started.")
 
 
-def _about_one(database: Database, identifier: str, names: dict[str, tuple[str, str]]) -> str:
+def _about_one(
+    database: Database, identifier: str, names: dict[str, tuple[str, str]], version: int
+) -> str:
     if _UUID.fullmatch(identifier) or _UID.fullmatch(identifier):
         if versions := _prior_versions(database, identifier):
+            lacks = "and is no longer in" if version > versions[1] else "and not in"
             return (
-                f"“{identifier}” was in IDC v{versions[0]} to v{versions[1]}"
-                f" and is no longer in v{idc_version()}."
+                f"“{identifier}” was in IDC v{versions[0]} to v{versions[1]} {lacks} v{version}:"
+                f" `--idc-version {versions[1]}` has it."
             )
         near = _starting_alike(database, identifier)
     else:
@@ -227,7 +262,7 @@ def _about_one(database: Database, identifier: str, names: dict[str, tuple[str, 
             [identifier],
         )
     meant = f" Did you mean {' or '.join(near)}?" if near else ""
-    return f"“{identifier}” matches nothing in IDC v{idc_version()}.{meant}"
+    return f"“{identifier}” matches nothing in IDC v{version}.{meant}"
 
 
 def _prior_versions(database: Database, identifier: str) -> tuple[int, int] | None:

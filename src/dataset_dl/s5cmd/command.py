@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dataset_dl.manifest import copy_line, list_line
+from dataset_dl.manifest.lines import copy_line, list_line
 from dataset_dl.model import Fetch, PlannedSeries
 from dataset_dl.network import NetworkSettings
 

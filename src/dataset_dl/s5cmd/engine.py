@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dataset_dl.errors import PlanError, StorageError
 from dataset_dl.events import BytesWritten, CommandFailed, EngineEnded, EngineMessage, Event, FileCompleted
-from dataset_dl.manifest import list_line
+from dataset_dl.manifest.lines import list_line
 from dataset_dl.model import Fetch, PlannedSeries, StoredObject
 from dataset_dl.network import NetworkSettings
 from dataset_dl.process import Process
@@ -174,7 +174,7 @@ class S5cmdEngine:
             each.crdc_series_uuid: found
             for each in series
             if (found := answers.get(each.crdc_series_uuid)) and each.crdc_series_uuid not in unclear
-            and (ended_well or len(found) >= each.instanceCount)
+            and (ended_well or 0 < each.instanceCount <= len(found))
         }  # fmt: skip
 
     def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,9 +28,13 @@ from dataset_dl.transfer.engine import Engine
 from dataset_dl.transfer.ledger import Ledger, Line, State
 from dataset_dl.transfer.rounds import Options, Rounds
 from dataset_dl.transfer.survey import Seen, survey
-from dataset_dl.verification import sweep
+from dataset_dl.verification import batches, sweep
 
 __all__ = ["Engine", "transfer"]
+
+_UNLISTED = "the store names no file of this earlier version, or did not answer for it"
+# Of a series, where nobody has said how many it has.
+_USUAL_INSTANCES = 100
 
 
 @dataclass(slots=True)
@@ -51,7 +55,7 @@ class _Tally:
     def __init__(self) -> None:
         self.here, self.missing, self.present = _Totals(), _Totals(), _Totals()
         self.trusted = 0
-        self.fetched_series = self.fetched_bytes = 0
+        self.fetched_series = self.fetched_bytes = self.unlisted = 0
         self.failures: list[SeriesFailure] = []
 
     def see(self, seen: Seen) -> None:
@@ -78,7 +82,7 @@ class _Tally:
         here = self.here
         return Report(
             destination=destination,
-            series_count=plan.series_count,
+            series_count=plan.series_count + self.unlisted,
             instance_count=plan.instance_count,
             size_bytes=plan.size_bytes,
             complete_series=here.series,
@@ -90,6 +94,7 @@ class _Tally:
             failures=tuple(self.failures),
             elapsed_seconds=elapsed_seconds,
             stopped=stopped,
+            missing=() if plan.skip_missing else plan.missing,
         )
 
 
@@ -141,9 +146,19 @@ def transfer(
         If s5cmd cannot be used, or has ended on its own several times in a row.
     """
     began = time.monotonic()
-    yield Started(plan.series_count, plan.instance_count, plan.size_bytes)
+    tally = _Tally()
+    unlisted: list[PlannedSeries] = []
+    if plan.unsized_series:
+        sized, unlisted = _sized(plan, destination, make_engine)
+        plan = replace(sized, missing=plan.missing, skip_missing=plan.skip_missing)
+        tally.unlisted = len(unlisted)
+    yield Started(plan.series_count + len(unlisted), plan.instance_count, plan.size_bytes)
+    for series in unlisted:
+        failed = SeriesFailed(SeriesFailure(series, "not_found", _UNLISTED, 0, 0))
+        tally.feed(failed)
+        yield failed
     options = Options(retries, pause_seconds, plan.rows.needs_names(), md5)
-    ledger, tally = Ledger(plan), _Tally()
+    ledger = Ledger(plan)
     stopped = ""
     with place.guard(destination), ExitStack() as stack:
         records = _open_records(destination, stack)
@@ -193,7 +208,27 @@ def transfer(
                 place.keep(destination, plan)
         if records is not None:
             place.write_failures(destination, tally.failures, plan.idc_version)
+            place.write_missing(destination, plan.missing)
     yield Finished(tally.report(plan, destination, time.monotonic() - began, stopped))
+
+
+def _sized(
+    plan: Plan, destination: Path, make_engine: Callable[[], Engine]
+) -> tuple[Plan, list[PlannedSeries]]:
+    """Complete a plan that holds series of which no table tells how many files they have.
+
+    An earlier download into the destination knows them, else the store does. Returns the plan of those that
+    are known, and the others.
+    """
+    sizes = plan.rows.sizes_in(place.plan_path(destination))
+    left = [series for series in plan.rows.unsized() if series.crdc_series_uuid not in sizes]
+    if left:
+        engine = make_engine()
+        engine.probe(left[0].series_aws_url)
+        for batch in batches(left, lambda _: _USUAL_INSTANCES):
+            for uuid, objects in engine.objects(batch).items():
+                sizes[uuid] = len(objects), sum(each.size_bytes for each in objects)
+    return plan.rows.sized(sizes), [series for series in left if series.crdc_series_uuid not in sizes]
 
 
 def _doubtful(

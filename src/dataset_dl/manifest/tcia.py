@@ -1,0 +1,68 @@
+"""Manifests of The Cancer Imaging Archive (``.tcia``), which its NBIA Data Retriever reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from dataset_dl.manifest.commands import WrongLine, wrong_lines
+
+if TYPE_CHECKING:
+    from dataset_dl.manifest.contents import Line
+
+# Answers with a ZIP archive of the series.
+SERIES_URL = "https://services.cancerimagingarchive.net/nbia-api/services/v1/getImage?SeriesInstanceUID={0}"
+_SERVER_URL = "https://nbia.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet"
+_LIST = "listofseriestodownload"
+_KEYS = {_LIST, "downloadserverurl", "includeannotation", "noofrretry", "databasketid", "manifestversion"}
+_SETTING = re.compile(r"([A-Za-z]+)\s*=\s*(.*)")
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+
+
+def is_manifest(lines: Sequence[Line], name: str) -> bool:
+    """Whether lines are those of such a manifest; its name decides where its headers are missing."""
+    if any((match := _SETTING.match(line.text)) and match[1].lower() in _KEYS for line in lines[:20]):
+        return True
+    return name.lower().endswith(".tcia") and all(is_uid(line.text) for line in lines)
+
+
+def series(lines: Sequence[Line], name: str) -> tuple[str, ...]:
+    """The SeriesInstanceUIDs, each once.
+
+    Raises
+    ------
+    ManifestError
+        If a line is neither a setting nor a SeriesInstanceUID.
+    """
+    uids: list[str] = []
+    wrong: list[WrongLine] = []
+    for number, text in lines:
+        setting = _SETTING.fullmatch(text)
+        value = setting[2].strip() if setting else text
+        if setting and (setting[1].lower() != _LIST or not value):
+            continue
+        if is_uid(value):
+            uids.append(value)
+        else:
+            wrong.append(WrongLine(number, text, "it is no SeriesInstanceUID"))
+    if wrong or not uids:
+        raise wrong_lines(name, wrong or [WrongLine(lines[-1].number, lines[-1].text, "no series follows it")])
+    return tuple(dict.fromkeys(uids))
+
+
+def is_uid(identifier: str) -> bool:
+    """Whether an identifier can be a SeriesInstanceUID."""
+    return _UID.fullmatch(identifier) is not None
+
+
+def text_of(uids: Iterable[str]) -> str:
+    """A manifest for the NBIA Data Retriever."""
+    settings = f"""downloadServerUrl={_SERVER_URL}
+includeAnnotation=true
+noOfrRetry=4
+databasketId=dataset-dl
+manifestVersion=3.0
+ListOfSeriesToDownload=
+"""
+    return settings + "".join(f"{uid}\n" for uid in uids)

@@ -1,0 +1,90 @@
+"""Manifests and tables of others, from the file to what is on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import dataset_dl as dd
+from dataset_dl.testing import LocalBucket
+from support.cli import Cli
+
+UNKNOWN = [f"1.3.6.1.4.1.14519.5.2.1.9999.{number}" for number in range(1, 31)]
+
+
+@pytest.fixture
+def manifest(bucket: LocalBucket, tmp_path: Path) -> Path:
+    """A .tcia file of which IDC lacks some."""
+    uids = [str(each.SeriesInstanceUID) for each in bucket.series]
+    text = "manifestVersion=3.0\r\nListOfSeriesToDownload=\r\n" + "".join(f"{uid} \r\n" for uid in [*uids, *UNKNOWN])
+    path = tmp_path / "m.tcia"
+    path.write_bytes(text.encode())
+    return path
+
+
+def test_what_idc_lacks_of_a_tcia_manifest_is_told_and_the_rest_is_fetched(
+    cli: Cli, bucket: LocalBucket, manifest: Path
+) -> None:
+    outcome = cli("idc", "download", manifest, "--to", "data", "--endpoint-url", bucket.endpoint_url)
+    assert outcome.code == 3
+    assert "IDC v25 does not have 30 of what was asked for:" in outcome.err
+    assert f"{UNKNOWN[19]}  TCIA may have it: https://services.cancerimagingarchive.net" in outcome.err
+    assert "and 10 more" in outcome.err
+    assert "IDC does not have 30 of the 34 series" in outcome.err
+    assert len(list((cli.directory / "data").rglob("*.dcm"))) == sum(s.instanceCount for s in bucket.series)
+    left = cli.directory / "data" / ".dataset-dl" / "missing.tcia"
+    with pytest.raises(dd.SelectionError, match="has none of the 30 series"):
+        dd.plan(left)
+    again = cli("idc", "download", manifest, "--to", "data", "--endpoint-url", "http://127.0.0.1:9")
+    assert again.code == 3
+    accepted = cli("idc", "download", manifest, "--to", "data", "--skip-missing")
+    assert accepted.code == 0
+    assert "nothing was fetched" in accepted.out
+
+
+def test_a_manifest_of_it_is_written_and_says_so(cli: Cli, manifest: Path) -> None:
+    outcome = cli("idc", "manifest", manifest, "-o", "p.parquet")
+    assert (outcome.code, dd.plan(cli.directory / "p.parquet").series_count) == (3, 4)
+    assert cli("idc", "manifest", manifest, "-o", "p.parquet", "--skip-missing").code == 0
+    dry = cli("idc", "download", manifest, "--to", "d", "--dry-run", "--json")
+    assert dry.json["missing"] == UNKNOWN
+
+
+def test_an_unknown_identifier_stops_everything_unless_it_may_be_skipped(bucket: LocalBucket, tmp_path: Path) -> None:
+    uids = [str(each.SeriesInstanceUID) for each in bucket.series]
+    with pytest.raises(dd.SelectionError, match="26 more match nothing|25 more match nothing"):
+        dd.plan([*uids, *UNKNOWN])
+    plan = dd.plan([*uids, *UNKNOWN], skip_missing=True, into=tmp_path)
+    assert (plan.series_count, plan.missing) == (4, tuple(UNKNOWN))
+    report = dd.download(plan, endpoint_url=bucket.endpoint_url)
+    assert report.ok
+
+
+def test_a_report_of_what_idc_lacks(bucket: LocalBucket, manifest: Path, tmp_path: Path) -> None:
+    plan = dd.plan(manifest, into=tmp_path / "data")
+    with pytest.raises(dd.TransferIncomplete, match="30 of the 34 series") as caught:
+        dd.download(plan, endpoint_url=bucket.endpoint_url)
+    report = caught.value.report
+    assert (report.complete_series, report.missing, report.ok) == (4, tuple(UNKNOWN), False)
+    assert report.to_dict()["missing"] == UNKNOWN
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "polars", "arrow"])
+def test_tables_in_memory(make: object, bucket: LocalBucket) -> None:
+    uids: list[str | None] = [each.SeriesInstanceUID for each in bucket.series]
+    table = make({"n": range(5), "Series Instance UID": [*uids, None]})  # type: ignore[operator]
+    assert {each.SeriesInstanceUID for each in dd.plan(table)} == set(uids)
+    with pytest.raises(dd.ManifestError, match="No column of the table names series; it has n, x"):
+        dd.plan(make({"n": [1], "x": [2]}))  # type: ignore[operator]
+
+
+def test_a_spreadsheet_and_a_table_on_standard_input(cli: Cli, bucket: LocalBucket) -> None:
+    frame = pd.DataFrame({"SeriesInstanceUID": [each.SeriesInstanceUID for each in bucket.series]})
+    frame.to_excel(cli.directory / "cohort.xlsx", index=False)
+    assert dd.plan(cli.directory / "cohort.xlsx").series_count == 4
+    outcome = cli("idc", "manifest", "-", "-o", "p.csv", stdin=frame.to_csv(sep="\t"))
+    assert (outcome.code, dd.plan(cli.directory / "p.csv").series_count) == (0, 4)
