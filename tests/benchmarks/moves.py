@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -212,10 +211,9 @@ def _course(root: Path, load: Load, peers: Path) -> Iterator[Course]:
 
 def connections(store: Store, work: Callable[[], Run]) -> int:
     """How many connections the store saw during a work."""
-    store.log.write_bytes(b"")
+    store.forget()
     work()
-    time.sleep(1.5)  # the log is written once a second
-    return len({line.split()[0] for line in store.log.read_text().splitlines()})
+    return len({connection for connection, _ in store.requests()})
 
 
 def near(root: Path, peers: Path, *, scale: float, times: int) -> Iterator[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ BUCKET = "idc-open-data"
 NGINX = Path("/usr/sbin/nginx")
 # ext4 gives a file 65,000 names at most.
 _MOST_NAMES = 60_000
+# nginx writes its log once a second.
+_LOG_SECONDS = 1.5
 _LIST_TIME = "2024-01-01T00:00:00.000Z"
 _CONFIGURATION = """
 daemon off; pid {directory}/nginx.pid; error_log {directory}/error.log; worker_processes 2;
@@ -107,6 +110,17 @@ class Store:
     endpoint_url: str
     environment: dict[str, str]
     log: Path
+
+    def forget(self) -> None:
+        """Count requests from now on."""
+        time.sleep(_LOG_SECONDS)
+        self.log.write_bytes(b"")
+
+    def requests(self) -> list[tuple[str, str]]:
+        """The requests so far: the number of the connection, and the method."""
+        time.sleep(_LOG_SECONDS)
+        lines = self.log.read_text().splitlines()
+        return [(line.split()[0], line.split()[1]) for line in lines]
 
 
 @contextmanager
