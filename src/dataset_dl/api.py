@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 from dataset_dl import sources
 from dataset_dl.errors import (
@@ -198,7 +198,7 @@ def page_url(identifier: str) -> str:
 
 
 def plan(
-    source: str | Path | Sequence[str | Path] | Table = (),
+    source: str | Path | Iterable[str | Path] | Table = (),
     *,
     where: Where | None = None,
     layout: str | None = None,
@@ -239,7 +239,7 @@ def plan(
     chosen = conditions(where)
     destination = Path(into) if into is not None else None
     is_one = isinstance(source, str | Path) or sources.is_table(source)
-    named = sources.read([source] if is_one else source)
+    named = sources.read([source] if is_one else cast(Iterable[Any], source))
     if idc_version is not None and (named.plans or named.entries):
         raise SelectionError(
             f"v{idc_version}",

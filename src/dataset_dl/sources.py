@@ -20,8 +20,8 @@ from dataset_dl.manifest.contents import read as read_manifest
 from dataset_dl.manifest.table import column_of
 from dataset_dl.model import as_identifiers
 
-# An identifier, a file, or a table.
-Source = str | Path | Any
+# An identifier, a file, or a table of pandas, polars or Arrow, none of which is imported here.
+Source = Any
 _FILE_LIKE = re.compile(r"[/\\]|\.(parquet|csv|tsv|s5cmd|txt|tcia|xlsx)$", re.IGNORECASE)
 
 
@@ -98,7 +98,7 @@ def _read_one(source: Source) -> Named:
 
 def is_table(source: object) -> bool:
     """Whether something is a table: of pandas, polars or Arrow."""
-    return hasattr(source, "__dataframe__") or hasattr(source, "column_names")
+    return hasattr(source, "columns") or hasattr(source, "column_names")
 
 
 def _of_table(source: Any) -> tuple[str, ...]:

@@ -20,7 +20,9 @@ UNKNOWN = [f"1.3.6.1.4.1.14519.5.2.1.9999.{number}" for number in range(1, 31)]
 def manifest(bucket: LocalBucket, tmp_path: Path) -> Path:
     """A .tcia file of which IDC lacks some."""
     uids = [str(each.SeriesInstanceUID) for each in bucket.series]
-    text = "manifestVersion=3.0\r\nListOfSeriesToDownload=\r\n" + "".join(f"{uid} \r\n" for uid in [*uids, *UNKNOWN])
+    text = "manifestVersion=3.0\r\nListOfSeriesToDownload=\r\n" + "".join(
+        f"{uid} \r\n" for uid in [*uids, *UNKNOWN]
+    )
     path = tmp_path / "m.tcia"
     path.write_bytes(text.encode())
     return path
@@ -54,9 +56,11 @@ def test_a_manifest_of_it_is_written_and_says_so(cli: Cli, manifest: Path) -> No
     assert dry.json["missing"] == UNKNOWN
 
 
-def test_an_unknown_identifier_stops_everything_unless_it_may_be_skipped(bucket: LocalBucket, tmp_path: Path) -> None:
+def test_an_unknown_identifier_stops_everything_unless_it_may_be_skipped(
+    bucket: LocalBucket, tmp_path: Path
+) -> None:
     uids = [str(each.SeriesInstanceUID) for each in bucket.series]
-    with pytest.raises(dd.SelectionError, match="26 more match nothing|25 more match nothing"):
+    with pytest.raises(dd.SelectionError, match="25 more match nothing"):
         dd.plan([*uids, *UNKNOWN])
     plan = dd.plan([*uids, *UNKNOWN], skip_missing=True, into=tmp_path)
     assert (plan.series_count, plan.missing) == (4, tuple(UNKNOWN))

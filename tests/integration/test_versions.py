@@ -50,7 +50,9 @@ def test_a_series_that_the_store_does_not_have_is_never_complete(
     store: LocalBucket, earlier: list[str], tmp_path: Path
 ) -> None:
     lost = str(
-        dd.query("SELECT min(crdc_series_uuid) AS uuid FROM prior_versions_index WHERE Modality = 'MR'").uuid[0]
+        dd.query("SELECT min(crdc_series_uuid) AS uuid FROM prior_versions_index WHERE Modality = 'MR'").uuid[
+            0
+        ]
     )
     plan = dd.plan([*earlier, lost], into=tmp_path)
     report = dd.download(plan, endpoint_url=store.endpoint_url, check=False)

@@ -97,8 +97,8 @@ def workbook(*sheets: list[list[object]]) -> bytes:
     book.remove(book.worksheets[0])
     for cells in sheets:
         sheet = book.create_sheet()
-        for row in cells:
-            sheet.append(row)
+        for values in cells:
+            sheet.append(values)
     data = io.BytesIO()
     book.save(data)
     return data.getvalue()

@@ -110,7 +110,7 @@ def _with_entries(
         "CREATE TEMP TABLE entry AS SELECT uuid, min(line) AS line, arg_min(directory, line) AS directory"
         " FROM entry_line GROUP BY uuid"
     )
-    unknown = dict(
+    unknown: dict[str, int] = dict(
         database.run(
             f"SELECT uuid, line FROM entry ANTI JOIN {source()} ON uuid = crdc_series_uuid ORDER BY line"
         )

@@ -242,9 +242,7 @@ def _unknown(
     return SelectionError(rest[0], " ".join(sentences), "Nothing was started.")
 
 
-def _about_one(
-    database: Database, identifier: str, names: dict[str, tuple[str, str]], version: int
-) -> str:
+def _about_one(database: Database, identifier: str, names: dict[str, tuple[str, str]], version: int) -> str:
     if _UUID.fullmatch(identifier) or _UID.fullmatch(identifier):
         if versions := _prior_versions(database, identifier):
             lacks = "and is no longer in" if version > versions[1] else "and not in"

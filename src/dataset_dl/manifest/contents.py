@@ -92,7 +92,7 @@ def parse(data: bytes, name: str) -> Contents:
         raise _not_a_manifest(name, "it names nothing")
     if tcia.is_manifest(lines, name):
         return Contents(optional=tcia.series(lines, name))
-    if (contents := _delimited(text, lines, name)) is not None:
+    if (contents := _delimited(text, name)) is not None:
         return contents
     if any("://" in line.text for line in lines):
         return Contents(entries=commands.entries(lines, name))
@@ -111,24 +111,23 @@ def _text(data: bytes, name: str) -> str:
     return text
 
 
-def _delimited(text: str, lines: list[Line], name: str) -> Contents | None:
+def _delimited(text: str, name: str) -> Contents | None:
     """A table with a header that names series, or a plan; None if it has no such header."""
-    for delimiter in _DELIMITERS:
-        header = next(csv.reader([lines[0].text], delimiter=delimiter))
-        if set(PlannedSeries._fields) <= set(header):
-            return Contents(is_plan=True)
-        if len(header) == 1 and delimiter != ",":
-            continue
-        if table.column_of(header) is not None:
-            numbered = [
-                (number, line)
-                for number, line in enumerate(text.splitlines(), 1)
-                if line.strip() and not line.startswith("#")
-            ]
-            reader = csv.reader((line for _, line in numbered), delimiter=delimiter)
-            rows = ((numbered[reader.line_num - 1][0], row) for row in reader)
-            return Contents(identifiers=table.identifiers(rows, name))
-    return None
+    numbered = [
+        (number, line)
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    headers = {mark: next(csv.reader([numbered[0][1]], delimiter=mark)) for mark in _DELIMITERS}
+    delimiter = max(headers, key=lambda mark: len(headers[mark]))
+    header = headers[delimiter]
+    if set(PlannedSeries._fields) <= set(header):
+        return Contents(is_plan=True)
+    if table.column_of(header) is None:
+        return None
+    reader = csv.reader((line for _, line in numbered), delimiter=delimiter)
+    rows = ((numbered[reader.line_num - 1][0], row) for row in reader)
+    return Contents(identifiers=table.identifiers(rows, name))
 
 
 def _workbook(data: bytes, name: str) -> Contents:
@@ -154,7 +153,9 @@ def _workbook(data: bytes, name: str) -> Contents:
         ]
         if rows and table.column_of(rows[0][1]) is not None:
             return Contents(identifiers=table.identifiers(iter(rows), name))
-    raise _not_a_manifest(name, "no sheet of the workbook begins with a column of series, studies or patients")
+    raise _not_a_manifest(
+        name, "no sheet of the workbook begins with a column of series, studies or patients"
+    )
 
 
 def _not_a_manifest(name: str, reason: str) -> ManifestError:

@@ -47,7 +47,9 @@ def series(lines: Sequence[Line], name: str) -> tuple[str, ...]:
         else:
             wrong.append(WrongLine(number, text, "it is no SeriesInstanceUID"))
     if wrong or not uids:
-        raise wrong_lines(name, wrong or [WrongLine(lines[-1].number, lines[-1].text, "no series follows it")])
+        raise wrong_lines(
+            name, wrong or [WrongLine(lines[-1].number, lines[-1].text, "no series follows it")]
+        )
     return tuple(dict.fromkeys(uids))
 
 

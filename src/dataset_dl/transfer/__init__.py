@@ -52,11 +52,12 @@ class _Totals:
 class _Tally:
     """What a download has found, fetched and failed at."""
 
-    def __init__(self) -> None:
+    def __init__(self, unlisted: Iterable[PlannedSeries]) -> None:
         self.here, self.missing, self.present = _Totals(), _Totals(), _Totals()
         self.trusted = 0
-        self.fetched_series = self.fetched_bytes = self.unlisted = 0
-        self.failures: list[SeriesFailure] = []
+        self.fetched_series = self.fetched_bytes = 0
+        self.failures = [SeriesFailure(series, "not_found", _UNLISTED, 0, 0) for series in unlisted]
+        self._unlisted = len(self.failures)
 
     def see(self, seen: Seen) -> None:
         """Count a series as it was found on disk."""
@@ -82,7 +83,7 @@ class _Tally:
         here = self.here
         return Report(
             destination=destination,
-            series_count=plan.series_count + self.unlisted,
+            series_count=plan.series_count + self._unlisted,
             instance_count=plan.instance_count,
             size_bytes=plan.size_bytes,
             complete_series=here.series,
@@ -146,17 +147,10 @@ def transfer(
         If s5cmd cannot be used, or has ended on its own several times in a row.
     """
     began = time.monotonic()
-    tally = _Tally()
-    unlisted: list[PlannedSeries] = []
-    if plan.unsized_series:
-        sized, unlisted = _sized(plan, destination, make_engine)
-        plan = replace(sized, missing=plan.missing, skip_missing=plan.skip_missing)
-        tally.unlisted = len(unlisted)
+    plan, unlisted = _sized(plan, destination, make_engine) if plan.unsized_series else (plan, [])
+    tally = _Tally(unlisted)
     yield Started(plan.series_count + len(unlisted), plan.instance_count, plan.size_bytes)
-    for series in unlisted:
-        failed = SeriesFailed(SeriesFailure(series, "not_found", _UNLISTED, 0, 0))
-        tally.feed(failed)
-        yield failed
+    yield from map(SeriesFailed, tally.failures)
     options = Options(retries, pause_seconds, plan.rows.needs_names(), md5)
     ledger = Ledger(plan)
     stopped = ""
@@ -228,7 +222,8 @@ def _sized(
         for batch in batches(left, lambda _: _USUAL_INSTANCES):
             for uuid, objects in engine.objects(batch).items():
                 sizes[uuid] = len(objects), sum(each.size_bytes for each in objects)
-    return plan.rows.sized(sizes), [series for series in left if series.crdc_series_uuid not in sizes]
+    sized = replace(plan.rows.sized(sizes), missing=plan.missing, skip_missing=plan.skip_missing)
+    return sized, [series for series in left if series.crdc_series_uuid not in sizes]
 
 
 def _doubtful(

@@ -31,7 +31,9 @@ def test_a_uuid_of_any_version_can_be_planned(kind: str) -> None:
 
 def test_uuids_of_today_and_of_before_go_together(tmp_path: Path) -> None:
     row = earlier(REVISED)
-    today = dd.query(f"SELECT crdc_series_uuid AS uuid FROM idc_index WHERE SeriesInstanceUID = '{row['SeriesInstanceUID']}'")
+    today = dd.query(
+        f"SELECT crdc_series_uuid AS uuid FROM idc_index WHERE SeriesInstanceUID = '{row['SeriesInstanceUID']}'"
+    )
     both = [row["crdc_series_uuid"], today.uuid[0], "qin_pet_phantom"]
     plan = dd.plan(both)  # type: ignore[arg-type]
     assert (plan.series_count, plan.unsized_series) == (46, 1)
