@@ -18,7 +18,7 @@ DatasetDlError
 │   └── TransferIncomplete    some series failed, with the report
 └── VerificationError         what is on disk is not what the plan says
 
-Each class knows the exit code that the command line ends with.
+Each class knows the exit code that the command line ends with. The first two are ValueErrors, too.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _rebuild(cls: type[DatasetDlError], args: tuple[str, ...], state: dict[str, 
     return error
 
 
-class SelectionError(DatasetDlError):
+class SelectionError(DatasetDlError, ValueError):
     """An identifier, a column or a condition that matches nothing in the index."""
 
     exit_code = 2
@@ -74,7 +74,7 @@ class QueryError(SelectionError):
     """An SQL statement that is wrong, or that tries to do more than read."""
 
 
-class PlanError(DatasetDlError):
+class PlanError(DatasetDlError, ValueError):
     """A plan that cannot be made or read."""
 
     exit_code = 2

@@ -1,12 +1,53 @@
-"""`IDCClient`: what IDC holds, in the words of idc-index."""
+"""`IDCClient`: the client of idc-index, ready at once, and with downloads that end in verified files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import logging
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from dataset_dl.api import plan
+from dataset_dl.api import DownloadOptions, download, network_settings, plan
+from dataset_dl.errors import InsufficientDiskSpace, SelectionError
 from dataset_dl.index import catalog
+from dataset_dl.index.database import Database, cache_directory, quote, source, tables
+from dataset_dl.model import Condition
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+    from dataset_dl.model import DownloadProgress, Plan
+
+_log = logging.getLogger(__name__)
+
+
+def _idc_index() -> ModuleType:
+    """The module of idc-index. Loading it configures logging for the whole process; that is undone."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    import idc_index.index
+
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    module: ModuleType = idc_index.index
+    return module
+
+
+_theirs = _idc_index()
+_ENDPOINT_URL = "https://s3.amazonaws.com"
+# The table that idc-index calls by another name than IDC.
+_MAIN = {"index": "idc_index"}
+# The most exact of them decides, as in idc-index.
+_PARAMETERS = {
+    "crdc_series_uuid": "crdc_series_uuid",
+    "seriesInstanceUID": "SeriesInstanceUID",
+    "studyInstanceUID": "StudyInstanceUID",
+    "patientId": "PatientID",
+    "collection_id": "collection_id",
+}
 
 
 class Collection(str):
@@ -30,11 +71,134 @@ class Collection(str):
     DOI: str
 
 
-class IDCClient:
-    """Looks things up; constructing one costs nothing."""
+class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
+    """The client of idc-index 0.13 with its methods, arguments and answers.
+
+    Constructing one costs nothing: a frame like `index` is read when it is first asked for. Downloads
+    resume, are checked on disk, and raise if something is missing; the network is reached as by the rest of
+    this package.
+
+    Parameters
+    ----------
+    **options
+        As for `dataset_dl.download`, for every download of this client.
+    """
+
+    def __init__(self, **options: Unpack[DownloadOptions]) -> None:
+        # Not the constructor of idc-index, which reads every table into memory.
+        self._options = options
+        self.sm_index: pd.DataFrame | None = None
+        self.sm_instance_index: pd.DataFrame | None = None
+        self.clinical_index: pd.DataFrame | None = None
+        self.clinical_data_dir: str | None = None
+
+    @classmethod
+    def client(cls) -> Self:
+        """The one client of this process."""
+        if "_client" not in cls.__dict__:
+            cls._client = cls()
+        mine: Self = cls._client
+        return mine
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """The main index, as idc-index has it; 1 GB of memory."""
+        import pandas as pd
+
+        frame = pd.read_parquet(_parquet("idc_index"))
+        frame["crdc_series_uuid"] = frame["series_aws_url"].str.split("/").str[3]
+        frame["series_size_MB"] = frame["series_size_MB"].astype(float)
+        return frame
+
+    @cached_property
+    def prior_versions_index(self) -> pd.DataFrame:
+        """The series of earlier IDC versions."""
+        import pandas as pd
+
+        return pd.read_parquet(self.prior_versions_index_path)
+
+    @cached_property
+    def prior_versions_index_path(self) -> Path:
+        """Where that table is."""
+        return _parquet("prior_versions_index")
+
+    @cached_property
+    def collection_summary(self) -> pd.DataFrame:
+        """Modalities and size in MB of each collection."""
+        import pandas as pd
+
+        rows = Database().run(
+            "SELECT collection_id, Modality, sum(series_size_MB) AS series_size_MB FROM"
+            f" read_parquet({quote(str(_parquet('idc_index')))}, file_row_number = true)"
+            " GROUP BY collection_id, Modality ORDER BY min(file_row_number)"
+        )
+        return rows.to_pandas().groupby("collection_id").agg(
+            {"Modality": pd.Series.unique, "series_size_MB": "sum"}
+        )  # fmt: skip
+
+    @cached_property
+    def idc_version(self) -> str:
+        """The IDC version of the tables, like ``v25``."""
+        return str(self.get_idc_version())
+
+    @cached_property
+    def indices_data_dir(self) -> str:
+        """Where tables go that are fetched."""
+        return str(cache_directory())
+
+    @cached_property
+    def idc_data_dir(self) -> str:
+        """Where the clinical tables of this IDC version go."""
+        return str(cache_directory().parent.parent / self.idc_version)
+
+    @cached_property
+    def indices_overview(self) -> dict[str, dict[str, Any]]:
+        """Each table that IDC publishes: description, whether it is here, address, file and schema."""
+        return self._discover_available_indices(refresh=True)
+
+    @cached_property
+    def s5cmdPath(self) -> str:
+        """The program that moves the files."""
+        from dataset_dl.s5cmd.binary import require
+
+        return str(require().path)
+
+    @cached_property
+    def _duckdb_conn(self) -> duckdb.DuckDBPyConnection:
+        import duckdb
+
+        return duckdb.connect()
+
+    def _discover_available_indices(self, refresh: bool = False) -> dict[str, dict[str, Any]]:
+        if not refresh:
+            return self.indices_overview
+        # It asks whether the attribute is there, which would bring us here again.
+        self.__dict__.setdefault("indices_overview", {})
+        found: dict[str, dict[str, Any]] = super()._discover_available_indices(refresh=True)
+        for name, table in found.items():
+            path = tables()[_MAIN.get(name, name)].parquet_path
+            table |= {"installed": path is not None, "file_path": None if path is None else str(path)}
+        return found
+
+    def fetch_index(self, index_name: str) -> None:
+        """Fetch a table that is not here, check it, and keep it as an attribute of its name.
+
+        Raises
+        ------
+        SelectionError
+            If IDC publishes no such table.
+        NetworkError
+            If it cannot be fetched.
+        """
+        import pandas as pd
+
+        path = catalog.fetch(_MAIN.get(index_name, index_name), network_settings(self._options))
+        if self.__dict__.get(index_name) is None and index_name not in ("index", "prior_versions_index"):
+            setattr(self, index_name, pd.read_parquet(path))
+        self.refresh_indices_overview()
 
     def get_collections(self) -> list[Collection]:
-        """Every collection of IDC, in alphabetical order."""
+        """Every collection of IDC: strings that know their totals."""
         rows = catalog.collections()
         found = []
         for row in rows:
@@ -72,3 +236,234 @@ class IDCClient:
         return [
             {"target_path": row.directory, "aws_url": row.series_aws_url, **row._asdict()} for row in rows
         ]
+
+    def get_series_file_URLs(
+        self,
+        seriesInstanceUID: str,
+        source_bucket_location: str = "aws",
+    ) -> list[str]:
+        """The addresses of a series' files, as the store lists them."""
+        from dataset_dl.s5cmd.binary import require
+        from dataset_dl.s5cmd.engine import S5cmdEngine
+
+        options = self._at(source_bucket_location)
+        (series,) = plan(where={"SeriesInstanceUID": seriesInstanceUID})
+        network = network_settings(options)
+        engine = S5cmdEngine(require(), network)
+        engine.probe(series.series_aws_url)
+        found = engine.objects([series]).get(series.crdc_series_uuid, [])
+        folder = network.bucket_url(series.series_aws_url).removesuffix("*")
+        return [f"{folder}{each.name}" for each in found]
+
+    def sql_query(self, sql_query: str) -> pd.DataFrame:
+        """Answer SQL over the tables, by the names that idc-index gives them.
+
+        A frame that was loaded, and perhaps changed, is asked itself; else the published file.
+
+        Raises
+        ------
+        duckdb.Error
+            As DuckDB raises it.
+        """
+        connection = self._duckdb_conn
+        for name, table in self.indices_overview.items():
+            frame = self.__dict__.get(name)
+            if frame is not None:
+                connection.execute(f'DROP VIEW IF EXISTS "{name}"')
+                connection.register(name, frame)
+            elif table["file_path"]:
+                connection.unregister(name)
+                connection.execute(
+                    f'CREATE OR REPLACE VIEW "{name}" AS FROM read_parquet({quote(table["file_path"])})'
+                )
+        return connection.query(sql_query).to_df()
+
+    def download_from_selection(
+        self,
+        downloadDir: str | Path,
+        dry_run: bool = False,
+        collection_id: str | list[str] | None = None,
+        patientId: str | list[str] | None = None,
+        studyInstanceUID: str | list[str] | None = None,
+        seriesInstanceUID: str | list[str] | None = None,
+        sopInstanceUID: str | list[str] | None = None,
+        crdc_series_uuid: str | list[str] | None = None,
+        quiet: bool = True,
+        show_progress_bar: bool = True,
+        use_s5cmd_sync: bool = False,
+        dirTemplate: str | None = _theirs.IDCClient.DOWNLOAD_HIERARCHY_DEFAULT,
+        source_bucket_location: str = "aws",
+        analysis_result_id: str | list[str] | None = None,
+        analysis_results: str = "include",
+    ) -> None:
+        """Download what is selected, resume what is there, and check all of it.
+
+        Parameters as in idc-index. `use_s5cmd_sync` and `quiet` change nothing: it always resumes, and what
+        s5cmd said is in the errors.
+
+        Raises
+        ------
+        ValueError
+            If nothing is selected (`SelectionError`), or a parameter has no such value.
+        TypeError
+            If an identifier is neither a string nor a list.
+        IDCClientInsufficientDiskSpaceError
+            If there is not enough space.
+        DatasetDlError
+            If the download does not end with everything on disk.
+        """
+        options = self._at(source_bucket_location)
+        if analysis_results not in ("include", "exclude", "only"):
+            raise ValueError("analysis_results must be one of 'include', 'exclude' or 'only'")
+        given = {
+            "crdc_series_uuid": crdc_series_uuid,
+            "sopInstanceUID": sopInstanceUID,
+            "seriesInstanceUID": seriesInstanceUID,
+            "studyInstanceUID": studyInstanceUID,
+            "patientId": patientId,
+            "collection_id": collection_id,
+            "analysis_result_id": analysis_result_id,
+        }
+        for name, value in given.items():
+            if value is not None and not isinstance(value, str | list):
+                raise TypeError(f"{name} must be a string or list of strings")
+        if sopInstanceUID and crdc_series_uuid is None:
+            super().download_from_selection(
+                downloadDir,
+                dry_run=dry_run,
+                sopInstanceUID=sopInstanceUID,
+                quiet=quiet,
+                show_progress_bar=show_progress_bar,
+                dirTemplate=dirTemplate,
+                source_bucket_location=source_bucket_location,
+            )
+            return
+        where = _analysis_conditions(analysis_result_id, analysis_results)
+        chosen = next((name for name in _PARAMETERS if given[name] is not None), None)
+        if chosen is None and not where:
+            hint = "Give a collection, a patient, a study or a series."
+            raise SelectionError("", "Nothing was asked for.", hint)
+        target = self._check_create_directory(downloadDir)
+        layout = self._layout(dirTemplate, target)
+        if chosen is None:
+            made = plan(where=where, layout=layout, into=target)
+        else:
+            made = _plan_of(_PARAMETERS[chosen], given[chosen] or [], where, layout, target)
+        self._fetch(made, options, dry_run=dry_run, show=show_progress_bar)
+
+    def download_from_manifest(
+        self,
+        manifestFile: str | Path,
+        downloadDir: str | Path,
+        quiet: bool = True,
+        validate_manifest: bool = True,
+        show_progress_bar: bool = True,
+        use_s5cmd_sync: bool = False,
+        dirTemplate: str | None = _theirs.IDCClient.DOWNLOAD_HIERARCHY_DEFAULT,
+        progress_callback: Callable[[float, float, str, str], object] | None = None,
+    ) -> None:
+        """Download what a manifest names, of any kind that `dataset_dl.plan` reads.
+
+        Parameters as in idc-index; a manifest is always looked through, and a download always resumes.
+
+        Raises
+        ------
+        ValueError
+            If the manifest is missing or wrong (`ManifestError`).
+        IDCClientInsufficientDiskSpaceError
+            If there is not enough space.
+        DatasetDlError
+            If the download does not end with everything on disk.
+        """
+        target = self._check_create_directory(downloadDir)
+        made = plan(Path(manifestFile), layout=self._layout(dirTemplate, target), into=target)
+        self._fetch(made, self._at("aws"), show=show_progress_bar, progress_callback=progress_callback)
+
+    def _at(self, source_bucket_location: str) -> DownloadOptions:
+        """The options of this client, for one of the two stores."""
+        if source_bucket_location not in ("aws", "gcs"):
+            raise ValueError("source_bucket_location must be either 'aws' or 'gcs'")
+        options = DownloadOptions(**self._options)
+        if source_bucket_location == "gcs":
+            options["source"] = "gcs"
+        elif _theirs.aws_endpoint_url != _ENDPOINT_URL:
+            options.setdefault("endpoint_url", _theirs.aws_endpoint_url)
+        return options
+
+    def _layout(self, template: str | None, target: str) -> str:
+        """A template of idc-index, which takes fewer columns and signs, as one of ours."""
+        if template is None:
+            return "."
+        self._generate_sql_concat_for_building_directory(template, target)
+        return "/".join(part for part in template.split("/") if part) or "."
+
+    def _fetch(
+        self,
+        made: Plan,
+        options: DownloadOptions,
+        *,
+        dry_run: bool = False,
+        show: bool = True,
+        progress_callback: Callable[[float, float, str, str], object] | None = None,
+    ) -> None:
+        assert made.into is not None
+        if dry_run:
+            self._validate_disk_space(str(made.into), made.size_bytes / 1e6)
+            counts = made.series_count, made.size_bytes
+            _log.info("Dry run: %d series, %d bytes; nothing was fetched.", *counts)
+            return
+
+        def call_back(progress: DownloadProgress) -> None:
+            if progress_callback is not None:
+                progress_callback(progress.completed_bytes, progress.total_bytes, "B", "Downloading data")
+
+        try:
+            download(
+                made,
+                progress="auto" if show else "none",
+                progress_callback=call_back if show and progress_callback else None,
+                **options,
+            )
+        except InsufficientDiskSpace as error:
+            sizes = [self._format_size(each / 1e6) for each in (error.needed_bytes, error.free_bytes)]
+            raise _theirs.IDCClientInsufficientDiskSpaceError(*sizes, message=str(error)) from error
+
+
+def _plan_of(column: str, asked: str | list[str], where: list[Condition], layout: str, target: str) -> Plan:
+    """The plan of the series with some values in a column; a value that is not there is only told."""
+    values = [asked] if isinstance(asked, str) else asked
+    if column == "crdc_series_uuid":
+        made = plan(values, where=where, layout=layout, into=target, skip_missing=True)
+        missing = set(made.missing)
+    else:
+        sql = f"SELECT DISTINCT {column} FROM {source()} WHERE {column} IN (SELECT unnest($1::VARCHAR[]))"
+        present = Database().column(sql, [values])
+        missing = set(values) - set(present)
+        if not present:
+            what = f"No data found for the {column} with the values {values}."
+            raise SelectionError(values[0] if values else "", what)
+        chosen = Condition(column, "=", tuple(present))
+        made = plan(where=[chosen, *where], layout=layout, into=target)
+    for value in sorted(missing):
+        _log.warning("IDC has no %s %s; it was left out.", column, value)
+    return made
+
+
+def _analysis_conditions(identifiers: str | list[str] | None, kind: str) -> list[Condition]:
+    """Which analysis results are wanted, as conditions."""
+    if identifiers is not None and kind == "exclude":
+        raise ValueError("analysis_result_id cannot be used when analysis_results is 'exclude'")
+    if identifiers is not None:
+        values = [identifiers] if isinstance(identifiers, str) else identifiers
+        return [Condition("analysis_result_id", "=", tuple(values))]
+    if kind == "include":
+        return []
+    sql = f"SELECT DISTINCT analysis_result_id FROM {source()} WHERE analysis_result_id IS NOT NULL"
+    every = tuple(Database().column(sql))
+    return [Condition("analysis_result_id", "=" if kind == "only" else "!=", every)]
+
+
+def _parquet(name: str) -> Path:
+    path = tables()[name].parquet_path
+    assert path is not None, "it comes with idc-index-data"
+    return path

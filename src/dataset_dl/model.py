@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "~"]
-Where = Mapping[str, object] | Iterable[str]
+Where = Mapping[str, object] | Iterable["str | Condition"]
 
 DEFAULT_LAYOUT = "%collection_id/%PatientID/%StudyInstanceUID/%Modality_%SeriesInstanceUID"
 STATE_DIRECTORY = ".dataset-dl"
@@ -96,7 +96,7 @@ def conditions(where: Where | None) -> tuple[Condition, ...]:
         return (Condition.parse(where),)
     if isinstance(where, Mapping):
         return tuple(Condition.of(str(column), value) for column, value in where.items())
-    return tuple(Condition.parse(text) for text in where)
+    return tuple(Condition.parse(each) if isinstance(each, str) else each for each in where)
 
 
 @dataclass(frozen=True, slots=True)

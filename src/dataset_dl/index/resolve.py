@@ -16,6 +16,8 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _DATE = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})")
 _NAMED_AT_MOST = 5
+# More values than that are looked up in a table.
+_CONSTANTS = 100
 _KEPT = "kept"
 
 
@@ -129,7 +131,10 @@ def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]
             continue
         values = [_typed(condition, type_name, value) for value in condition.values]
         if condition.operator in ("=", "!="):
-            clause = f'coalesce("{column}" IN ({", ".join("?" * len(values))}), false)'
+            among = ", ".join("?" * len(values))
+            if len(values) > _CONSTANTS:
+                among, values = f"SELECT unnest(?::{type_name}[])", [values]
+            clause = f'coalesce("{column}" IN ({among}), false)'
             clauses.append(clause if condition.operator == "=" else f"NOT {clause}")
         elif type_name == "VARCHAR":
             clause, values = _ordered_text(condition, column)
