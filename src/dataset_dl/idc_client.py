@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from dataset_dl.api import DownloadOptions, download, network_settings, plan
 from dataset_dl.errors import InsufficientDiskSpace, SelectionError
 from dataset_dl.index import catalog
-from dataset_dl.index.database import Database, cache_directory, quote, source, tables
+from dataset_dl.index.database import Database, cache_directory, quote, source, tables, unlocked_session
 from dataset_dl.model import Condition
 
 if TYPE_CHECKING:
-    import duckdb
     import pandas as pd
 
     from dataset_dl.model import DownloadProgress, Plan
@@ -164,10 +163,8 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         return str(require().path)
 
     @cached_property
-    def _duckdb_conn(self) -> duckdb.DuckDBPyConnection:
-        import duckdb
-
-        return duckdb.connect()
+    def _duckdb_conn(self) -> Any:
+        return unlocked_session()
 
     def _discover_available_indices(self, refresh: bool = False) -> dict[str, dict[str, Any]]:
         if not refresh:
@@ -276,7 +273,8 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
                 connection.execute(
                     f'CREATE OR REPLACE VIEW "{name}" AS FROM read_parquet({quote(table["file_path"])})'
                 )
-        return connection.query(sql_query).to_df()
+        answer: pd.DataFrame = connection.query(sql_query).to_df()
+        return answer
 
     def download_from_selection(
         self,

@@ -69,12 +69,14 @@ def test_every_attribute_of_theirs_is_there(pair: tuple[IDCClient, Any]) -> None
 
 def test_answers_are_theirs(pair: tuple[IDCClient, Any]) -> None:
     ours, theirs = pair
-    assert sorted(ours.get_collections()) == sorted(dd.query("SELECT DISTINCT collection_id AS id FROM idc_index").id)
+    assert sorted(ours.get_collections()) == sorted(
+        dd.query("SELECT DISTINCT collection_id AS id FROM idc_index").id
+    )
     for form in ("dict", "df", "list"):
         for method, argument in (
             ("get_patients", "rider_pilot"),
             ("get_dicom_studies", ours.get_patients("rider_pilot", "list")[:3]),
-            ("get_dicom_series", ours.index.StudyInstanceUID[0]),
+            ("get_dicom_series", ours.index.StudyInstanceUID.iloc[0]),
         ):
             mine, other = getattr(ours, method)(argument, form), getattr(theirs, method)(argument, form)
             assert type(mine) is type(other)
@@ -83,7 +85,7 @@ def test_answers_are_theirs(pair: tuple[IDCClient, Any]) -> None:
                 assert list(mine.columns) == list(other.columns)
             else:
                 assert len(mine) == len(other)
-    uid = ours.index.SeriesInstanceUID[0]
+    uid = ours.index.SeriesInstanceUID.iloc[0]
     assert ours.get_series_size(uid) == theirs.get_series_size(uid)
     assert ours.get_viewer_URL(seriesInstanceUID=uid) == theirs.get_viewer_URL(seriesInstanceUID=uid)
     for error, call in ((ValueError, ("get_series_size", "1.2.3")), (TypeError, ("get_patients", 5))):

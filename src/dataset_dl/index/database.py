@@ -197,6 +197,11 @@ def main_columns() -> dict[str, str]:
     return {row[0]: row[1] for row in described}
 
 
+def unlocked_session() -> duckdb.DuckDBPyConnection:
+    """A DuckDB of the caller's own, which may do what DuckDB may."""
+    return duckdb.connect()
+
+
 def query(sql: str) -> Result:
     """Answer one SELECT over the tables by name, with everything but reading them switched off.
 
