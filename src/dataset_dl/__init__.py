@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dataset_dl.api import (
         DownloadOptions,
         NetworkOptions,
+        cite,
         collections,
         columns,
         download,
@@ -94,6 +95,7 @@ __all__ = [
     "Verification",
     "VerificationError",
     "__version__",
+    "cite",
     "collections",
     "columns",
     "download",
@@ -113,6 +115,7 @@ __all__ = [
 _HOMES = {
     "DownloadOptions": "api",
     "NetworkOptions": "api",
+    "cite": "api",
     "collections": "api",
     "columns": "api",
     "download": "api",

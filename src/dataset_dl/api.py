@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
@@ -102,6 +103,8 @@ class DownloadOptions(NetworkOptions, total=False):
     max_rate_mbps: float | None
 
 
+_log = logging.getLogger("dataset_dl")
+_log.addHandler(logging.NullHandler())  # whoever wants to hear it says so
 _CALLBACK_SECONDS = 0.1
 # Where every series fails so, it is not the series.
 _IN_THE_WAY = {"network", "server_error", "access_denied"}
@@ -182,6 +185,54 @@ def fetch_index(name: str, **options: Unpack[NetworkOptions]) -> Path:
         If it cannot be fetched.
     """
     return catalog.fetch(name, network_settings(options))
+
+
+def cite(
+    selection: str | Path | Iterable[str | Path] | Table,
+    /,
+    *,
+    style: Literal["apa", "bibtex", "json"] = "apa",
+    offline: bool = False,
+    **options: Unpack[NetworkOptions],
+) -> list[str]:
+    """The works to cite for a selection, and the paper on IDC itself, as the DOI service gives them.
+
+    What the service does not answer for is told by the tables of IDC; a warning of the logger ``dataset_dl``
+    says so.
+
+    Parameters
+    ----------
+    selection
+        Identifiers, manifests or a table, as for `plan`.
+    style
+        ``apa`` for people, ``bibtex``, or ``json`` (CSL JSON, a text for each work).
+    offline
+        Take all from the tables.
+    **options
+        How the network is reached, see `NetworkOptions`.
+
+    Raises
+    ------
+    SelectionError, PlanError
+        As for `plan`.
+    """
+    from dataset_dl.index import rights
+
+    if style not in ("apa", "bibtex", "json"):
+        raise PlanError("style", f"style is “{style}”; there are apa, bibtex and json.")
+    shares = rights.shares(plan(selection))
+    works = rights.works(sorted({share.source_DOI for share in shares if share.source_DOI}))
+    texts: list[str | None] = [None] * len(works)
+    if not offline:
+        from dataset_dl.network import doi
+
+        answers = doi.citations([work.DOI for work in works], doi.ACCEPT[style], network_settings(options))
+        try:
+            for number, text in enumerate(answers):
+                texts[number] = text
+        except NetworkError as error:
+            _log.warning("%s Citations are taken from the tables of IDC instead.", error.message)
+    return [text or rights.cited(work, style) for text, work in zip(texts, works, strict=True)]
 
 
 def page_url(identifier: str) -> str:

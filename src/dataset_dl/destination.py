@@ -294,6 +294,16 @@ def write_failures(
     return path
 
 
+def licences_path(destination: Path) -> Path:
+    """Where it is said what may be done with the data."""
+    return state(destination) / "LICENSES.md"
+
+
+def citations_path(destination: Path) -> Path:
+    """Where the works are named that the data comes from."""
+    return state(destination) / "CITATIONS.bib"
+
+
 def missing_path(destination: Path) -> Path:
     """Where the series are kept that were asked for and IDC does not have."""
     return state(destination) / "missing.tcia"

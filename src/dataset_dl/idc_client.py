@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -251,6 +252,40 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         found = engine.objects([series]).get(series.crdc_series_uuid, [])
         folder = network.bucket_url(series.series_aws_url).removesuffix("*")
         return [f"{folder}{each.name}" for each in found]
+
+    def citations_from_selection(
+        self,
+        collection_id: str | list[str] | None = None,
+        patientId: str | list[str] | None = None,
+        studyInstanceUID: str | list[str] | None = None,
+        seriesInstanceUID: str | list[str] | None = None,
+        citation_format: str = _theirs.IDCClient.CITATION_FORMAT_APA,
+    ) -> list[Any]:
+        """The works to cite for a selection, from the DOI service: texts, or dicts for the JSON format.
+
+        Raises
+        ------
+        NetworkError
+            If the service cannot be reached.
+        ValueError
+            If nothing is selected.
+        """
+        from dataset_dl.index.rights import IDC_DOI
+        from dataset_dl.network import doi
+
+        chosen = self._safe_filter_by_selection(
+            self.index, collection_id, patientId, studyInstanceUID, seriesInstanceUID, None, None
+        )
+        works = [*chosen["source_DOI"].unique().tolist(), IDC_DOI]
+        found = []
+        for work, text in zip(
+            works, doi.citations(works, citation_format, network_settings(self._options)), strict=True
+        ):
+            if text is None:
+                _log.warning("The DOI service has no citation for %s.", work)
+            else:
+                found.append(json.loads(text) if citation_format == self.CITATION_FORMAT_JSON else text)
+        return found
 
     def sql_query(self, sql_query: str) -> pd.DataFrame:
         """Answer SQL over the tables, by the names that idc-index gives them.

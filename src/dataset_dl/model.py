@@ -130,6 +130,7 @@ class PlannedSeries(NamedTuple):
     SeriesInstanceUID: str | None
     Modality: str | None
     license_short_name: str | None
+    source_DOI: str | None
     crdc_series_uuid: str
     series_aws_url: str
     directory: str
@@ -171,6 +172,16 @@ class PlanGroup(NamedTuple):
     size_bytes: int
 
 
+class Share(NamedTuple):
+    """What of a plan is of one collection, under one licence, from one work; None where no table tells."""
+
+    collection_id: str | None
+    license_short_name: str | None
+    source_DOI: str | None
+    series_count: int
+    size_bytes: int
+
+
 class PlanRows(Protocol):
     """The rows of a plan as a table that need not fit into memory."""
 
@@ -178,6 +189,9 @@ class PlanRows(Protocol):
 
     def groups(self) -> list[PlanGroup]:
         """Totals per collection and modality, largest first."""
+
+    def shares(self) -> list[Share]:
+        """Totals per collection, licence and work."""
 
     def directories(self) -> Iterator[tuple[str, int, int, int]]:
         """Each directory with the series, instances and bytes that go there."""

@@ -13,7 +13,7 @@ _DIRECTORY = "collection_id || '/' || PatientID || '/' || StudyInstanceUID || '/
 _ROWS = f"""
 import duckdb
 duckdb.connect().execute('''
-    COPY (SELECT collection_id, PatientID, StudyInstanceUID, SeriesInstanceUID, Modality, license_short_name,
+    COPY (SELECT collection_id, PatientID, StudyInstanceUID, SeriesInstanceUID, Modality, license_short_name, source_DOI,
                  crdc_series_uuid, series_aws_url, {_DIRECTORY} AS directory, instanceCount,
                  round(series_size_MB * 1e6)::BIGINT AS size_bytes, 25::BIGINT AS idc_version
           FROM '{{index}}' WHERE {{where}}) TO '{{to}}' (FORMAT parquet)''')

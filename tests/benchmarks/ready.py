@@ -24,7 +24,7 @@ print(client.collection_summary.to_csv())
 _ONE = """
 import duckdb
 duckdb.connect().execute('''
-    COPY (SELECT collection_id, PatientID, StudyInstanceUID, SeriesInstanceUID, Modality, license_short_name,
+    COPY (SELECT collection_id, PatientID, StudyInstanceUID, SeriesInstanceUID, Modality, license_short_name, source_DOI,
                  crdc_series_uuid, series_aws_url, instanceCount, series_size_MB
           FROM '{index}' WHERE SeriesInstanceUID = '{uid}') TO '{to}' (FORMAT parquet)''')
 """

@@ -61,7 +61,7 @@ def rows_of(series: int, each: int):
 
     select = f"""
         SELECT 'bench' AS collection_id, 'patient ' || i // 50 AS PatientID, '1.2.' || i // 5 AS StudyInstanceUID,
-               '1.2.3.' || i AS SeriesInstanceUID, 'CT' AS Modality, 'CC BY 4.0' AS license_short_name,
+               '1.2.3.' || i AS SeriesInstanceUID, 'CT' AS Modality, 'CC BY 4.0' AS license_short_name, '10.7937/x' AS source_DOI,
                uuid AS crdc_series_uuid, 's3://idc-open-data/' || uuid || '/*' AS series_aws_url,
                'bench/patient ' || i // 50 || '/1.2.' || i // 5 || '/CT_1.2.3.' || i AS directory,
                {each}::BIGINT AS instanceCount, {10 * each}::BIGINT AS size_bytes, 25::BIGINT AS idc_version

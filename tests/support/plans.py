@@ -13,7 +13,7 @@ from dataset_dl.model import Plan, PlannedSeries
 def row(number: int = 0, *, directory: str | None = None, count: int = 2, size: int = 20) -> PlannedSeries:
     name = str(uuid.UUID(int=number))
     return PlannedSeries(
-        "collection", "patient", f"1.2.{number}", f"1.2.{number}.1", "CT", "CC BY 4.0", name,
+        "collection", "patient", f"1.2.{number}", f"1.2.{number}.1", "CT", "CC BY 4.0", "10.7937/x", name,
         f"s3://idc-open-data/{name}/*", f"d/{number}" if directory is None else directory, count, size,
     )  # fmt: skip
 

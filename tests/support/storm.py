@@ -87,7 +87,7 @@ class Storm:
                 instances += 1
             uid = f"1.2.3.{self.random.getrandbits(60)}"
             rows.append(
-                PlannedSeries("storm", f"patient {len(rows) // 9}", uid, f"{uid}.1", "CT", "CC BY 4.0", name,
+                PlannedSeries("storm", f"patient {len(rows) // 9}", uid, f"{uid}.1", "CT", "CC BY 4.0", "10.7937/x", name,
                               f"s3://{BUCKET}/{name}/*", f"storm/{len(rows) // 9}/{uid}/CT_{uid}.1", instances,
                               size_bytes)
             )  # fmt: skip

@@ -67,6 +67,7 @@ PUBLIC = [
     "Verification",
     "VerificationError",
     "__version__",
+    "cite",
     "collections",
     "columns",
     "download",

@@ -27,6 +27,7 @@ _interrupted: list[int] = []
 # The module of each command: only that of the one that runs is imported.
 _IDC_COMMANDS = {
     "browse": "listings",
+    "cite": "cite",
     "collections": "listings",
     "columns": "listings",
     "download": "download",

@@ -91,6 +91,7 @@ def download(
 
 def _show_plan(plan: Plan, as_json: bool) -> None:
     from dataset_dl.destination import check, free_bytes, needed_bytes
+    from dataset_dl.index import rights
     from dataset_dl.ui.tables import write
     from dataset_dl.ui.units import size
 
@@ -100,6 +101,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     free = free_bytes(destination)
     needed = needed_bytes(plan.size_bytes, plan.instance_count)
     columns = ("collection_id", "Modality", "series", "instances", "size_bytes")
+    shares = rights.shares(plan)
     if as_json:
         totals = {
             "destination": str(destination),
@@ -112,12 +114,18 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
             "needed_bytes": needed,
             "free_bytes": free,
             "groups": [dict(zip(columns, group, strict=True)) for group in plan.groups()],
+            "licenses": [share._asdict() for share in shares],
         }
         click.echo(json.dumps(totals))
         return
     rows = [(*group[:4], size(group.size_bytes)) for group in plan.groups()]
     rows.append(("total", "", plan.series_count, plan.instance_count, size(plan.size_bytes)))
     write((*columns[:4], "size"), rows, "table", sys.stdout)
+    click.echo()
+    write(("licence", "it asks", "series", "size"), [
+        (name, rights.terms(name), count, size(size_bytes))
+        for name, count, size_bytes in rights.by_licence(shares)
+    ], "table", sys.stdout)  # fmt: skip
     if plan.unsized_series:
         click.echo(
             f"\n{plan.unsized_series:,} of these are of an earlier IDC version: the store is asked for the"

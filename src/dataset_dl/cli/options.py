@@ -51,6 +51,13 @@ IDC_VERSION = click.option(
     metavar="N",
     help="Select as of this IDC version, as far as the tables tell.  [default: the newest here]",
 )
+LICENSE = click.option(
+    "--license",
+    "licences",
+    multiple=True,
+    metavar="NAME",
+    help="Only what has this licence; “CC BY” is each of its versions and not CC BY-NC. May be repeated.",
+)
 SKIP_MISSING = click.option(
     "--skip-missing", is_flag=True, help="Leave out what IDC does not have, instead of an error."
 )
@@ -59,15 +66,21 @@ SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...")
 
 def selection(function: Any) -> Any:
     """SOURCE… and its options: what a plan is made from, all that `planned` takes."""
-    return SOURCES(WHERE(LAYOUT(IDC_VERSION(SKIP_MISSING(function)))))
+    return SOURCES(WHERE(LICENSE(LAYOUT(IDC_VERSION(SKIP_MISSING(function))))))
 
 
 def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None = None) -> Plan:
     """The plan of a command, after a word on what IDC does not have of it; its options are used up."""
     from dataset_dl.api import plan
 
-    names = ("where", "layout", "idc_version", "skip_missing")
-    made = plan(sources, into=into, **{name: options.pop(name) for name in names})
+    where = [*options.pop("where")]
+    if licences := options.pop("licences"):
+        from dataset_dl.index.rights import licences_like
+        from dataset_dl.model import Condition
+
+        where.append(Condition("license_short_name", "=", tuple(licences_like(licences))))
+    names = ("layout", "idc_version", "skip_missing")
+    made = plan(sources, where=where, into=into, **{name: options.pop(name) for name in names})
     if made.missing:
         _tell_missing(made)
     return made

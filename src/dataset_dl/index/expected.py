@@ -37,7 +37,7 @@ def plan_by_name(directories: Iterable[str]) -> tuple[Plan, dict[str, str]]:
                 strangers[directory] = f"its name cannot stand in a plan: {problem}"
             else:
                 named[directory] = match[0]
-    columns = ", ".join(PlannedSeries._fields[:8])
+    columns = ", ".join(PlannedSeries._fields[:9])
     found = f"""
         SELECT {columns}, directory, instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes,
                {idc_version()}::BIGINT AS idc_version

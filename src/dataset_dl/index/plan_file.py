@@ -19,7 +19,7 @@ from dataset_dl.index.database import Database, quote
 from dataset_dl.index.versions import with_earlier
 from dataset_dl.layout import check_directory
 from dataset_dl.manifest.lines import manifest_header
-from dataset_dl.model import Plan, PlanGroup, PlannedSeries
+from dataset_dl.model import Plan, PlanGroup, PlannedSeries, Share
 from dataset_dl.network import IDC_BUCKETS
 
 if TYPE_CHECKING:
@@ -89,6 +89,14 @@ class PlanFile:
             f" FROM {self.source} GROUP BY ALL ORDER BY 5 DESC, 1, 2"
         )
         return [PlanGroup._make(row) for row in rows]
+
+    def shares(self) -> list[Share]:
+        """Totals per collection, licence and work."""
+        rows = Database().run(
+            "SELECT collection_id, license_short_name, source_DOI, count(*), sum(size_bytes)::BIGINT"
+            f" FROM {self.source} GROUP BY ALL"
+        )
+        return list(map(Share._make, rows))
 
     def directories(self) -> Iterator[tuple[str, int, int, int]]:
         """Each directory with the series, instances and bytes that go there."""

@@ -23,7 +23,7 @@ from dataset_dl.model import Plan, PlannedSeries, Selection
 _INSERT_BATCH = 50_000
 _FEW_VALUES = 100
 # Of the main index: those that a plan takes as they are, and one that it takes in bytes.
-_AS_THEY_ARE = PlannedSeries._fields[:8]
+_AS_THEY_ARE = PlannedSeries._fields[:9]
 _TAKEN = (*_AS_THEY_ARE, "instanceCount", "series_size_MB")
 
 

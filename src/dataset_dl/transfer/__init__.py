@@ -22,6 +22,8 @@ from dataset_dl.events import (
     SeriesFailed,
     Started,
 )
+from dataset_dl.index import rights
+from dataset_dl.index.plan_file import PlanFile
 from dataset_dl.journal import Journal
 from dataset_dl.model import Plan, PlannedSeries, Report, SeriesFailure, Suspects
 from dataset_dl.transfer.engine import Engine
@@ -203,6 +205,8 @@ def transfer(
         if records is not None:
             place.write_failures(destination, tally.failures, plan.idc_version)
             place.write_missing(destination, plan.missing)
+            if tally.fetched_series or not place.licences_path(destination).is_file():
+                _leave_rights(destination)
     yield Finished(tally.report(plan, destination, time.monotonic() - began, stopped))
 
 
@@ -224,6 +228,14 @@ def _sized(
                 sizes[uuid] = len(objects), sum(each.size_bytes for each in objects)
     sized = replace(plan.rows.sized(sizes), missing=plan.missing, skip_missing=plan.skip_missing)
     return sized, [series for series in left if series.crdc_series_uuid not in sizes]
+
+
+def _leave_rights(destination: Path) -> None:
+    """Say beside the data what may be done with all that is there, and how to cite it."""
+    found = rights.shares(PlanFile(place.plan_path(destination)).plan(None))
+    works = rights.works(share.source_DOI for share in found if share.source_DOI)
+    place.licences_path(destination).write_text(rights.licences_text(found, works), encoding="utf-8")
+    place.citations_path(destination).write_text(rights.bibtex(works), encoding="utf-8")
 
 
 def _doubtful(

@@ -1,0 +1,44 @@
+"""``idc cite``: how to give credit."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Literal, Unpack
+
+import click
+
+from dataset_dl.cli.options import SOURCES, no_password
+
+if TYPE_CHECKING:
+    from dataset_dl.api import NetworkOptions
+
+
+@click.command()
+@SOURCES
+@click.option(
+    "--style",
+    type=click.Choice(["apa", "bibtex", "json"]),
+    default="apa",
+    show_default=True,
+    help="For people, for LaTeX, or CSL JSON for programs.",
+)
+@click.option("--offline", is_flag=True, help="Take all from the tables of IDC, ask nobody.")
+@click.option("--proxy", metavar="URL", callback=no_password, help="The proxy to ask through.")
+@click.option("--ca-bundle", metavar="PATH", help="Certificate authorities to trust for it.")
+def cite(
+    sources: tuple[str, ...],
+    style: Literal["apa", "bibtex", "json"],
+    offline: bool,
+    **options: Unpack[NetworkOptions],
+) -> None:
+    """List the works to cite for collections, series or manifests."""
+    import logging
+
+    from dataset_dl import api
+
+    logging.getLogger("dataset_dl").addHandler(logging.StreamHandler())
+    found = api.cite(sources, style=style, offline=offline, **options)
+    if style == "json":
+        click.echo(json.dumps([json.loads(each) for each in found], indent=1, ensure_ascii=False))
+    else:
+        click.echo("\n\n".join(found))
