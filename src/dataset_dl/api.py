@@ -162,13 +162,15 @@ def query(sql: str) -> pd.DataFrame:
     return database.query(sql).to_pandas()
 
 
-def fetch_index(name: str, **options: Unpack[NetworkOptions]) -> Path:
+def fetch_index(name: str, *, from_file: str | Path | None = None, **options: Unpack[NetworkOptions]) -> Path:
     """Fetch a table that IDC publishes beside the package, once for each version of it.
 
     Parameters
     ----------
     name
         As `indices` lists it, for example ``sm_index``.
+    from_file
+        The Parquet file of it, fetched elsewhere; nothing is asked for then.
     **options
         How the network is reached, see `NetworkOptions`.
 
@@ -180,10 +182,12 @@ def fetch_index(name: str, **options: Unpack[NetworkOptions]) -> Path:
     Raises
     ------
     SelectionError
-        If IDC publishes no such table.
+        If IDC publishes no such table, or the file is not it.
     NetworkError
         If it cannot be fetched.
     """
+    if from_file is not None:
+        return catalog.put_in(name, Path(from_file))
     return catalog.fetch(name, network_settings(options))
 
 

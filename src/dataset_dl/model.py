@@ -20,7 +20,9 @@ Where = Mapping[str, object] | Iterable["str | Condition"]
 DEFAULT_LAYOUT = "%collection_id/%PatientID/%StudyInstanceUID/%Modality_%SeriesInstanceUID"
 STATE_DIRECTORY = ".dataset-dl"
 
-_CONDITION = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(!=|<=|>=|=|<|>|~)(.*)", re.DOTALL)
+_CONDITION = re.compile(
+    r"\s*((?:[A-Za-z_][A-Za-z0-9_]*\.)?[A-Za-z_][A-Za-z0-9_]*)\s*(!=|<=|>=|=|<|>|~)(.*)", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Condition:
     Attributes
     ----------
     column
-        Name of the column, as IDC spells it.
+        Name of the column, as IDC spells it; of another table than the main index with the table's name and
+        a dot before it.
     operator
         ``=`` (any of the values), ``!=`` (none of them), ``<``, ``<=``, ``>``, ``>=``
         (one value), ``~`` (contains any of the values, in any letter case).

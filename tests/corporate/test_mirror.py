@@ -12,10 +12,12 @@ import pytest
 
 import dataset_dl as dd
 from dataset_dl.errors import NetworkError
+from dataset_dl.index import database
 from dataset_dl.network import NetworkSettings
 from dataset_dl.network.files import obtain
 from dataset_dl.network.session import session
 from dataset_dl.testing import LocalBucket
+from support import indices
 from support.cli import Cli
 from support.corporate import signing_store
 
@@ -203,40 +205,38 @@ def test_a_redirect_is_followed_without_the_proxy_of_the_first_address(files: Fi
 def test_an_optional_table_is_fetched_and_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
-    from dataset_dl.index.database import tables
-
-    table = tables()["collections_index"].parquet_path
-    assert table is not None
+    table = indices.make("sm_index", tmp_path / "made.parquet", {"SeriesInstanceUID": ["1.2", "1.3"]})
     with serving(table.read_bytes()) as files:
         env = {"DATASET_DL_ASSETS_URL": files.url, "DATASET_DL_CACHE": str(tmp_path / "cache")}
         missing = cli("idc", "query", "SELECT count(*) FROM sm_index", env=env)
         assert missing.code == 2
-        assert "--fetch sm_index" in missing.err
-        fetched = cli("idc", "indices", "--fetch", "sm_index", "--format", "json", env=env)
+        assert "indices fetch sm_index" in missing.err
+        fetched = cli("idc", "indices", "fetch", "sm_index", env=env)
         assert fetched.code == 0, fetched.err
-        assert {row["name"]: row["here"] for row in fetched.json}["sm_index"]
+        listed = cli("idc", "indices", "--format", "json", env=env)
+        assert {row["name"]: row["here"] for row in listed.json}["sm_index"]
         assert cli(
             "idc", "query", "SELECT count(*) AS n FROM sm_index", "--format", "json", env=env
-        ).json == [{"n": 179}]
+        ).json == [{"n": 2}]
         assert len(files.asked) == 1
-        assert cli("idc", "indices", "--fetch", "no_index", env=env).code == 2
+        assert cli("idc", "indices", "fetch", "no_index", env=env).code == 2
+        other = cli("idc", "indices", "fetch", "ct_index", env=env)
+        assert other.code == 4
+        assert "it lacks the columns" in other.err
     with serving(b"<html>Sign in</html>") as page:
         env["DATASET_DL_ASSETS_URL"] = page.url
-        refused = cli("idc", "indices", "--fetch", "ct_index", env=env)
+        refused = cli("idc", "indices", "fetch", "ct_index", env=env)
         assert refused.code == 4
         assert "sign-in page" in refused.err
 
 
 def test_python_fetches_a_table_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataset_dl.index import database
-
-    table = database.tables()["collections_index"].parquet_path
-    assert table is not None
+    table = indices.make("seg_index", tmp_path / "made.parquet", {"SeriesInstanceUID": ["1.2"]})
     monkeypatch.setenv("DATASET_DL_CACHE", str(tmp_path))
     with serving(table.read_bytes()) as files:
         monkeypatch.setenv("DATASET_DL_ASSETS_URL", files.url)
-        database.tables.cache_clear()
+        database.look_again()
         path = dd.fetch_index("seg_index")
         assert path.parent.parent.name == "idc-index-data"
-        assert len(dd.query("SELECT * FROM seg_index")) == 179
-    database.tables.cache_clear()
+        assert len(dd.query("SELECT * FROM seg_index")) == 1
+    database.look_again()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import click
@@ -41,21 +42,35 @@ def collections(search: str | None, form: Format) -> None:
         click.echo(f"No collection holds “{search}”.", err=True)
 
 
-@click.command()
-@click.option("--fetch", "wanted", multiple=True, metavar="INDEX", help="Fetch a table first; repeatable.")
-@click.option("--proxy", metavar="URL", callback=no_password, help="The proxy to fetch it through.")
-@click.option("--ca-bundle", metavar="PATH", help="Certificate authorities to trust for it.")
+@click.group(invoke_without_command=True)
 @FORMAT
-def indices(wanted: tuple[str, ...], form: Format, **options: Unpack[NetworkOptions]) -> None:
+@click.pass_context
+def indices(context: click.Context, form: Format) -> None:
     """List every table that IDC publishes, and whether it is on this machine."""
     from dataset_dl.index import catalog
 
-    if wanted:
-        from dataset_dl.api import fetch_index
+    if context.invoked_subcommand is None:
+        write(("name", "here", "description"), catalog.indices(), form, sys.stdout)
 
-        for name in wanted:
-            click.echo(f"{name}: {fetch_index(name, **options)}", err=True)
-    write(("name", "here", "description"), catalog.indices(), form, sys.stdout)
+
+@indices.command()
+@click.argument("names", nargs=-1, required=True, metavar="INDEX...")
+@click.option(
+    "--from",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Take the table from this file, for a machine that cannot fetch it.",
+)
+@click.option("--proxy", metavar="URL", callback=no_password, help="The proxy to fetch it through.")
+@click.option("--ca-bundle", metavar="PATH", help="Certificate authorities to trust for it.")
+def fetch(names: tuple[str, ...], file: Path | None, **options: Unpack[NetworkOptions]) -> None:
+    """Bring tables that are not here, once for each version of the index."""
+    from dataset_dl.api import fetch_index
+
+    if file is not None and len(names) > 1:
+        raise click.UsageError("One file is one table; give a single name with --from.")
+    for name in names:
+        click.echo(f"{name}: {fetch_index(name, from_file=file, **options)}", err=True)
 
 
 @click.command()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import difflib
 import html
+import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from dataset_dl.errors import SelectionError
+from dataset_dl.errors import SelectionError, StorageError
 from dataset_dl.index.database import (
     Database,
     Result,
     assets_url,
     cache_directory,
-    not_a_table,
+    look_again,
+    not_the_table,
     source,
     tables,
 )
@@ -104,9 +107,40 @@ def fetch(name: str, network: NetworkSettings) -> Path:
         return here
     directory = cache_directory()
     url = f"{assets_url()}/{directory.name}/{name}.parquet"
-    path = obtain(url, directory / f"{name}.parquet", network, check=not_a_table)
-    tables.cache_clear()
+    path = obtain(url, directory / f"{name}.parquet", network, check=lambda part: not_the_table(part, name))
+    look_again()
     return path
+
+
+def put_in(name: str, file: Path) -> Path:
+    """Put a table in by hand, into the same cache, for a machine that cannot fetch it.
+
+    Raises
+    ------
+    SelectionError
+        If IDC publishes no such table, or the file is not it.
+    StorageError
+        If it cannot be kept.
+    """
+    columns(name)
+    if not file.is_file():
+        raise SelectionError(str(file), f"There is no file {file}.", "Nothing was changed.")
+    if problem := not_the_table(file, name):
+        raise SelectionError(
+            str(file), f"{file} is not the table {name} of this version: {problem}.", "Nothing was changed."
+        )
+    target = cache_directory() / f"{name}.parquet"
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, part)
+        part.replace(target)
+    except OSError as error:
+        raise StorageError(str(target), f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        part.unlink(missing_ok=True)
+    look_again()
+    return target
 
 
 def page_url(column: str, value: str) -> str:

@@ -25,7 +25,7 @@ MAIN_INDEX = "idc_index"
 # Tables that are too large for the package are files of its releases.
 ASSETS_URL = "https://github.com/ImagingDataCommons/idc-index-data/releases"
 _NOT_HERE = "The table “{0}” is published by IDC but is not on this machine."
-_FETCH_IT = "`dataset-dl idc indices --fetch {0}` fetches it."
+_FETCH_IT = "`dataset-dl idc indices fetch {0}` fetches it."
 _BATCH_ROWS = 2_000
 
 
@@ -144,13 +144,22 @@ def tables() -> dict[str, IndexTable]:
     return found
 
 
-def not_a_table(path: Path) -> str | None:
-    """What is wrong with a file that should be a table; None if nothing is."""
+def look_again() -> None:
+    """Forget which tables are here."""
+    tables.cache_clear()
+    table_columns.cache_clear()
+
+
+def not_the_table(path: Path, name: str) -> str | None:
+    """What is wrong with a file that should be a table that IDC publishes; None if nothing is."""
     try:
-        Database().run(f"SELECT * FROM read_parquet({quote(str(path))}) LIMIT 1")
+        columns = {row[0] for row in Database().run(f"DESCRIBE FROM read_parquet({quote(str(path))})")}
+        Database().column(f"SELECT count(*) FROM read_parquet({quote(str(path))})")
     except duckdb.Error as error:
         return _first_line(error)
-    return None
+    lacking = [column["name"] for column in tables()[name].schema()["columns"]]
+    lacking = [column for column in lacking if column not in columns]
+    return f"it lacks the columns {', '.join(lacking[:5])} of {name}" if lacking else None
 
 
 def assets_url() -> str:
@@ -190,10 +199,21 @@ def idc_version() -> int:
     return version
 
 
-@functools.cache
 def main_columns() -> dict[str, str]:
     """Name and DuckDB type of each column of the main index, in its order."""
-    described = Database().run(f"DESCRIBE SELECT * FROM {source()}")
+    return table_columns(MAIN_INDEX)
+
+
+@functools.cache
+def table_columns(name: str) -> dict[str, str]:
+    """The same of any table that is here.
+
+    Raises
+    ------
+    SelectionError
+        If IDC publishes no such table, or it is not on this machine.
+    """
+    described = Database().run(f"DESCRIBE SELECT * FROM {source(name)}")
     return {row[0]: row[1] for row in described}
 
 

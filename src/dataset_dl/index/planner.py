@@ -7,9 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from dataset_dl.errors import ManifestError, SelectionError
-from dataset_dl.index.database import Database, idc_version, main_columns, quote, source
+from dataset_dl.index.database import (
+    MAIN_INDEX,
+    Database,
+    idc_version,
+    main_columns,
+    quote,
+    source,
+)
 from dataset_dl.index.plan_file import PlanFile
-from dataset_dl.index.resolve import Matches, known_column, resolve, where_sql
+from dataset_dl.index.resolve import Matches, joining_column, known_column, resolve, where_sql
 from dataset_dl.index.versions import check_conditions, with_earlier
 from dataset_dl.layout import (
     PLAIN_DIRECTORY_LIMIT,
@@ -65,8 +72,9 @@ def make_plan(
         If an entry names a series that no IDC version held.
     """
     database = Database()
-    named = [known_column(condition.column)[0] for condition in selection.where]
-    columns = [*_TAKEN, *layout.columns, *named]
+    named = [known_column(condition.column) for condition in selection.where]
+    asked = [column if table == MAIN_INDEX else joining_column(table) for table, column, _ in named]
+    columns = [*_TAKEN, *layout.columns, *asked]
     matches = resolve(database, selection.identifiers, columns, version, optional)
     if matches.missing and not matches.values and not entries:
         raise SelectionError(
@@ -78,7 +86,8 @@ def make_plan(
         matches = _with_entries(database, matches, entries, columns)
     chosen, parameters = _chosen(matches, with_entries=bool(entries))
     if matches.has_earlier:
-        check_conditions(database, named, f"{matches.rows} WHERE {chosen}", parameters)
+        told = [column if table == MAIN_INDEX else f"{table}.{column}" for table, column, _ in named]
+        check_conditions(database, told, f"{matches.rows} WHERE {chosen}", parameters)
     clauses, bound = where_sql(selection.where)
     where = " AND ".join([chosen, *clauses])
     rows = _write_rows(
@@ -285,9 +294,13 @@ def _nothing(
         clauses += clause
         bound += values
     earlier = selection.where[: len(clauses) - 1]
+    table, column, _ = known_column(condition.column)
+    if table != MAIN_INDEX:
+        key = joining_column(table)
+        those = f"SELECT {key} FROM {rows} WHERE {' AND '.join(clauses)}"
+        rows, clauses = source(table), [f"{key} IN ({those})"]
     there = database.column(
-        f'SELECT DISTINCT "{condition.column}"::VARCHAR FROM {rows} WHERE {" AND ".join(clauses)}'
-        " ORDER BY 1 LIMIT 9",
+        f'SELECT DISTINCT "{column}"::VARCHAR FROM {rows} WHERE {" AND ".join(clauses)} ORDER BY 1 LIMIT 9',
         bound,
     )
     shown = ", ".join("(empty)" if value is None else value for value in there[:8])

@@ -8,7 +8,14 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from dataset_dl.errors import SelectionError
-from dataset_dl.index.database import Database, idc_version, main_columns, source
+from dataset_dl.index.database import (
+    MAIN_INDEX,
+    Database,
+    idc_version,
+    source,
+    table_columns,
+    tables,
+)
 from dataset_dl.index.versions import as_of, collections_then, with_earlier
 from dataset_dl.model import Condition
 
@@ -16,6 +23,8 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _DATE = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})")
 _NAMED_AT_MOST = 5
+# By these a table tells of series, best first.
+_JOINING = ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "collection_id")
 # More values than that are looked up in a table.
 _CONSTANTS = 100
 _KEPT = "kept"
@@ -123,49 +132,87 @@ def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]
     clauses: list[str] = []
     parameters: list[object] = []
     for condition in conditions:
-        column, type_name = known_column(condition.column)
-        if condition.operator == "~":
-            matches = " OR ".join(f'contains(lower("{column}"::VARCHAR), lower(?))' for _ in condition.values)
-            clauses.append(f"({matches})")
-            parameters += condition.values
-            continue
-        values = [_typed(condition, type_name, value) for value in condition.values]
-        if condition.operator in ("=", "!="):
-            among = ", ".join("?" * len(values))
-            if len(values) > _CONSTANTS:
-                among, values = f"SELECT unnest(?::{type_name}[])", [values]
-            clause = f'coalesce("{column}" IN ({among}), false)'
-            clauses.append(clause if condition.operator == "=" else f"NOT {clause}")
-        elif type_name == "VARCHAR":
-            clause, values = _ordered_text(condition, column)
-            clauses.append(clause)
-        else:
-            clauses.append(f'"{column}" {condition.operator} ?')
+        table, column, type_name = known_column(condition.column)
+        clause, values = _clause(condition, column, type_name)
+        if table != MAIN_INDEX:
+            key = joining_column(table)
+            clause = f"{key} IN (SELECT {key} FROM {source(table)} WHERE {clause})"
+        clauses.append(clause)
         parameters += values
     return clauses, parameters
 
 
-def known_column(name: str) -> tuple[str, str]:
-    """A column of the main index as IDC spells it, and its type; letter case does not matter.
+def _clause(condition: Condition, column: str, type_name: str) -> tuple[str, list[object]]:
+    if condition.operator == "~":
+        matches = " OR ".join(f'contains(lower("{column}"::VARCHAR), lower(?))' for _ in condition.values)
+        return f"({matches})", list(condition.values)
+    values = [_typed(condition, type_name, value) for value in condition.values]
+    if condition.operator in ("=", "!="):
+        among = ", ".join("?" * len(values))
+        if len(values) > _CONSTANTS:
+            among, values = f"SELECT unnest(?::{type_name}[])", [values]
+        clause = f'coalesce("{column}" IN ({among}), false)'
+        return (clause if condition.operator == "=" else f"NOT {clause}"), values
+    if type_name == "VARCHAR":
+        return _ordered_text(condition, column)
+    return f'"{column}" {condition.operator} ?', values
+
+
+def joining_column(table: str) -> str:
+    """The column by which a table tells of series: the most exact that it has.
+
+    Raises
+    ------
+    SelectionError
+        If it has none.
+    """
+    for key in _JOINING:
+        if key in table_columns(table):
+            return key
+    raise SelectionError(
+        table, f"The table {table} does not say which series it tells of, so it is no condition on series."
+    )
+
+
+def known_column(name: str) -> tuple[str, str, str]:
+    """A column as IDC spells it: its table, its name and its type; letter case does not matter.
+
+    Parameters
+    ----------
+    name
+        Of a column of the main index, or of another table with the table's name and a dot before it.
 
     Raises
     ------
     SelectionError
         If there is none of that name; the nearest are offered.
     """
-    columns = main_columns()
+    table, _, name = name.rpartition(".")
+    table = table.lower() or MAIN_INDEX
+    columns = table_columns(table)
     lowered = {column.lower(): column for column in columns}
     column = lowered.get(name.lower())
     if column is None:
         near = [lowered[each] for each in difflib.get_close_matches(name.lower(), lowered, n=3)]
-        raise SelectionError(
-            name,
-            f"The IDC index has no column “{name}”, so nothing was selected.",
-            f"Did you mean {' or '.join(near)}?"
-            if near
-            else "`dataset-dl idc columns idc_index` lists the columns.",
-        )
-    return column, columns[column]
+        elsewhere = _tables_with(name) if table == MAIN_INDEX else []
+        hint = f"`dataset-dl idc columns {table}` lists the columns."
+        if near:
+            hint = f"Did you mean {' or '.join(near)}?"
+        elif elsewhere:
+            hint = f"Did you mean {' or '.join(elsewhere[:3])}?"
+        what = "The IDC index" if table == MAIN_INDEX else f"The table {table}"
+        raise SelectionError(name, f"{what} has no column “{name}”, so nothing was selected.", hint)
+    return table, column, columns[column]
+
+
+def _tables_with(name: str) -> list[str]:
+    """The columns of that name in other tables, be they here or not."""
+    return [
+        f"{table}.{column['name']}"
+        for table, described in tables().items()
+        for column in described.schema()["columns"]
+        if column["name"].lower() == name.lower()
+    ]
 
 
 def _ordered_text(condition: Condition, column: str) -> tuple[str, list[object]]:
