@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dataset_dl.aio import adownload
     from dataset_dl.api import (
         DownloadOptions,
         NetworkOptions,
@@ -95,6 +96,7 @@ __all__ = [
     "Verification",
     "VerificationError",
     "__version__",
+    "adownload",
     "cite",
     "collections",
     "columns",
@@ -113,6 +115,7 @@ __all__ = [
 # Nothing is imported before it is used: duckdb and pandas take half a second, and most commands need
 # neither. A name that is not listed here lives in `errors`.
 _HOMES = {
+    "adownload": "aio",
     "DownloadOptions": "api",
     "NetworkOptions": "api",
     "cite": "api",

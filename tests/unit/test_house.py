@@ -29,7 +29,7 @@ FLOORS = [
     {"index", "s5cmd", "ui", "audit"},
     {"transfer", "sources"},
     {"api"},
-    {"service", "idc_client", "doctor", "testing"},
+    {"service", "idc_client", "aio", "doctor", "testing"},
     {"cli"},
     {"__main__"},
 ]
@@ -67,6 +67,7 @@ PUBLIC = [
     "Verification",
     "VerificationError",
     "__version__",
+    "adownload",
     "cite",
     "collections",
     "columns",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
+from dataset_dl.cli import completion
 from dataset_dl.cli.options import FORMAT, no_password
 from dataset_dl.ui.tables import Format, write
 
@@ -54,7 +55,7 @@ def indices(context: click.Context, form: Format) -> None:
 
 
 @indices.command()
-@click.argument("names", nargs=-1, required=True, metavar="INDEX...")
+@click.argument("names", nargs=-1, required=True, metavar="INDEX...", shell_complete=completion.tables)
 @click.option(
     "--from",
     "file",
@@ -74,7 +75,7 @@ def fetch(names: tuple[str, ...], file: Path | None, **options: Unpack[NetworkOp
 
 
 @click.command()
-@click.argument("index")
+@click.argument("index", shell_complete=completion.tables)
 @FORMAT
 def columns(index: str, form: Format) -> None:
     """List the columns of a table: name, type, description."""

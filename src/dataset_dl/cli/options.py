@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataset_dl.cli import completion
+
 if TYPE_CHECKING:
     from dataset_dl.model import Plan
 
@@ -36,12 +38,14 @@ FORMAT = click.option(
 WHERE = click.option(
     "--where",
     multiple=True,
+    shell_complete=completion.condition,
     metavar="CONDITION",
     help="COLUMN=VALUE[,VALUE…], or with != < <= > >= or ~ (contains). May be repeated; all must hold.",
 )
 LAYOUT = click.option(
     "--layout",
     metavar="TEMPLATE",
+    shell_complete=completion.layout,
     help="Directories below the destination.  [default: %collection_id/%PatientID/%StudyInstanceUID/"
     "%Modality_%SeriesInstanceUID]",
 )
@@ -61,7 +65,7 @@ LICENSE = click.option(
 SKIP_MISSING = click.option(
     "--skip-missing", is_flag=True, help="Leave out what IDC does not have, instead of an error."
 )
-SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...")
+SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...", shell_complete=completion.sources)
 
 
 def selection(function: Any) -> Any:

@@ -1,0 +1,50 @@
+"""A download for callers that are asynchronous: it runs in a thread, and ends with its task."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Unpack
+
+from dataset_dl.api import DownloadOptions, ProgressCallback, download
+from dataset_dl.model import DownloadProgress, Plan, Report
+
+
+class _Unwanted(Exception):
+    """Ends the download of a task that was cancelled."""
+
+
+async def adownload(
+    plan: Plan,
+    into: str | Path | None = None,
+    *,
+    progress_callback: ProgressCallback | None = None,
+    check: bool = True,
+    **options: Unpack[DownloadOptions],
+) -> Report:
+    """Download a plan without blocking the event loop; parameters, answer and errors as of `download`.
+
+    Cancelling the task ends the download, and s5cmd with it, before the cancellation is passed on; what was
+    finished is kept. The callback is called in the event loop.
+    """
+    loop = asyncio.get_running_loop()
+    unwanted = threading.Event()
+
+    def call_back(progress: DownloadProgress) -> None:
+        if unwanted.is_set():
+            raise _Unwanted
+        if progress_callback is not None:
+            loop.call_soon_threadsafe(progress_callback, progress)
+
+    def work() -> Report:
+        return download(plan, into, progress="none", progress_callback=call_back, check=check, **options)
+
+    running = loop.run_in_executor(None, work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        unwanted.set()
+        await asyncio.wait([running])
+        running.exception()  # it is told by the cancellation
+        raise

@@ -1,0 +1,68 @@
+"""What a shell offers when a person presses Tab: collections, tables, columns and their values."""
+
+from __future__ import annotations
+
+import re
+
+import click
+from click.shell_completion import CompletionItem
+
+_MOST_VALUES = 100
+_BEGUN_CONDITION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(!=|=)((?:.*,)?)([^,]*)", re.DOTALL)
+
+
+def sources(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Collections and analysis results; else a file."""
+    from dataset_dl.index.database import Database, source
+
+    done, comma, rest = incomplete.rpartition(",")
+    begun = rest.lower().replace("-", "_")
+    names = Database().column(
+        f"SELECT collection_id FROM {source('collections_index')} WHERE starts_with(collection_id, $1) UNION ALL"
+        f" SELECT analysis_result_id FROM {source('analysis_results_index')}"
+        " WHERE starts_with(analysis_result_id, $1) ORDER BY 1",
+        [begun],
+    )
+    items = [CompletionItem(f"{done}{comma}{name}") for name in names]
+    return items or [CompletionItem(incomplete, type="file")]
+
+
+def tables(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Tables that IDC publishes."""
+    from dataset_dl.index import database
+
+    return [CompletionItem(name) for name in database.tables() if name.startswith(incomplete.lower())]
+
+
+def condition(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """A column; behind it and a sign, its values."""
+    from dataset_dl.index.database import Database, main_columns, source
+
+    columns = {name.lower(): name for name in main_columns()}
+    match = _BEGUN_CONDITION.fullmatch(incomplete)
+    if match is None:
+        return [
+            CompletionItem(f"{name}=") for key, name in columns.items() if key.startswith(incomplete.lower())
+        ]
+    column = columns.get(match[1].lower())
+    if column is None:
+        return []
+    values = Database().column(
+        f'SELECT DISTINCT "{column}"::VARCHAR FROM {source()}'
+        f' WHERE starts_with(lower("{column}"::VARCHAR), lower($1)) ORDER BY 1 LIMIT {_MOST_VALUES}',
+        [match[4]],
+    )
+    begun = f"{column}{match[2]}{match[3]}"
+    return [CompletionItem(begun + (f'"{value}"' if "," in value else value)) for value in values]
+
+
+def layout(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The column behind the last ``%``."""
+    from dataset_dl.index.database import main_columns
+
+    before, _, begun = incomplete.rpartition("%")
+    return [
+        CompletionItem(f"{before}%{name}")
+        for name in main_columns()
+        if name.lower().startswith(begun.lower())
+    ]
