@@ -406,7 +406,7 @@ def download(
     into
         The destination; the plan's own if not given.
     progress
-        ``auto`` draws a bar where standard error is a terminal, ``none`` draws nothing.
+        ``auto`` draws a bar in a terminal and in a notebook, ``none`` draws nothing.
     progress_callback
         Called with a `DownloadProgress` about ten times a second and once at the end.
     check

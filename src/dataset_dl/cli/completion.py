@@ -18,8 +18,8 @@ def sources(context: click.Context, parameter: click.Parameter, incomplete: str)
     done, comma, rest = incomplete.rpartition(",")
     begun = rest.lower().replace("-", "_")
     names = Database().column(
-        f"SELECT collection_id FROM {source('collections_index')} WHERE starts_with(collection_id, $1) UNION ALL"
-        f" SELECT analysis_result_id FROM {source('analysis_results_index')}"
+        f"SELECT collection_id FROM {source('collections_index')} WHERE starts_with(collection_id, $1)"
+        f" UNION ALL SELECT analysis_result_id FROM {source('analysis_results_index')}"
         " WHERE starts_with(analysis_result_id, $1) ORDER BY 1",
         [begun],
     )

@@ -126,9 +126,11 @@ def _instance() -> duckdb.DuckDBPyConnection:
         "autoinstall_known_extensions",
         "autoload_known_extensions",
         "python_enable_replacements",
-        "enable_progress_bar",
     ):
         connection.execute(f"SET {setting} = false")
+    # In a notebook without ipywidgets DuckDB has no bar, and refuses even to switch it off.
+    with suppress(duckdb.InvalidInputException):
+        connection.execute("SET enable_progress_bar = false")
     return connection
 
 

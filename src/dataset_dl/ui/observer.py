@@ -18,8 +18,8 @@ def observer(style: Style, stream: IO[str]) -> AbstractContextManager[Show]:
     Parameters
     ----------
     style
-        ``auto`` is a bar in a terminal and nothing elsewhere; ``plain`` a bar in a terminal and
-        lines elsewhere; ``json`` one JSON object a line; ``none`` nothing.
+        ``auto`` is a bar in a terminal or a notebook and nothing elsewhere; ``plain`` a bar in a terminal
+        and lines elsewhere; ``json`` one JSON object a line; ``none`` nothing.
     stream
         Where to.
     """
@@ -31,6 +31,11 @@ def observer(style: Style, stream: IO[str]) -> AbstractContextManager[Show]:
         from dataset_dl.ui.bar import Bar
 
         return Bar(stream)
+    if style == "auto":
+        from dataset_dl.ui.notebook import NotebookBar, is_notebook
+
+        if is_notebook():
+            return NotebookBar()
     if style == "plain":
         from dataset_dl.ui.plain import PlainLines
 

@@ -8,8 +8,8 @@ from typing import IO
 
 from dataset_dl.events import Event, FetchStarted
 from dataset_dl.progress import ProgressTracker
-from dataset_dl.ui.notices import notice
-from dataset_dl.ui.units import duration, size
+from dataset_dl.ui.notices import notice, standing
+from dataset_dl.ui.units import size
 
 _LINE_SECONDS = 10.0
 _LOOK_SECONDS = 0.2
@@ -49,12 +49,7 @@ class PlainLines:
             quarter = 4 * state.completed_bytes // max(state.total_bytes, 1)
             if quarter > self._quarter or self._looked - self._written >= _LINE_SECONDS:
                 self._quarter = quarter
-                left = "" if state.seconds_left is None else f", {duration(state.seconds_left)} left"
-                self._line(
-                    f"{state.completed_series:,}/{state.total_series:,} series,"
-                    f" {size(state.completed_bytes)} of {size(state.total_bytes)},"
-                    f" {state.throughput_mbps:.1f} MB/s{left}"
-                )
+                self._line(standing(state))
 
     def _line(self, text: str) -> None:
         self._written = time.monotonic()

@@ -1,0 +1,65 @@
+"""A bar in a notebook: HTML that replaces itself, which Jupyter, VS Code and Colab show as they are."""
+
+from __future__ import annotations
+
+import html
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from dataset_dl.events import Event
+from dataset_dl.progress import ProgressTracker
+from dataset_dl.ui.notices import notice, standing
+
+_DRAW_SECONDS = 0.25
+_NOTICES_SHOWN = 5
+
+
+def is_notebook() -> bool:
+    """Whether this runs in the kernel of a notebook; nothing is imported to find out."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
+class NotebookBar:
+    """Shows series, bytes, speed and time left below the cell, and the last of what failed."""
+
+    def __init__(self) -> None:
+        self._tracker = ProgressTracker()
+        self._notices: list[str] = []
+        self._shown: Any = None
+        self._drawn = 0.0
+
+    def __enter__(self) -> NotebookBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._draw()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event into account, and draw if it is time."""
+        self._tracker.feed(event)
+        if line := notice(event):
+            self._notices = [*self._notices, line][-_NOTICES_SHOWN:]
+        now = time.monotonic()
+        if now - self._drawn >= _DRAW_SECONDS:
+            self._drawn = now
+            self._draw()
+
+    def _draw(self) -> None:
+        from IPython.display import display
+
+        state = self._tracker.snapshot()
+        line = standing(state)
+        rows = "".join(f"<div>{html.escape(each)}</div>" for each in self._notices)
+        reach = f'max="{state.total_bytes}" value="{state.completed_bytes}"'
+        bar = f'<progress style="width:100%" {reach}></progress>'
+        bundle = {"text/html": f"{bar}<div>{html.escape(line)}</div>{rows}", "text/plain": line}
+        if self._shown is None:
+            self._shown = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._shown.update(bundle, raw=True)
