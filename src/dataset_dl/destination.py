@@ -294,14 +294,12 @@ def write_failures(
     return path
 
 
-def licences_path(destination: Path) -> Path:
-    """Where it is said what may be done with the data."""
-    return state(destination) / "LICENSES.md"
-
-
-def citations_path(destination: Path) -> Path:
-    """Where the works are named that the data comes from."""
-    return state(destination) / "CITATIONS.bib"
+def leave_rights(destination: Path, licences: str, citations: str) -> None:
+    """Keep what may be done with the data, and the works that it comes from."""
+    for name, text in (("LICENSES.md", licences), ("CITATIONS.bib", citations)):
+        path, data = state(destination) / name, text.encode()
+        if not path.is_file() or path.read_bytes() != data:
+            path.write_bytes(data)
 
 
 def missing_path(destination: Path) -> Path:

@@ -220,7 +220,8 @@ def test_an_interrupted_download_ends_clean_and_resumes(cli: Cli, bucket: LocalB
     ]
     with subprocess.Popen(
         command, cwd=cli.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        # After nohup, or in the background of a script, a signal that is ignored stays so.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     ) as child:  # fmt: skip
         deadline = time.monotonic() + 30
         while not list((cli.directory).glob("d/qin*/**/*.dcm")) and time.monotonic() < deadline:

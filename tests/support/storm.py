@@ -194,7 +194,8 @@ class Storm:
         strangers = found - {path for _, path in places}
         check(not strangers, f"files are left over, like {min(strangers, default='')}")
         records = {path.name for path in (self.target / ".dataset-dl").iterdir()}
-        check(records <= {"lock", "journal.sqlite", "plan.parquet"}, f"records are left over: {records}")
+        kept = {"lock", "journal.sqlite", "plan.parquet", "LICENSES.md", "CITATIONS.bib"}
+        check(records <= kept, f"records are left over: {records - kept}")
 
 
 def _quietly(act: Callable[[], object]) -> None:

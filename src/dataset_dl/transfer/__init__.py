@@ -205,8 +205,7 @@ def transfer(
         if records is not None:
             place.write_failures(destination, tally.failures, plan.idc_version)
             place.write_missing(destination, plan.missing)
-            if tally.fetched_series or not place.licences_path(destination).is_file():
-                _leave_rights(destination)
+            _leave_rights(destination)
     yield Finished(tally.report(plan, destination, time.monotonic() - began, stopped))
 
 
@@ -234,8 +233,7 @@ def _leave_rights(destination: Path) -> None:
     """Say beside the data what may be done with all that is there, and how to cite it."""
     found = rights.shares(PlanFile(place.plan_path(destination)).plan(None))
     works = rights.works(share.source_DOI for share in found if share.source_DOI)
-    place.licences_path(destination).write_text(rights.licences_text(found, works), encoding="utf-8")
-    place.citations_path(destination).write_text(rights.bibtex(works), encoding="utf-8")
+    place.leave_rights(destination, rights.licences_text(found, works), rights.bibtex(works))
 
 
 def _doubtful(
