@@ -16,7 +16,7 @@ from dataset_dl.index.database import (
     source,
 )
 from dataset_dl.index.plan_file import PlanFile
-from dataset_dl.index.resolve import Matches, joining_column, known_column, resolve, where_sql
+from dataset_dl.index.resolve import Matches, among, joining_column, known_column, resolve, where_sql
 from dataset_dl.index.versions import check_conditions, with_earlier
 from dataset_dl.layout import (
     PLAIN_DIRECTORY_LIMIT,
@@ -29,9 +29,11 @@ from dataset_dl.model import Plan, PlannedSeries, Selection
 
 _INSERT_BATCH = 50_000
 _FEW_VALUES = 100
-# Of the main index: those that a plan takes as they are, and one that it takes in bytes.
-_AS_THEY_ARE = PlannedSeries._fields[:9]
-_TAKEN = (*_AS_THEY_ARE, "instanceCount", "series_size_MB")
+# Of the main index: those that a plan takes as they are. The address is put together again from its parts, as
+# IDC does, for it would be the largest column to read; and one is taken in bytes.
+_AS_THEY_ARE = tuple(name for name in PlannedSeries._fields[:9] if name != "series_aws_url")
+_ADDRESS = "'s3://' || aws_bucket || '/' || crdc_series_uuid || '/*' AS series_aws_url"
+_TAKEN = (*_AS_THEY_ARE, "aws_bucket", "instanceCount", "series_size_MB")
 
 
 def make_plan(
@@ -146,9 +148,9 @@ def _chosen(matches: Matches, *, with_entries: bool) -> tuple[str, list[object]]
     terms: list[str] = []
     parameters: list[object] = []
     for column, values in matches.values.items():
-        single = len(values) == 1
-        terms.append(f"{column} = ?" if single else f"{column} IN (SELECT unnest(?::VARCHAR[]))")
-        parameters.append(values[0] if single else values)
+        term, bound = among(f'"{column}"', values)
+        terms.append(term)
+        parameters += bound
     if with_entries:
         terms.append("crdc_series_uuid IN (SELECT uuid FROM entry)")
     if not terms:
@@ -169,7 +171,7 @@ def _write_rows(
 ) -> PlanFile:
     """Write the rows. Directories that SQL cannot make by itself are then asked of the layout."""
     raw = raw_sql(layout)
-    plain, checks = plain_sql(layout, path_limit)
+    plain = plain_sql(layout, path_limit)
     for name in _store_twins(database, layout, origin):
         plain += f" AND \"{name}\" NOT IN (SELECT value FROM twin WHERE name = '{name}')"
     chosen = f"(SELECT *, {raw} AS raw FROM {origin} WHERE {where}) AS chosen"
@@ -180,19 +182,19 @@ def _write_rows(
 
     def write() -> PlanFile:
         select = f"""
-            SELECT {", ".join(_AS_THEY_ARE)}, coalesce({", ".join(directories)}) AS directory,
+            SELECT {", ".join(_AS_THEY_ARE)}, {_ADDRESS}, coalesce({", ".join(directories)}) AS directory,
                    instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes,
                    {version}::BIGINT AS idc_version
             FROM {chosen} {" ".join(joins)}
         """
-        return PlanFile.create(database, select, [*checks, *parameters])
+        return PlanFile.create(database, select, parameters)
 
     plan = write()
     if not plan.lacks_directories():
         return plan
     values = ", ".join(f'"{name}"::VARCHAR' for name in layout.columns)
     unclean = database.run(
-        f"SELECT DISTINCT {values} FROM {chosen} WHERE NOT coalesce({plain}, false)", [*parameters, *checks]
+        f"SELECT DISTINCT {values} FROM {chosen} WHERE NOT coalesce({plain}, false)", parameters
     )
     _store_cleaned(database, layout, list(unclean), path_limit)
     directories.insert(-1, "cleaned.directory")
@@ -214,14 +216,14 @@ def raw_sql(layout: Layout) -> str:
     return " || ".join(pieces)
 
 
-def plain_sql(layout: Layout, path_limit: int | None = None) -> tuple[str, list[object]]:
-    """When a directory needs no cleaning: a condition on `raw`, and the values to bind to it."""
+def plain_sql(layout: Layout, path_limit: int | None = None) -> str:
+    """When a directory needs no cleaning: a condition on `raw`."""
     if not layout.columns:
-        return "true", []
+        return "true"
     limit = min(PLAIN_DIRECTORY_LIMIT, path_limit or PLAIN_DIRECTORY_LIMIT)
-    terms = [f"strlen(raw) <= {limit}", "regexp_full_match(raw, ?)"]
+    terms = [f"strlen(raw) <= {limit}", f"regexp_full_match(raw, {quote(layout.plain_pattern)})"]
     terms += [f"\"{name}\"::VARCHAR <> ''" for name in layout.columns]
-    return " AND ".join(terms), [layout.plain_pattern]
+    return " AND ".join(terms)
 
 
 def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
@@ -232,20 +234,21 @@ def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
     """
     database.run("CREATE TEMP TABLE twin (name VARCHAR, value VARCHAR)")
     selects: list[str] = []
-    bound: list[str] = []
+    bound: list[object] = []
     for name in layout.columns:
         if name.lower().endswith(("uid", "uuid")) or main_columns()[name] != "VARCHAR":
             continue  # figures and dots, or lower-case hexadecimal
-        among, values = "", []
+        condition = ""
         if origin != source():
             values = database.column(f'SELECT DISTINCT lower("{name}") FROM {origin} LIMIT {_FEW_VALUES + 1}')
             # A list of constants is looked up once for each value of the file, not for each row.
             if len(values) <= _FEW_VALUES:
-                among = f'WHERE lower("{name}") IN ({", ".join("?" * len(values))})'
-                bound += values
+                told, given = among(f'lower("{name}")', values)
+                condition = f"WHERE {told}"
+                bound += given
         selects.append(
             f"SELECT '{name}', unnest(list(value))"
-            f' FROM (SELECT DISTINCT "{name}" AS value FROM {source()} {among})'
+            f' FROM (SELECT DISTINCT "{name}" AS value FROM {source()} {condition})'
             " GROUP BY lower(value) HAVING count(*) > 1"
         )
     if selects:

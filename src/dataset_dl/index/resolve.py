@@ -6,12 +6,14 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dataset_dl.errors import SelectionError
 from dataset_dl.index.database import (
     MAIN_INDEX,
     Database,
     idc_version,
+    literals,
     source,
     table_columns,
     tables,
@@ -25,8 +27,6 @@ _DATE = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})")
 _NAMED_AT_MOST = 5
 # By these a table tells of series, best first.
 _JOINING = ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "collection_id")
-# More values than that are looked up in a table.
-_CONSTANTS = 100
 _KEPT = "kept"
 
 
@@ -148,14 +148,19 @@ def _clause(condition: Condition, column: str, type_name: str) -> tuple[str, lis
         return f"({matches})", list(condition.values)
     values = [_typed(condition, type_name, value) for value in condition.values]
     if condition.operator in ("=", "!="):
-        among = ", ".join("?" * len(values))
-        if len(values) > _CONSTANTS:
-            among, values = f"SELECT unnest(?::{type_name}[])", [values]
-        clause = f'coalesce("{column}" IN ({among}), false)'
-        return (clause if condition.operator == "=" else f"NOT {clause}"), values
+        clause, bound = among(f'"{column}"', values, type_name)
+        return (clause if condition.operator == "=" else f"NOT coalesce({clause}, false)"), bound
     if type_name == "VARCHAR":
         return _ordered_text(condition, column)
     return f'"{column}" {condition.operator} ?', values
+
+
+def among(what: str, values: Sequence[Any], type_name: str = "VARCHAR") -> tuple[str, list[object]]:
+    """Whether something in SQL is one of some values, and what to bind; NULL is none of them."""
+    told = literals(values) if type_name == "VARCHAR" else None
+    if told is not None:
+        return f"{what} IN ({told or 'NULL'})", []
+    return f"{what} IN (SELECT unnest(?::{type_name}[]))", [list(values)]
 
 
 def joining_column(table: str) -> str:
@@ -272,16 +277,15 @@ def _canonical(column: str, identifier: str) -> str:
 
 
 def _present(database: Database, rows: str, column: str, values: list[str]) -> list[str]:
-    sql = f"SELECT DISTINCT {column} FROM {rows} WHERE {column} IN (SELECT unnest($1::VARCHAR[]))"
-    return database.column(sql, [values])
+    clause, bound = among(column, values)
+    return database.column(f"SELECT DISTINCT {column} FROM {rows} WHERE {clause}", bound)
 
 
 def _keep(database: Database, column: str, value: str, columns: Iterable[str]) -> list[str]:
     """The same for a single value, whose rows are kept: to look through the index is most of a small plan."""
     names = ", ".join(f'"{name}"' for name in dict.fromkeys([column, *columns]))
-    # A constant is compared while the file is decoded.
-    sql = f"CREATE OR REPLACE TEMP TABLE {_KEPT} AS SELECT {names} FROM {source()} WHERE {column} = $1"
-    database.run(sql, [value])
+    select = f"SELECT {names} FROM {source()} WHERE {among(column, [value])[0]}"
+    database.run(f"CREATE OR REPLACE TEMP TABLE {_KEPT} AS {select}", among(column, [value])[1])
     return database.column(f"SELECT DISTINCT {column} FROM {_KEPT}")
 
 
