@@ -15,12 +15,10 @@ from support.plans import plan_of, row
 
 
 def test_no_forbidden_character_counts_as_plain() -> None:
-    plain, checks = plain_sql(Layout.parse("%PatientID", main_columns()))
+    plain = plain_sql(Layout.parse("%PatientID", main_columns()))
     for code in range(128):
         raw = f"a{chr(code)}b"
-        ((kept,),) = Database().run(
-            f"SELECT {plain} FROM (SELECT ? AS raw, 'x' AS PatientID)", [*checks, raw]
-        )
+        ((kept,),) = Database().run(f"SELECT {plain} FROM (SELECT ? AS raw, 'x' AS PatientID)", [raw])
         assert not kept or check_directory(raw) is None, raw
 
 
