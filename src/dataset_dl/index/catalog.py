@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import html
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,10 @@ def collections(search: str | None = None) -> Result:
         matching = "WHERE contains(lower(concat_ws(' ', collection_id, collection_name, cancer_types,"
         matching += " tumor_locations, species, modalities, description)), lower($1))"
         parameters = [search]
+        if squashed := re.sub(r"[^a-z0-9]", "", search.lower()):
+            # A name in any spelling, as where a collection is named.
+            matching += " OR contains(replace(collection_id, '_', ''), $2)"
+            parameters.append(squashed)
     sql = _COLLECTIONS.format(main=source(), collections=source("collections_index"), matching=matching)
     return Database().run(sql, parameters)
 

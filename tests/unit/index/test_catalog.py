@@ -33,6 +33,8 @@ def test_collections_can_be_searched() -> None:
     assert 0 < len(found) < len(dd.collections())
     assert "prostatex" in set(found.id)
     assert len(dd.collections("'; DROP TABLE x")) == 0
+    assert list(dd.collections("QIN-PET-Phantom").id) == ["qin_pet_phantom"]
+    assert len(dd.collections("§§")) == 0
 
 
 def test_every_published_table_is_listed() -> None:
