@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from dataset_dl.api import DownloadOptions, download, network_settings, plan
 from dataset_dl.errors import InsufficientDiskSpace, SelectionError
 from dataset_dl.index import catalog
-from dataset_dl.index.database import Database, cache_directory, quote, source, tables, unlocked_session
+from dataset_dl.index.database import (
+    Database,
+    cache_directory,
+    parquet,
+    quote,
+    source,
+    tables,
+    unlocked_session,
+)
+from dataset_dl.index.resolve import present
 from dataset_dl.model import Condition
 
 if TYPE_CHECKING:
@@ -105,7 +114,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         """The main index, as idc-index has it; 1 GB of memory."""
         import pandas as pd
 
-        frame = pd.read_parquet(_parquet("idc_index"))
+        frame = pd.read_parquet(parquet("idc_index"))
         frame["crdc_series_uuid"] = frame["series_aws_url"].str.split("/").str[3]
         frame["series_size_MB"] = frame["series_size_MB"].astype(float)
         return frame
@@ -120,7 +129,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
     @cached_property
     def prior_versions_index_path(self) -> Path:
         """Where that table is."""
-        return _parquet("prior_versions_index")
+        return parquet("prior_versions_index")
 
     @cached_property
     def collection_summary(self) -> pd.DataFrame:
@@ -129,7 +138,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
 
         rows = Database().run(
             "SELECT collection_id, Modality, sum(series_size_MB) AS series_size_MB FROM"
-            f" read_parquet({quote(str(_parquet('idc_index')))}, file_row_number = true)"
+            f" read_parquet({quote(str(parquet('idc_index')))}, file_row_number = true)"
             " GROUP BY collection_id, Modality ORDER BY min(file_row_number)"
         )
         return rows.to_pandas().groupby("collection_id").agg(
@@ -469,13 +478,12 @@ def _plan_of(column: str, asked: str | list[str], where: list[Condition], layout
         made = plan(values, where=where, layout=layout, into=target, skip_missing=True)
         missing = set(made.missing)
     else:
-        sql = f"SELECT DISTINCT {column} FROM {source()} WHERE {column} IN (SELECT unnest($1::VARCHAR[]))"
-        present = Database().column(sql, [values])
-        missing = set(values) - set(present)
-        if not present:
+        known = present(Database(), source(), column, values)
+        missing = set(values) - set(known)
+        if not known:
             what = f"No data found for the {column} with the values {values}."
             raise SelectionError(values[0] if values else "", what)
-        chosen = Condition(column, "=", tuple(present))
+        chosen = Condition(column, "=", tuple(known))
         made = plan(where=[chosen, *where], layout=layout, into=target)
     for value in sorted(missing):
         _log.warning("IDC has no %s %s; it was left out.", column, value)
@@ -494,9 +502,3 @@ def _analysis_conditions(identifiers: str | list[str] | None, kind: str) -> list
     sql = f"SELECT DISTINCT analysis_result_id FROM {source()} WHERE analysis_result_id IS NOT NULL"
     every = tuple(Database().column(sql))
     return [Condition("analysis_result_id", "=" if kind == "only" else "!=", every)]
-
-
-def _parquet(name: str) -> Path:
-    path = tables()[name].parquet_path
-    assert path is not None, "it comes with idc-index-data"
-    return path

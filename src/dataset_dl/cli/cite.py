@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 import click
 
-from dataset_dl.cli.options import SOURCES, no_password
+from dataset_dl.cli.options import SOURCES, way_out
 
 if TYPE_CHECKING:
     from dataset_dl.api import NetworkOptions
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     help="For people, for LaTeX, or CSL JSON for programs.",
 )
 @click.option("--offline", is_flag=True, help="Take all from the tables of IDC, ask nobody.")
-@click.option("--proxy", metavar="URL", callback=no_password, help="The proxy to ask through.")
-@click.option("--ca-bundle", metavar="PATH", help="Certificate authorities to trust for it.")
+@way_out
 def cite(
     sources: tuple[str, ...],
     style: Literal["apa", "bibtex", "json"],

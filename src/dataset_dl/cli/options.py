@@ -108,16 +108,22 @@ def network(function: Any) -> Any:
         click.option("--endpoint-url", metavar="URL", help="An S3 service that holds the buckets of IDC."),
         click.option("--source", type=click.Choice(["aws", "gcs"]), help="Whose store.  [default: aws]"),
         click.option("--sign", is_flag=True, default=None, help="Sign requests, by the usual AWS chain."),
-        click.option("--proxy", metavar="URL", callback=no_password, help="The proxy to go through."),
-        click.option(
-            "--ca-bundle",
-            metavar="PATH",
-            help="A PEM file, or a folder of them, with certificate authorities to trust.",
-        ),
+        way_out,
     )
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def way_out(function: Any) -> Any:
+    """The proxy and the authorities: all that commands need which ask no store."""
+    proxy = click.option("--proxy", metavar="URL", callback=no_password, help="The proxy to go through.")
+    authorities = click.option(
+        "--ca-bundle",
+        metavar="PATH",
+        help="A PEM file, or a folder of them, with certificate authorities to trust.",
+    )
+    return proxy(authorities(function))
 
 
 def no_password(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

@@ -192,7 +192,7 @@ def source(name: str = MAIN_INDEX) -> str:
     SelectionError
         If IDC publishes no such table, or it is not on this machine.
     """
-    return f"read_parquet({quote(str(_parquet(name)))})"
+    return f"read_parquet({quote(str(parquet(name)))})"
 
 
 @functools.cache
@@ -297,7 +297,14 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _parquet(name: str) -> Path:
+def parquet(name: str) -> Path:
+    """The file of a table.
+
+    Raises
+    ------
+    SelectionError
+        If IDC publishes no such table, or it is not on this machine.
+    """
     known = tables()
     if name not in known:
         raise SelectionError(

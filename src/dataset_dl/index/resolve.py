@@ -104,7 +104,7 @@ def resolve(
                 found = set(_keep(database, column, next(iter(asked)), columns))
                 rows = _KEPT if found else rows
             else:
-                found = set(_present(database, base, column, list(asked)))
+                found = set(present(database, base, column, list(asked)))
             if column == "crdc_series_uuid" and is_today and (lost := asked.keys() - found):
                 # A uuid is one content of one series, whatever the version.
                 widened, earlier = with_earlier(database, sorted(lost), [*values, column, *columns])
@@ -276,7 +276,8 @@ def _canonical(column: str, identifier: str) -> str:
     return identifier.lower() if column == "crdc_series_uuid" else identifier
 
 
-def _present(database: Database, rows: str, column: str, values: list[str]) -> list[str]:
+def present(database: Database, rows: str, column: str, values: list[str]) -> list[str]:
+    """Which of some values a column has among some rows."""
     clause, bound = among(column, values)
     return database.column(f"SELECT DISTINCT {column} FROM {rows} WHERE {clause}", bound)
 
@@ -284,8 +285,9 @@ def _present(database: Database, rows: str, column: str, values: list[str]) -> l
 def _keep(database: Database, column: str, value: str, columns: Iterable[str]) -> list[str]:
     """The same for a single value, whose rows are kept: to look through the index is most of a small plan."""
     names = ", ".join(f'"{name}"' for name in dict.fromkeys([column, *columns]))
-    select = f"SELECT {names} FROM {source()} WHERE {among(column, [value])[0]}"
-    database.run(f"CREATE OR REPLACE TEMP TABLE {_KEPT} AS {select}", among(column, [value])[1])
+    clause, bound = among(column, [value])
+    select = f"SELECT {names} FROM {source()} WHERE {clause}"
+    database.run(f"CREATE OR REPLACE TEMP TABLE {_KEPT} AS {select}", bound)
     return database.column(f"SELECT DISTINCT {column} FROM {_KEPT}")
 
 

@@ -78,8 +78,10 @@ def check_conditions(
         Rather than leave out series of which nobody knows whether they meet a condition.
     """
     unknown = [name for name in columns if name not in _HELD]
+    if not unknown:
+        return
     count = database.column(f"SELECT count(*) FILTER (instanceCount = 0) FROM {rows}", parameters)[0]
-    if unknown and count:
+    if count:
         raise SelectionError(
             unknown[0],
             f"{count:,} of the series asked for are of an earlier IDC version, and the tables do not tell"

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from types import TracebackType
 from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from dataset_dl.events import Event
-from dataset_dl.progress import ProgressTracker
-from dataset_dl.ui.notices import notice
+from dataset_dl.ui.drawing import Drawing
 from dataset_dl.ui.units import duration, size
 
 _DRAW_SECONDS = 0.1
 
 
-class Bar:
+class Bar(Drawing):
     """Shows bytes, files, speed and time left; a failed series scrolls by above it."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._tracker = ProgressTracker()
+        super().__init__(_DRAW_SECONDS)
         self._progress = Progress(
             TextColumn("{task.fields[series]} series"),
             BarColumn(bar_width=None),
@@ -34,7 +31,6 @@ class Bar:
             transient=True,
         )
         self._task: TaskID | None = None
-        self._drawn = 0.0
 
     def __enter__(self) -> Bar:
         self._progress.start()
@@ -45,15 +41,8 @@ class Bar:
     ) -> None:
         self._progress.stop()
 
-    def __call__(self, event: Event) -> None:
-        """Take one event into account, and draw if it is time."""
-        self._tracker.feed(event)
-        if line := notice(event):
-            self._progress.console.print(line, markup=False, highlight=False)
-        now = time.monotonic()
-        if now - self._drawn >= _DRAW_SECONDS:
-            self._drawn = now
-            self._draw()
+    def _tell(self, line: str) -> None:
+        self._progress.console.print(line, markup=False, highlight=False)
 
     def _draw(self) -> None:
         state = self._tracker.snapshot()

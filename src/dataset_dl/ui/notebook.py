@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import html
 import sys
-import time
 from types import TracebackType
 from typing import Any
 
-from dataset_dl.events import Event
-from dataset_dl.progress import ProgressTracker
-from dataset_dl.ui.notices import notice, standing
+from dataset_dl.ui.drawing import Drawing
+from dataset_dl.ui.notices import standing
 
 _DRAW_SECONDS = 0.25
 _NOTICES_SHOWN = 5
@@ -23,14 +21,13 @@ def is_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-class NotebookBar:
+class NotebookBar(Drawing):
     """Shows series, bytes, speed and time left below the cell, and the last of what failed."""
 
     def __init__(self) -> None:
-        self._tracker = ProgressTracker()
+        super().__init__(_DRAW_SECONDS)
         self._notices: list[str] = []
         self._shown: Any = None
-        self._drawn = 0.0
 
     def __enter__(self) -> NotebookBar:
         return self
@@ -40,15 +37,8 @@ class NotebookBar:
     ) -> None:
         self._draw()
 
-    def __call__(self, event: Event) -> None:
-        """Take one event into account, and draw if it is time."""
-        self._tracker.feed(event)
-        if line := notice(event):
-            self._notices = [*self._notices, line][-_NOTICES_SHOWN:]
-        now = time.monotonic()
-        if now - self._drawn >= _DRAW_SECONDS:
-            self._drawn = now
-            self._draw()
+    def _tell(self, line: str) -> None:
+        self._notices = [*self._notices, line][-_NOTICES_SHOWN:]
 
     def _draw(self) -> None:
         from IPython.display import display
