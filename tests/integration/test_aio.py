@@ -6,12 +6,12 @@ import asyncio
 import threading
 from pathlib import Path
 
-import psutil
 import pytest
 
 import dataset_dl as dd
 from dataset_dl import DownloadProgress
 from dataset_dl.testing import LocalBucket
+from support.children import running
 
 
 def test_a_download_is_awaited_while_the_loop_runs(bucket: LocalBucket, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_cancelled_task_ends_its_download(bucket: LocalBucket, tmp_path: Path)
             await task
 
     asyncio.run(main())
-    assert not [child for child in psutil.Process().children(recursive=True) if child.name() == "s5cmd"]
+    assert not running()
     assert not list(tmp_path.rglob("*.dcm?*"))
     assert dd.download(plan, endpoint_url=bucket.endpoint_url).ok
 

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 import dataset_dl as dd
 from dataset_dl import DownloadProgress, IDCClient, Service
 from dataset_dl.testing import LocalBucket
+from support.children import running
 
 
 @pytest.fixture
@@ -23,10 +23,6 @@ def plan(bucket: LocalBucket, tmp_path: Path) -> dd.Plan:
 @pytest.fixture(autouse=True)
 def _endpoint(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATASET_DL_ENDPOINT_URL", bucket.endpoint_url)
-
-
-def running() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if child.name() == "s5cmd"]
 
 
 def test_download_reports(plan: dd.Plan, tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 import dataset_dl as dd
 from dataset_dl.events import EngineEnded, Event, FileCompleted, Finished, RetryStarted
 from dataset_dl.testing import LocalBucket
+from support.children import running
 from support.cli import PROGRAM, Cli
 from support.faults import FaultServer, serve
 from support.plans import plan_of, row
@@ -176,12 +176,13 @@ def test_a_slow_consumer_is_no_stall(filled: LocalBucket, server: FaultServer, p
 def test_a_killed_s5cmd_is_survived(
     filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
 ) -> None:
-    ended = []
-    for event in dd.download_events(plan, endpoint_url=server.endpoint_url, workers=1):
-        if isinstance(event, FileCompleted) and not ended:
-            for child in psutil.Process().children():
-                if child.name() == "s5cmd":
-                    child.kill()
+    ended, killed = [], False
+    # Slowly, so that it is not through before it is killed.
+    for event in dd.download_events(plan, endpoint_url=server.endpoint_url, workers=1, max_rate_mbps=10):
+        if isinstance(event, FileCompleted) and not killed:
+            (engine,) = running()
+            engine.kill()
+            killed = True
         if isinstance(event, EngineEnded):
             ended.append(event)
     assert len(ended) == 1

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from dataset_dl.process import Process, ask
+from support.children import running
 
 
 def start(code: str, directory: Path) -> Process:
@@ -144,7 +145,7 @@ def test_an_interrupt_while_it_starts_leaves_no_child(tmp_path: Path) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert not [child for child in psutil.Process().children() if child.name() == "sleep"]
+    assert not running("sleep")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of a POSIX system")
