@@ -266,11 +266,13 @@ def plan(
     Parameters
     ----------
     source
-        Collections (in any spelling), patients, studies, series, crdc series uuids or analysis results,
-        mixed, one or several, and files: manifests, lists of identifiers, saved plans. Or a table with a
-        column of identifiers, of pandas, polars or Arrow.
+        Collections (in any spelling), patients, studies, series, crdc series uuids, analysis results, or
+        single files by SOPInstanceUID, mixed, one or several, and files: manifests, lists of identifiers,
+        saved plans. Or a table with a column of identifiers, of pandas, polars or Arrow.
     where
-        ``{column: value or values}``, or conditions like ``"instanceCount>=100"``; all must hold.
+        ``{column: value or values}``, or conditions like ``"instanceCount>=100"``; all must hold. A column
+        of another table is ``TABLE.COLUMN``; where the table tells of single files (sm_instance_index), only
+        those are planned.
     layout
         Template of the directories, `dataset_dl.DEFAULT_LAYOUT` if not given.
     into

@@ -138,6 +138,8 @@ def _check(
     of_files = len(findings.deviations)
     if stored is not None:
         _compare(directory, expected, found, findings, stored)
+    else:
+        _find(directory, expected, found, findings)
     if deep and found.instances:
         _read(directory, expected, found, findings)
     problem = _problem(expected, found)
@@ -154,6 +156,24 @@ def _problem(expected: Expected, found: Found) -> Problem | None:
     return None
 
 
+def _find(directory: Path, expected: Expected, found: Found, findings: _Findings) -> None:
+    """Look for the files that were asked for by name."""
+    for series in expected.series:
+        for name, size_bytes in (series.wanted() or {}).items():
+            size = file_size(directory / name)
+            if size is None:
+                findings.add(expected, "missing", name, found)
+            elif size != size_bytes:
+                _add_size(expected, name, size, size_bytes or 0, found, findings)
+
+
+def _add_size(
+    expected: Expected, name: str, size: int, wanted_bytes: int, found: Found, findings: _Findings
+) -> None:
+    problem: Problem = "short" if size < wanted_bytes else "long"
+    findings.add(expected, problem, name, found, f"{size:,} bytes where the store has {wanted_bytes:,}")
+
+
 def _compare(
     directory: Path,
     expected: Expected,
@@ -166,7 +186,10 @@ def _compare(
     if None in answers:
         findings.unchecked.append(expected.directory)
         return
-    objects = [each for answer in answers for each in answer or ()]
+    objects = []
+    for series, answer in zip(expected.series, answers, strict=True):
+        wanted = series.wanted()
+        objects += [each for each in answer or () if wanted is None or each.name in wanted]
     for name in sorted({entry.name for entry in instances(directory)} - {each.name for each in objects}):
         findings.add(expected, "extra", name, found)
     comparable = []
@@ -175,9 +198,7 @@ def _compare(
         if size is None:
             findings.add(expected, "missing", each.name, found)
         elif size != each.size_bytes:
-            problem: Problem = "short" if size < each.size_bytes else "long"
-            detail = f"{size:,} bytes where the store has {each.size_bytes:,}"
-            findings.add(expected, problem, each.name, found, detail)
+            _add_size(expected, each.name, size, each.size_bytes, found, findings)
         else:
             comparable.append((directory / each.name, each))
     for (path, each), outcome in zip(comparable, checksums.compare(comparable), strict=True):

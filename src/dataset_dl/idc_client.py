@@ -52,6 +52,7 @@ _MAIN = {"index": "idc_index"}
 # The most exact of them decides, as in idc-index.
 _PARAMETERS = {
     "crdc_series_uuid": "crdc_series_uuid",
+    "sopInstanceUID": "SOPInstanceUID",
     "seriesInstanceUID": "SeriesInstanceUID",
     "studyInstanceUID": "StudyInstanceUID",
     "patientId": "PatientID",
@@ -369,17 +370,6 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         for name, value in given.items():
             if value is not None and not isinstance(value, str | list):
                 raise TypeError(f"{name} must be a string or list of strings")
-        if sopInstanceUID and crdc_series_uuid is None:
-            super().download_from_selection(
-                downloadDir,
-                dry_run=dry_run,
-                sopInstanceUID=sopInstanceUID,
-                quiet=quiet,
-                show_progress_bar=show_progress_bar,
-                dirTemplate=dirTemplate,
-                source_bucket_location=source_bucket_location,
-            )
-            return
         where = _analysis_conditions(analysis_result_id, analysis_results)
         chosen = next((name for name in _PARAMETERS if given[name] is not None), None)
         if chosen is None and not where:
@@ -474,7 +464,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
 def _plan_of(column: str, asked: str | list[str], where: list[Condition], layout: str, target: str) -> Plan:
     """The plan of the series with some values in a column; a value that is not there is only told."""
     values = [asked] if isinstance(asked, str) else asked
-    if column == "crdc_series_uuid":
+    if column in ("crdc_series_uuid", "SOPInstanceUID"):
         made = plan(values, where=where, layout=layout, into=target, skip_missing=True)
         missing = set(made.missing)
     else:

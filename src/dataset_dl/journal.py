@@ -172,7 +172,8 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
 
 def _digest_of(series: PlannedSeries) -> int:
     """A digest of what makes a series complete: which, where, how many files and bytes."""
-    return _digest(f"{series.crdc_series_uuid} {series.instanceCount} {series.size_bytes} {series.directory}")
+    text = f"{series.crdc_series_uuid} {series.instanceCount} {series.size_bytes} {series.directory}"
+    return _digest(text if series.files is None else f"{text} {series.files}")
 
 
 def _digest(text: str) -> int:

@@ -124,7 +124,8 @@ class PlannedSeries(NamedTuple):
     The names are IDC's own; `directory` is relative to the destination, with ``/`` between its
     parts, and `size_bytes` is the exact sum over the `instanceCount` files. Of a series of an earlier IDC
     version the tables do not tell them: `instanceCount` is 0 and `size_bytes` is rounded to 10 kB, until the
-    store has been asked.
+    store has been asked. `files` is None where all files of the series are wanted, else those that are, as
+    ``NAME:BYTES/NAME:BYTES…``, without the bytes where only the store knows them.
     """
 
     collection_id: str | None
@@ -139,6 +140,14 @@ class PlannedSeries(NamedTuple):
     directory: str
     instanceCount: int
     size_bytes: int
+    files: str | None = None
+
+    def wanted(self) -> dict[str, int | None] | None:
+        """The files that are wanted with their bytes, None of bytes that are not known; None for all."""
+        if self.files is None:
+            return None
+        pairs = (each.split(":") for each in self.files.split("/"))
+        return {name: int(size_bytes) if size_bytes else None for name, size_bytes in pairs}
 
 
 class StoredObject(NamedTuple):
@@ -147,6 +156,20 @@ class StoredObject(NamedTuple):
     name: str
     size_bytes: int
     etag: str
+
+
+class Size(NamedTuple):
+    """What makes a row of a plan exact: how many files and bytes, and the wanted ones with theirs."""
+
+    instanceCount: int
+    size_bytes: int
+    files: str | None = None
+
+    @classmethod
+    def of(cls, sizes: Mapping[str, int], *, named: bool) -> Size:
+        """That of files, from their names and bytes; `named` if not all of the series are wanted."""
+        files = "/".join(f"{name}:{sizes[name]}" for name in sorted(sizes)) if named else None
+        return cls(len(sizes), sum(sizes.values()), files)
 
 
 class Fetch(NamedTuple):
@@ -159,6 +182,12 @@ class Fetch(NamedTuple):
     series: PlannedSeries
     missing: tuple[str, ...] | None = None
     present: tuple[str, ...] = ()
+
+    @classmethod
+    def whole(cls, series: PlannedSeries) -> Fetch:
+        """All that is wanted of a series."""
+        wanted = series.wanted()
+        return cls(series, None if wanted is None else tuple(wanted))
 
 
 # Directory → names of files in it.
@@ -209,12 +238,12 @@ class PlanRows(Protocol):
         """The crdc series uuids that go where the plan at `path` has an earlier version of the series."""
 
     def unsized(self) -> list[PlannedSeries]:
-        """The series of earlier IDC versions of which files and bytes are not known exactly."""
+        """The series of which files and bytes are not known exactly."""
 
-    def sizes_in(self, path: Path) -> dict[str, tuple[int, int]]:
-        """Of those that the plan at `path` knows, by crdc_series_uuid: how many files and bytes."""
+    def sizes_in(self, path: Path) -> dict[str, Size]:
+        """Of those that the plan at `path` knows, by crdc_series_uuid."""
 
-    def sized(self, sizes: Mapping[str, tuple[int, int]]) -> Plan:
+    def sized(self, sizes: Mapping[str, Size]) -> Plan:
         """The plan with these files and bytes; a series of which they are still unknown is left out."""
 
     def longest_directory(self) -> str:
@@ -250,8 +279,9 @@ class Plan:
     rows
         The table behind the plan.
     unsized_series
-        The part of the series that are of an earlier IDC version: how many files they have is asked of the
-        store when they are downloaded, and their size is rounded.
+        The part of the series that are of an earlier IDC version, or of which files are named by their
+        address: how many files they have, and of how many bytes, is asked of the store when they are
+        downloaded.
     missing
         SeriesInstanceUIDs, or other identifiers, that were asked for and that IDC does not have.
     skip_missing

@@ -55,7 +55,7 @@ class Named:
     def all_entries(self) -> list[Entry]:
         """The series of the manifests, then those of the saved plans, each with its directory."""
         saved = (
-            Entry(line, row.crdc_series_uuid, row.directory)
+            Entry(line, row.crdc_series_uuid, row.directory, row.files)
             for rows in self.plans
             for line, row in enumerate(rows, 1)
         )

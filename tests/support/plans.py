@@ -20,6 +20,7 @@ def row(number: int = 0, *, directory: str | None = None, count: int = 2, size: 
 
 def plan_of(rows: list[PlannedSeries], into: Path | None = None) -> Plan:
     database = Database()
-    columns = ", ".join(f"unnest(?) AS {name}" for name in PlannedSeries._fields)
+    columns = ", ".join(f"unnest(?) AS {name}" for name in PlannedSeries._fields[:-1])
+    columns += ", unnest(?::VARCHAR[]) AS files"
     values: list[object] = [list(column) for column in zip(*rows, strict=True)]
     return PlanFile.create(database, f"SELECT {columns}, 25::BIGINT AS idc_version", values).plan(into)

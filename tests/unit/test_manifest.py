@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dataset_dl.errors import ManifestError
 from dataset_dl.layout import check_directory
 from dataset_dl.manifest import tcia
+from dataset_dl.manifest.commands import Entry
 from dataset_dl.manifest.contents import parse, read
 from dataset_dl.manifest.lines import copy_line
 from support.plans import plan_of, row
@@ -36,6 +37,11 @@ def test_lines_of_the_portal(line: str) -> None:
     ]
 
 
+def test_a_line_may_name_a_file() -> None:
+    contents = parse(f"cp s3://idc-open-data/{UUID}/one.dcm a/\n".encode(), "m")
+    assert contents.entries == (Entry(1, UUID, "a", "one.dcm:"),)
+
+
 def test_directories_in_a_manifest_are_kept() -> None:
     contents = parse(f"cp '{URL}' './a b/it'\\''s/'\n".encode(), "m")
     assert contents.entries[0].directory == "a b/it's"
@@ -52,8 +58,10 @@ def test_directories_in_a_manifest_are_kept() -> None:
         (f"drop {URL}", "it is not"),
         (f"cp {URL} . extra", "it is not"),
         ("cp https://example.org/x .", "s3:// or gs://"),
-        ("cp s3://bucket/not-a-series/* .", "whole series"),
-        (f"cp s3://idc-open-data/{UUID}/one.dcm .", "whole series"),
+        ("cp s3://bucket/not-a-series/* .", "name a series"),
+        (f"cp s3://idc-open-data/{UUID}/one.txt .", "name a series"),
+        (f"cp s3://idc-open-data/{UUID}/../one.dcm .", "name a series"),
+        (f"cp s3://idc-open-data/{UUID}/one.dcm two.dcm", "another name"),
     ],
 )
 def test_a_wrong_line_is_named_with_its_reason(line: str, reason: str) -> None:

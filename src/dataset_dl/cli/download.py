@@ -128,8 +128,8 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     ], "table", sys.stdout)  # fmt: skip
     if plan.unsized_series:
         click.echo(
-            f"\n{plan.unsized_series:,} of these are of an earlier IDC version: the store is asked for the"
-            " number and size of their files"
+            f"\nof {plan.unsized_series:,} series, of an earlier IDC version or with files named by address,"
+            " the tables do not tell the number and size of files: the store is asked"
         )
     fits = "fits" if needed <= free else "DOES NOT FIT"
     click.echo(f"\nto {destination}, for example {next(iter(plan)).directory}/")

@@ -40,7 +40,7 @@ def plan_by_name(directories: Iterable[str]) -> tuple[Plan, dict[str, str]]:
     columns = ", ".join(PlannedSeries._fields[:9])
     found = f"""
         SELECT {columns}, directory, instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes,
-               {idc_version()}::BIGINT AS idc_version
+               NULL::VARCHAR AS files, {idc_version()}::BIGINT AS idc_version
         FROM (SELECT unnest($1::VARCHAR[]) AS directory, unnest($2::VARCHAR[]) AS identifier)
         JOIN {source()} ON identifier =
     """

@@ -19,7 +19,7 @@ from dataset_dl.index.database import Database, quote
 from dataset_dl.index.versions import with_earlier
 from dataset_dl.layout import check_directory
 from dataset_dl.manifest.lines import manifest_header
-from dataset_dl.model import Plan, PlanGroup, PlannedSeries, Share
+from dataset_dl.model import Plan, PlanGroup, PlannedSeries, Share, Size
 from dataset_dl.network import IDC_BUCKETS
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _TEXT_OPTIONS = "FORMAT csv, HEADER false, QUOTE '', ESCAPE ''"
 _CSV_VALUES = {"directory": "coalesce(directory, '')"}
 _TYPES = {"instanceCount": "BIGINT", "size_bytes": "BIGINT", "idc_version": "BIGINT"}
 _URL = re.compile(r"s3://([a-z0-9.-]+)/([0-9a-f-]{36})/\*")
+_FILES = re.compile(r"{0}(/{0})*".format(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.dcm:[0-9]*"))
 _PLAIN_DIRECTORY = r"[A-Za-z0-9_#@+=,-]+(/[A-Za-z0-9_#@+=,-][A-Za-z0-9_#@+=.,-]*[A-Za-z0-9_-])*"
 
 
@@ -114,7 +115,7 @@ class PlanFile:
     def needs_names(self) -> bool:
         """Whether a directory does not tell by its name, or not alone, which series its files are of."""
         own = "contains(directory, SeriesInstanceUID) OR contains(directory, crdc_series_uuid)"
-        sql = f"SELECT count(*) > 0 FROM {self.source} WHERE NOT coalesce({own}, false)"
+        sql = f"SELECT count(*) > 0 FROM {self.source} WHERE NOT coalesce({own}, false) OR files IS NOT NULL"
         return bool(Database().column(sql)[0]) or self.shares_directories()
 
     def replaced_in(self, path: Path) -> set[str]:
@@ -130,7 +131,7 @@ class PlanFile:
             return set()  # none is there, or it is no plan
 
     def _is_new_to(self, path: Path) -> bool:
-        row = "hash(crdc_series_uuid, directory)"
+        row = "hash(crdc_series_uuid, directory, coalesce(files, ''))"
         earlier = f"SELECT {row} FROM {PlanFile(path).source}"
         sql = f"SELECT count(*) > 0 FROM {self.source} WHERE {row} NOT IN ({earlier})"
         return bool(Database().column(sql)[0])
@@ -140,35 +141,40 @@ class PlanFile:
         return bool(Database().column(f"SELECT count(*) > count(directory) FROM {self.source}")[0])
 
     def unsized(self) -> list[PlannedSeries]:
-        """The series of earlier IDC versions of which files and bytes are not known exactly."""
+        """The series of which files and bytes are not known exactly."""
         names = ", ".join(PlannedSeries._fields)
         rows = Database().run(f"SELECT {names} FROM {self.source} WHERE instanceCount = 0")
         return list(map(PlannedSeries._make, rows))
 
-    def sizes_in(self, path: Path) -> dict[str, tuple[int, int]]:
-        """Of those that the plan at `path` knows, by crdc_series_uuid: how many files and bytes."""
+    def sizes_in(self, path: Path) -> dict[str, Size]:
+        """Of those that the plan at `path` knows, by crdc_series_uuid."""
+        names = ", ".join(f"known.{name}" for name in Size._fields)
         sql = f"""
-            SELECT crdc_series_uuid, known.instanceCount, known.size_bytes FROM {self.source} AS own
+            SELECT crdc_series_uuid, own.files, {names} FROM {self.source} AS own
             JOIN {PlanFile(path).source} AS known USING (crdc_series_uuid)
             WHERE own.instanceCount = 0 AND known.instanceCount > 0
+            AND (own.files IS NULL) = (known.files IS NULL)
         """
+        sizes = {}
         try:
-            return {uuid: (count, size) for uuid, count, size in Database().run(sql)}
+            for uuid, files, *known in Database().run(sql):
+                sizes[uuid] = Size(*known) if files is None else _size_of(files, known[-1])
         except duckdb.Error:
             return {}  # none is there, or it is no plan
+        return {uuid: size for uuid, size in sizes.items() if size is not None}
 
-    def sized(self, sizes: Mapping[str, tuple[int, int]]) -> Plan:
+    def sized(self, sizes: Mapping[str, Size]) -> Plan:
         """The plan with these files and bytes; a series of which they are still unknown is left out."""
+        exact = ", ".join(f"coalesce(known.{name}, own.{name}) AS {name}" for name in Size._fields)
         select = f"""
-            SELECT own.* REPLACE (coalesce(known.files, own.instanceCount) AS instanceCount,
-                                  coalesce(known.bytes, own.size_bytes) AS size_bytes)
-            FROM {self.source} AS own LEFT JOIN
-                (SELECT unnest($1::VARCHAR[]) AS uuid, unnest($2::BIGINT[]) AS files,
-                        unnest($3::BIGINT[]) AS bytes) AS known ON known.uuid = own.crdc_series_uuid
-            WHERE coalesce(known.files, own.instanceCount) > 0
+            SELECT own.* REPLACE ({exact}) FROM {self.source} AS own LEFT JOIN
+                (SELECT unnest($1::VARCHAR[]) AS uuid, unnest($2::BIGINT[]) AS instanceCount,
+                        unnest($3::BIGINT[]) AS size_bytes, unnest($4::VARCHAR[]) AS files) AS known
+            ON known.uuid = own.crdc_series_uuid
+            WHERE coalesce(known.instanceCount, own.instanceCount) > 0
         """
-        counts, totals = zip(*sizes.values(), strict=True) if sizes else ((), ())
-        return PlanFile.create(Database(), select, [list(sizes), list(counts), list(totals)]).plan(None)
+        columns = [list(each) for each in zip(*sizes.values(), strict=True)] or [[], [], []]
+        return PlanFile.create(Database(), select, [list(sizes), *columns]).plan(None)
 
     def longest_directory(self) -> str:
         """The directory with the most characters."""
@@ -204,15 +210,17 @@ class PlanFile:
     def save_with(self, path: Path) -> None:
         """Write to ``.parquet``, with the series of the plan that is there and that this one lacks.
 
-        An earlier version of a series that goes to the same directory is left out.
+        An earlier version of a series that goes to the same directory is left out; of a series of which
+        files were asked for, all that ever were are in it.
         """
         columns = ", ".join(COLUMNS)
         place = "hash(SeriesInstanceUID, directory)"
+        earlier = PlanFile(path).source
         select = f"""
-            SELECT {columns} FROM {PlanFile(path).source}
+            SELECT {columns} FROM {earlier}
             WHERE crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM {self.source})
             AND NOT coalesce({place} IN (SELECT {place} FROM {self.source}), false)
-            UNION ALL SELECT {columns} FROM {self.source}
+            UNION ALL SELECT {columns} FROM {self._with_files_of(earlier)}
         """
         try:
             if not self._is_new_to(path):
@@ -221,6 +229,31 @@ class PlanFile:
         except duckdb.Error:
             rows = self  # none is there, or it is no plan
         rows.save(path)
+
+    def _names_files(self) -> bool:
+        return bool(Database().column(f"SELECT count(files) > 0 FROM {self.source}")[0])
+
+    def _with_files_of(self, earlier: str) -> str:
+        """The rows, of series of which only files are wanted with those that an earlier plan has there."""
+        if not self._names_files():
+            return self.source
+        both = "list_sort(list_distinct(string_split(own.files, '/') || string_split(was.files, '/')))"
+        return f"""
+            (SELECT own.* EXCLUDE (instanceCount, size_bytes, files),
+                    CASE WHEN was.known THEN was.instanceCount ELSE own.instanceCount END AS instanceCount,
+                    CASE WHEN was.known THEN was.size_bytes ELSE own.size_bytes END AS size_bytes,
+                    CASE WHEN was.known THEN was.files ELSE own.files END AS files
+             FROM {self.source} AS own LEFT JOIN (
+                SELECT own.crdc_series_uuid AS uuid, true AS known,
+                       CASE WHEN was.files IS NOT NULL THEN {both} END AS every,
+                       array_to_string(every, '/') AS files,
+                       coalesce(len(every), was.instanceCount) AS instanceCount,
+                       coalesce(list_sum(list_transform(every, lambda f: split_part(f, ':', 2)::BIGINT)),
+                                was.size_bytes)::BIGINT AS size_bytes
+                FROM {self.source} AS own JOIN {earlier} AS was USING (crdc_series_uuid, directory)
+                WHERE own.files IS NOT NULL
+             ) AS was ON was.uuid = own.crdc_series_uuid)
+        """
 
     def to_pandas(self) -> pd.DataFrame:
         """Every row as a frame."""
@@ -238,12 +271,26 @@ class PlanFile:
 
     def _write_s5cmd(self, target: Path) -> None:
         directory = "CASE directory WHEN '' THEN './' ELSE './' || directory || '/' END"
+        rows = f"(SELECT directory, series_aws_url AS url FROM {self.source})"
+        if self._names_files():
+            address = "rtrim(series_aws_url, '*') || split_part(f, ':', 1)"
+            several = f"list_transform(string_split(files, '/'), lambda f: {address})"
+            urls = f"unnest(CASE WHEN files IS NULL THEN [series_aws_url] ELSE {several} END)"
+            rows = f"(SELECT directory, {urls} AS url FROM {self.source})"
         select = f"""
             SELECT {quote(manifest_header(self.plan(None).idc_version))} UNION ALL
-            SELECT 'cp ' || {_shell_quoted("series_aws_url")} || ' ' || {_shell_quoted(directory)}
-            FROM {self.source}
+            SELECT 'cp ' || {_shell_quoted("url")} || ' ' || {_shell_quoted(directory)} FROM {rows}
         """
         Database().write(select, target, _TEXT_OPTIONS)
+
+
+def _size_of(files: str, known: str) -> Size | None:
+    """The exact size of named files, told from those that are known; None if one is not among them."""
+    sizes = dict(each.split(":") for each in known.split("/"))
+    names = [each.split(":")[0] for each in files.split("/")]
+    if not sizes.keys() >= set(names):
+        return None
+    return Size.of({name: int(sizes[name]) for name in names}, named=True)
 
 
 def _shell_quoted(expression: str) -> str:
@@ -310,9 +357,9 @@ def _check_rows(rows: PlanFile, name: str) -> None:
         raise ManifestError(name, f"The series {uuid} stands more than once in {name}; nothing was started.")
     buckets = "|".join(re.escape(bucket) for bucket in IDC_BUCKETS)
     doubtful = Database().run(
-        f"SELECT file_row_number + 1, series_aws_url, crdc_series_uuid, directory, instanceCount, size_bytes"
-        f" FROM read_parquet({quote(str(rows.path))}, file_row_number = true)"
-        " WHERE NOT coalesce(instanceCount > 0 AND size_bytes >= 0"
+        "SELECT file_row_number + 1, series_aws_url, crdc_series_uuid, directory, instanceCount, size_bytes,"
+        f" files FROM read_parquet({quote(str(rows.path))}, file_row_number = true)"
+        " WHERE files IS NOT NULL OR NOT coalesce(instanceCount > 0 AND size_bytes >= 0"
         f" AND regexp_full_match(series_aws_url, 's3://({buckets})/[0-9a-f-]{{36}}/\\*')"
         " AND contains(series_aws_url, '/' || crdc_series_uuid || '/')"
         " AND regexp_full_match(directory, $1), false)",
@@ -320,8 +367,9 @@ def _check_rows(rows: PlanFile, name: str) -> None:
     )
     unsized = [series.crdc_series_uuid for series in rows.unsized()]
     earlier = with_earlier(Database(), unsized, [])[1] if unsized else set()
-    for number, url, uuid, directory, count, size in doubtful:
-        if problem := _row_problem(url, uuid, directory, count, size, uuid in earlier):
+    for number, url, uuid, directory, count, size, files in doubtful:
+        problem = _row_problem(url, uuid, directory, count, size, uuid in earlier or files is not None)
+        if problem := problem or (files and _files_problem(files, count, size)):
             raise ManifestError(
                 name, f"Row {number} of {name} is wrong: {problem}.", "Nothing was started.", number
             )
@@ -333,16 +381,31 @@ def _row_problem(
     directory: str | None,
     count: int | None,
     size: int | None,
-    earlier: bool,
+    may_be_unsized: bool,
 ) -> str | None:
     match = _URL.fullmatch(url or "")
     if match is None or match[2] != uuid:
         return f"{url} is not the address of the series {uuid}"
     if match[1] not in IDC_BUCKETS:
         return f"{match[1]} is not a bucket of IDC"
-    if count is None or count < 0 or size is None or size < 0 or (count == 0 and not earlier):
+    if count is None or count < 0 or size is None or size < 0 or (count == 0 and not may_be_unsized):
         return "it does not say how many files and bytes the series has"
     if directory is None:
         return "it names no directory"
     reason = check_directory(directory)
     return f"its directory “{directory}” is refused because {reason}" if reason else None
+
+
+def _files_problem(files: str, count: int, size_bytes: int) -> str | None:
+    if not _FILES.fullmatch(files):
+        return "its files are not told as NAME.dcm:BYTES/NAME.dcm:BYTES"
+    pairs = [each.split(":") for each in files.split("/")]
+    if len({name for name, _ in pairs}) < len(pairs):
+        return "it names a file more than once"
+    if count == 0:
+        return None
+    is_exact = all(size for _, size in pairs) and (len(pairs), sum(int(size) for _, size in pairs)) == (
+        count,
+        size_bytes,
+    )
+    return None if is_exact else "its files are not as many, or not of as many bytes, as it says"

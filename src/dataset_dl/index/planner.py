@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from dataset_dl.errors import ManifestError, SelectionError
+from dataset_dl.index import instances
 from dataset_dl.index.database import (
     MAIN_INDEX,
     Database,
@@ -16,7 +18,15 @@ from dataset_dl.index.database import (
     source,
 )
 from dataset_dl.index.plan_file import PlanFile
-from dataset_dl.index.resolve import Matches, among, joining_column, known_column, resolve, where_sql
+from dataset_dl.index.resolve import (
+    Matches,
+    among,
+    joining_column,
+    known_column,
+    own_clauses,
+    resolve,
+    where_sql,
+)
 from dataset_dl.index.versions import check_conditions, with_earlier
 from dataset_dl.layout import (
     PLAIN_DIRECTORY_LIMIT,
@@ -25,7 +35,7 @@ from dataset_dl.layout import (
     shorten,
 )
 from dataset_dl.manifest.commands import Entry
-from dataset_dl.model import Plan, PlannedSeries, Selection
+from dataset_dl.model import Condition, Plan, PlannedSeries, Selection
 
 _INSERT_BATCH = 50_000
 _FEW_VALUES = 100
@@ -33,6 +43,13 @@ _FEW_VALUES = 100
 # IDC does, for it would be the largest column to read; and one is taken in bytes.
 _AS_THEY_ARE = tuple(name for name in PlannedSeries._fields[:9] if name != "series_aws_url")
 _ADDRESS = "'s3://' || aws_bucket || '/' || crdc_series_uuid || '/*' AS series_aws_url"
+_WHOLE = "instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes, NULL::VARCHAR AS files"
+_IN_PARTS = (
+    "coalesce(part.instances, instanceCount) AS instanceCount,"
+    " coalesce(part.bytes, round(series_size_MB * 1e6)::BIGINT) AS size_bytes, part.files AS files"
+)
+# All files of a series by their names are the whole series.
+_IS_PART = "NOT (part.instances > 0 AND part.instances = instanceCount)"
 _TAKEN = (*_AS_THEY_ARE, "aws_bucket", "instanceCount", "series_size_MB")
 
 
@@ -78,28 +95,39 @@ def make_plan(
     asked = [column if table == MAIN_INDEX else joining_column(table) for table, column, _ in named]
     columns = [*_TAKEN, *layout.columns, *asked]
     matches = resolve(database, selection.identifiers, columns, version, optional)
-    if matches.missing and not matches.values and not entries:
+    if matches.missing and not matches.values and not matches.files and not entries:
         raise SelectionError(
             matches.missing[0],
             f"IDC v{version or idc_version()} has none of the {len(matches.missing):,} series asked for"
             f" (the first: {matches.missing[0]}); nothing was started.",
         )
+    if matches.files:
+        named_files = instances.files_named(database, matches.files)
+        entries = [*entries, *(Entry(0, uuid, None, file) for uuid, file in named_files)]
     if entries:
         matches = _with_entries(database, matches, entries, columns)
     chosen, parameters = _chosen(matches, with_entries=bool(entries))
     if matches.has_earlier:
         told = [column if table == MAIN_INDEX else f"{table}.{column}" for table, column, _ in named]
         check_conditions(database, told, f"{matches.rows} WHERE {chosen}", parameters)
-    clauses, bound = where_sql(selection.where)
-    where = " AND ".join([chosen, *clauses])
+    of_files, of_series = _split(selection.where)
+    has_parts = bool(of_files) or any(entry.files is not None for entry in entries)
+    if has_parts:
+        whole, given = _store_parts(database, matches, entries, of_files)
+    clauses, bound = where_sql(of_series)
+    if of_files:
+        clauses.append("crdc_series_uuid IN (SELECT uuid FROM part)")
     rows = _write_rows(
         database,
         layout,
-        matches.rows,
-        where,
-        [*parameters, *bound],
+        _Rows(
+            matches.rows,
+            " AND ".join([chosen, *clauses]),
+            [*(given if has_parts else []), *parameters, *bound],
+            whole if has_parts else None,
+            with_entries=bool(entries),
+        ),
         path_limit,
-        with_entries=bool(entries),
         version=version or idc_version(),
     )
     plan = replace(rows.plan(into), missing=matches.missing)
@@ -112,14 +140,15 @@ def _with_entries(
     database: Database, matches: Matches, entries: Sequence[Entry], columns: Sequence[str]
 ) -> Matches:
     """Make a table of the entries, and widen the rows to those that only an earlier version has."""
-    database.run("CREATE TEMP TABLE entry_line (line BIGINT, uuid VARCHAR, directory VARCHAR)")
+    database.run("CREATE TEMP TABLE entry_line (line BIGINT, uuid VARCHAR, directory VARCHAR, files VARCHAR)")
     for start in range(0, len(entries), _INSERT_BATCH):
         batch = entries[start : start + _INSERT_BATCH]
         values: list[object] = [list(column) for column in zip(*batch, strict=True)]
-        database.run("INSERT INTO entry_line SELECT unnest(?), unnest(?), unnest(?::VARCHAR[])", values)
+        each = "unnest(?), unnest(?), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])"
+        database.run(f"INSERT INTO entry_line SELECT {each}", values)
     database.run(
-        "CREATE TEMP TABLE entry AS SELECT uuid, min(line) AS line, arg_min(directory, line) AS directory"
-        " FROM entry_line GROUP BY uuid"
+        "CREATE TEMP TABLE entry AS SELECT uuid, min(line) AS line, arg_min(directory, line) AS directory,"
+        " count(files) < count(*) AS is_whole FROM entry_line GROUP BY uuid"
     )
     unknown: dict[str, int] = dict(
         database.run(
@@ -143,6 +172,58 @@ def _with_entries(
     return replace(matches, rows=rows, has_earlier=True)
 
 
+def _split(where: Iterable[Condition]) -> tuple[dict[str, list[Condition]], list[Condition]]:
+    """Conditions on single files, by the table that tells of them, and those on series."""
+    of_files: dict[str, list[Condition]] = {}
+    of_series = []
+    for condition in where:
+        table = known_column(condition.column)[0]
+        if instances.is_telling(table):
+            of_files.setdefault(table, []).append(condition)
+        else:
+            of_series.append(condition)
+    return of_files, of_series
+
+
+def _store_parts(
+    database: Database, matches: Matches, entries: Sequence[Entry], of_files: dict[str, list[Condition]]
+) -> tuple[str, list[object]]:
+    """Make a table of the series of which only files are wanted.
+
+    Returns a condition, and what to bind to it, on the series that are wanted whole all the same.
+    """
+    if of_files and any(entry.files is not None for entry in entries):
+        raise SelectionError(
+            next(iter(of_files)),
+            "Some files are named one by one, so a condition on files was not expected; nothing was started.",
+            "Give either.",
+        )
+    selects, bound = [], []
+    for table, conditions in of_files.items():
+        clauses, values = own_clauses(conditions)
+        selects.append(instances.files_meeting(table, " AND ".join(clauses)))
+        bound += values
+    whole, given = "false", list[object]()
+    if not of_files:
+        selects = ["SELECT uuid, unnest(string_split(files, '/')) AS file FROM entry_line"
+                   " WHERE uuid IN (SELECT uuid FROM entry WHERE NOT is_whole)"]  # fmt: skip
+        whole, given = _chosen(matches, with_entries=False) if matches.values else (whole, given)
+    database.run(
+        f"""
+        CREATE TEMP TABLE part AS
+        SELECT uuid, string_agg(name || ':' || coalesce(size::VARCHAR, ''), '/' ORDER BY name) AS files,
+               CASE WHEN count(size) = count(*) THEN count(*) ELSE 0 END AS instances,
+               coalesce(sum(size), 0)::BIGINT AS bytes
+        FROM (SELECT uuid, split_part(file, ':', 1) AS name,
+                     max(TRY_CAST(split_part(file, ':', 2) AS BIGINT)) AS size
+              FROM ({" INTERSECT ".join(selects)}) GROUP BY ALL)
+        GROUP BY uuid
+        """,
+        bound,
+    )
+    return whole, given
+
+
 def _chosen(matches: Matches, *, with_entries: bool) -> tuple[str, list[object]]:
     """The identifiers and entries as one condition."""
     terms: list[str] = []
@@ -158,43 +239,52 @@ def _chosen(matches: Matches, *, with_entries: bool) -> tuple[str, list[object]]
     return f"({' OR '.join(terms)})", parameters
 
 
+class _Rows(NamedTuple):
+    """What to write: rows from a source that meet a condition, and what to bind.
+
+    `whole` is a condition on series that are wanted whole although the table of parts has files of them; None
+    where there is no such table.
+    """
+
+    origin: str
+    where: str
+    parameters: list[object]
+    whole: str | None
+    with_entries: bool
+
+
 def _write_rows(
-    database: Database,
-    layout: Layout,
-    origin: str,
-    where: str,
-    parameters: list[object],
-    path_limit: int | None,
-    *,
-    with_entries: bool,
-    version: int,
+    database: Database, layout: Layout, rows: _Rows, path_limit: int | None, *, version: int
 ) -> PlanFile:
     """Write the rows. Directories that SQL cannot make by itself are then asked of the layout."""
     raw = raw_sql(layout)
     plain = plain_sql(layout, path_limit)
-    for name in _store_twins(database, layout, origin):
+    for name in _store_twins(database, layout, rows.origin):
         plain += f" AND \"{name}\" NOT IN (SELECT value FROM twin WHERE name = '{name}')"
-    chosen = f"(SELECT *, {raw} AS raw FROM {origin} WHERE {where}) AS chosen"
-    directories, joins = [f"CASE WHEN {plain} THEN raw END"], []
-    if with_entries:
+    whole = "" if rows.whole is None else f", {rows.whole} AS is_whole"
+    chosen = f"(SELECT *, {raw} AS raw{whole} FROM {rows.origin} WHERE {rows.where}) AS chosen"
+    directories, joins, sizes = [f"CASE WHEN {plain} THEN raw END"], [], _WHOLE
+    if rows.whole is not None:
+        joins.append(f"LEFT JOIN part ON part.uuid = crdc_series_uuid AND NOT is_whole AND {_IS_PART}")
+        sizes = _IN_PARTS
+    if rows.with_entries:
         directories.insert(0, "entry.directory")
         joins.append("LEFT JOIN entry ON entry.uuid = crdc_series_uuid")
 
     def write() -> PlanFile:
         select = f"""
             SELECT {", ".join(_AS_THEY_ARE)}, {_ADDRESS}, coalesce({", ".join(directories)}) AS directory,
-                   instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes,
-                   {version}::BIGINT AS idc_version
+                   {sizes}, {version}::BIGINT AS idc_version
             FROM {chosen} {" ".join(joins)}
         """
-        return PlanFile.create(database, select, parameters)
+        return PlanFile.create(database, select, rows.parameters)
 
     plan = write()
     if not plan.lacks_directories():
         return plan
     values = ", ".join(f'"{name}"::VARCHAR' for name in layout.columns)
     unclean = database.run(
-        f"SELECT DISTINCT {values} FROM {chosen} WHERE NOT coalesce({plain}, false)", parameters
+        f"SELECT DISTINCT {values} FROM {chosen} WHERE NOT coalesce({plain}, false)", rows.parameters
     )
     _store_cleaned(database, layout, list(unclean), path_limit)
     directories.insert(-1, "cleaned.directory")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataset_dl.errors import SelectionError
+from dataset_dl.index import instances
 from dataset_dl.index.database import (
     MAIN_INDEX,
     Database,
@@ -45,12 +46,15 @@ class Matches:
         Whether series of earlier versions may be among them, of which less is known.
     missing
         Those that name nothing, where that was allowed.
+    files
+        Those that name single files.
     """
 
     values: dict[str, list[str]]
     rows: str
     has_earlier: bool = False
     missing: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 def resolve(
@@ -60,7 +64,7 @@ def resolve(
     version: int | None = None,
     optional: Collection[str] = frozenset(),
 ) -> Matches:
-    """Find what each identifier names: one collection or analysis result, else series, study, patient.
+    """Find what each identifier names: one collection or analysis result, else series, study, patient, file.
 
     Parameters
     ----------
@@ -114,11 +118,13 @@ def resolve(
             if found:
                 values[column] = sorted(found)
                 rest = [each for each in rest if _canonical(column, each) not in found]
+    files = instances.named(database, rest) if rest and is_today else set()
+    rest = [each for each in rest if each not in files]
     missing = tuple(each for each in rest if each in optional)
     rest = [each for each in rest if each not in optional]
     if rest:
         raise _unknown(database, rest, names, version or idc_version())
-    return Matches(values, rows, has_earlier, missing)
+    return Matches(values, rows, has_earlier, missing, tuple(sorted(files)))
 
 
 def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:
@@ -132,11 +138,23 @@ def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]
     clauses: list[str] = []
     parameters: list[object] = []
     for condition in conditions:
-        table, column, type_name = known_column(condition.column)
-        clause, values = _clause(condition, column, type_name)
+        (clause,), values = own_clauses([condition])
+        table = known_column(condition.column)[0]
         if table != MAIN_INDEX:
             key = joining_column(table)
             clause = f"{key} IN (SELECT {key} FROM {source(table)} WHERE {clause})"
+        clauses.append(clause)
+        parameters += values
+    return clauses, parameters
+
+
+def own_clauses(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:
+    """The same, each on a row of the table that has its column."""
+    clauses: list[str] = []
+    parameters: list[object] = []
+    for condition in conditions:
+        _, column, type_name = known_column(condition.column)
+        clause, values = _clause(condition, column, type_name)
         clauses.append(clause)
         parameters += values
     return clauses, parameters
@@ -309,7 +327,9 @@ def _about_one(database: Database, identifier: str, names: dict[str, tuple[str, 
                 f" `--idc-version {versions[1]}` has it."
             )
         near = _starting_alike(database, identifier)
+        hint = "" if near else instances.hint_of_unknown()
     else:
+        hint = ""
         near = [names[each][1] for each in difflib.get_close_matches(_squash(identifier), names, n=3)]
         near += database.column(
             f"SELECT PatientID FROM (SELECT DISTINCT PatientID FROM {source()})"
@@ -317,7 +337,7 @@ def _about_one(database: Database, identifier: str, names: dict[str, tuple[str, 
             " ORDER BY jaro_winkler_similarity(lower(PatientID), lower($1)) DESC, PatientID LIMIT 2",
             [identifier],
         )
-    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    meant = f" Did you mean {' or '.join(near)}?" if near else hint
     return f"“{identifier}” matches nothing in IDC v{version}.{meant}"
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dataset_dl.manifest.contents import Line
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.dcm")
 _SHOWN_AT_MOST = 5
 # What may stand before an address: the words of a call of s5cmd that copies.
 _COPYING = {"s5cmd", "run", "cp", "sync"}
@@ -22,11 +23,15 @@ _OTHER_COMMANDS = {"rm", "mv", "ls", "cat", "du", "mb", "rb", "head", "select", 
 
 
 class Entry(NamedTuple):
-    """One series named by a manifest; the directory is None where the layout decides."""
+    """A series named by a manifest, or files of one.
+
+    The directory is None where the layout decides; `files` as in `PlannedSeries`.
+    """
 
     line: int
     crdc_series_uuid: str
     directory: str | None
+    files: str | None = None
 
 
 class WrongLine(NamedTuple):
@@ -38,12 +43,12 @@ class WrongLine(NamedTuple):
 
 
 def entries(lines: Sequence[Line], name: str) -> tuple[Entry, ...]:
-    """The series that lines copy.
+    """What lines copy: series, or files of them.
 
     Raises
     ------
     ManifestError
-        If a line does not copy a whole series; the first wrong lines are named, each with its reason.
+        If a line copies something else; the first wrong lines are named, each with its reason.
     """
     found: list[Entry] = []
     wrong: list[WrongLine] = []
@@ -82,15 +87,19 @@ def _entry(number: int, line: str) -> Entry:
         raise ValueError("it is not “cp s3://BUCKET/SERIES/* DIRECTORY”")
     uuid, _, objects = urlsplit(words[place]).path.strip("/").partition("/")
     uuid = uuid.lower()
-    if not _UUID.fullmatch(uuid) or objects not in ("", "*"):
-        raise ValueError("it does not name a whole series of IDC (BUCKET/SERIES/*)")
+    is_file = _FILE.fullmatch(objects) is not None
+    if not _UUID.fullmatch(uuid) or not (is_file or objects in ("", "*")):
+        raise ValueError("it does not name a series of IDC (BUCKET/SERIES/*) or a file of one")
     target = after[0] if after else "."
     directory = target.removeprefix("./").rstrip("/")
+    if is_file and directory.endswith(".dcm"):
+        raise ValueError("it gives the file another name, and files keep theirs; name its directory")
+    files = f"{objects}:" if is_file else None
     if directory in ("", "."):
-        return Entry(number, uuid, "" if target == "./" else None)
+        return Entry(number, uuid, "" if target == "./" else None, files)
     if problem := check_directory(directory):
         raise ValueError(f"its directory is refused because {problem}")
-    return Entry(number, uuid, directory)
+    return Entry(number, uuid, directory, files)
 
 
 def _is_object_url(word: str) -> bool:

@@ -35,7 +35,9 @@ def batch_lines(fetches: Iterable[Fetch], network: NetworkSettings) -> Iterator[
         url = network.bucket_url(series.series_aws_url)
         if missing is None:
             yield copy_line(url, series.directory, exclude=_OUT_OF_THE_CAGE)
-        elif (len(missing) + len(present)) * len(present) <= _EXCLUSIONS_PER_MISSING * len(missing):
+        elif series.files is None and (len(missing) + len(present)) * len(
+            present
+        ) <= _EXCLUSIONS_PER_MISSING * len(missing):
             yield copy_line(url, series.directory, exclude=(*_OUT_OF_THE_CAGE, *present))
         else:
             yield from (copy_line(url.removesuffix("*") + name, series.directory) for name in missing)

@@ -25,7 +25,7 @@ from dataset_dl.events import (
 from dataset_dl.index import rights
 from dataset_dl.index.plan_file import PlanFile
 from dataset_dl.journal import Journal
-from dataset_dl.model import Plan, PlannedSeries, Report, SeriesFailure, Suspects
+from dataset_dl.model import Plan, PlannedSeries, Report, SeriesFailure, Size, Suspects
 from dataset_dl.transfer.engine import Engine
 from dataset_dl.transfer.ledger import Ledger, Line, State
 from dataset_dl.transfer.rounds import Options, Rounds
@@ -34,7 +34,7 @@ from dataset_dl.verification import batches, sweep
 
 __all__ = ["Engine", "transfer"]
 
-_UNLISTED = "the store names no file of this earlier version, or did not answer for it"
+_UNLISTED = "the store does not name the files asked for, or did not answer for them"
 # Of a series, where nobody has said how many it has.
 _USUAL_INSTANCES = 100
 
@@ -212,7 +212,7 @@ def transfer(
 def _sized(
     plan: Plan, destination: Path, make_engine: Callable[[], Engine]
 ) -> tuple[Plan, list[PlannedSeries]]:
-    """Complete a plan that holds series of which no table tells how many files they have.
+    """Complete a plan that holds series of which no table tells how many files they have, of what size.
 
     An earlier download into the destination knows them, else the store does. Returns the plan of those that
     are known, and the others.
@@ -223,8 +223,13 @@ def _sized(
         engine = make_engine()
         engine.probe(left[0].series_aws_url)
         for batch in batches(left, lambda _: _USUAL_INSTANCES):
-            for uuid, objects in engine.objects(batch).items():
-                sizes[uuid] = len(objects), sum(each.size_bytes for each in objects)
+            stored = engine.objects(batch)
+            for series in batch:
+                there = {each.name: each.size_bytes for each in stored.get(series.crdc_series_uuid, ())}
+                wanted = series.wanted() or there
+                if wanted and wanted.keys() <= there.keys():
+                    exact = {name: there[name] for name in wanted}
+                    sizes[series.crdc_series_uuid] = Size.of(exact, named=series.files is not None)
     sized = replace(plan.rows.sized(sizes), missing=plan.missing, skip_missing=plan.skip_missing)
     return sized, [series for series in left if series.crdc_series_uuid not in sizes]
 

@@ -92,7 +92,7 @@ class Mender:
         for state, several in groupby(lines, key=attrgetter("state")):
             series = (line.series for line in several)
             if state is not State.PARTIAL:
-                yield from map(Fetch, series)
+                yield from map(Fetch.whole, series)
                 continue
             for batch in batches(series, attrgetter("instanceCount")):
                 for fetch, inspection in self.inspect(batch):
@@ -113,13 +113,15 @@ class Mender:
             objects = stored.get(series.crdc_series_uuid)
             if objects is None:
                 self._remove_strangers(series)
-                found.append((Fetch(series), Inspection(series.instanceCount)))
+                found.append((Fetch.whole(series), Inspection(series.instanceCount)))
             else:
                 found.append(self._compare(series, objects))
         return found
 
     def _compare(self, series: PlannedSeries, objects: list[StoredObject]) -> tuple[Fetch, Inspection]:
         directory = self._destination / series.directory
+        if (wanted := series.wanted()) is not None:
+            objects = [each for each in objects if each.name in wanted]
         sizes = {each.name: file_size(directory / each.name) for each in objects}
         there = [each for each in objects if sizes[each.name] is not None]
         suspects = self._suspects.get(series.directory, frozenset())

@@ -57,8 +57,9 @@ def survey(
         return
     others = _Others(destination, journal)
     for row in plan:
-        names = None
-        if by_name:
+        wanted = row.wanted()
+        names = None if wanted is None else tuple(wanted)
+        if by_name and names is None:
             kept = journal.names(row) if journal is not None else None
             names = tuple(kept) if kept else None
         if trust and journal is not None and journal.holds(row):
@@ -68,7 +69,7 @@ def survey(
         found = look_at(directory, names or ()) if by_name else look(directory)
         if agrees(found, row) and not doubtful(row):
             yield Seen(row, State.COMPLETE, found, False, names)
-        elif found.instances or (by_name and others.may_hold(row.directory)):
+        elif found.instances or (by_name and wanted is None and others.may_hold(row.directory)):
             yield Seen(row, State.PARTIAL, found)
         else:
             yield Seen(row, State.ABSENT, found)

@@ -150,5 +150,9 @@ class Window:
         series = line.series
         inspection = self.inspection_of(series)
         awaited = series.instanceCount if inspection is None else inspection.awaited
-        names = list(inspection.present) if inspection else []
-        return Pending(line.row, series, awaited, names if self.by_name else None, inspection)
+        names: list[str] | None = None
+        if (wanted := series.wanted()) is not None:
+            names = list(wanted)
+        elif self.by_name:
+            names = list(inspection.present) if inspection else []
+        return Pending(line.row, series, awaited, names, inspection)
