@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     from dataset_dl.idc_client import IDCClient
     from dataset_dl.model import (
         DEFAULT_LAYOUT,
+        Change,
         Deviation,
+        Difference,
         DownloadProgress,
         Plan,
         PlannedSeries,
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
         SeriesFailure,
         Verification,
     )
+    from dataset_dl.renewal import diff, update
     from dataset_dl.service import Service
 
 __version__ = "0.1.0"
@@ -67,9 +70,11 @@ __version__ = "0.1.0"
 __all__ = [
     "DEFAULT_LAYOUT",
     "CertificateError",
+    "Change",
     "ConnectionTimeout",
     "DatasetDlError",
     "Deviation",
+    "Difference",
     "DownloadOptions",
     "DownloadProgress",
     "EngineCrashed",
@@ -100,6 +105,7 @@ __all__ = [
     "cite",
     "collections",
     "columns",
+    "diff",
     "download",
     "download_events",
     "fetch_index",
@@ -109,6 +115,7 @@ __all__ = [
     "query",
     "repair",
     "stream",
+    "update",
     "verify",
 ]
 
@@ -133,7 +140,9 @@ _HOMES = {
     "verify": "api",
     "IDCClient": "idc_client",
     "DEFAULT_LAYOUT": "model",
+    "Change": "model",
     "Deviation": "model",
+    "Difference": "model",
     "DownloadProgress": "model",
     "Plan": "model",
     "PlannedSeries": "model",
@@ -141,6 +150,8 @@ _HOMES = {
     "Series": "model",
     "SeriesFailure": "model",
     "Verification": "model",
+    "diff": "renewal",
+    "update": "renewal",
     "Service": "service",
 }
 

@@ -359,7 +359,7 @@ def _transfer(
     return transfer(
         plan,
         destination,
-        lambda: _engine(network, workers, options.get("stall_timeout_seconds", 120.0), rate),
+        lambda: engine_of(network, workers, options.get("stall_timeout_seconds", 120.0), rate),
         retries=options.get("retries", 2),
         md5=check == "md5",
         trust_journal=trust,
@@ -367,12 +367,13 @@ def _transfer(
     )
 
 
-def _engine(
+def engine_of(
     network: NetworkSettings,
     workers: int | None = None,
     stall_seconds: float = 120.0,
     max_rate_mbps: float | None = None,
 ) -> S5cmdEngine:
+    """The engine that these settings give."""
     from dataset_dl.s5cmd.binary import require
     from dataset_dl.s5cmd.engine import S5cmdEngine
 
@@ -605,7 +606,7 @@ def verify(
             )
     objects = None
     if md5 and expected.series_count:
-        engine = _engine(network_settings(options))
+        engine = engine_of(network_settings(options))
         engine.probe(next(iter(expected)).series_aws_url)
         objects = engine.objects
     with place.guard(tree):
@@ -638,7 +639,7 @@ def repair(verification: Verification, **options: Unpack[DownloadOptions]) -> Re
     from dataset_dl import destination as place
     from dataset_dl.audit import suspects
 
-    plan, root = verification.plan, Path(os.path.abspath(verification.root))
+    plan, root = verification.plan, place.absolute(verification.root)
     if plan is None:
         raise PlanError("repair", "This verification holds no plan.", "Take one that verify() returned.")
     doubtful = suspects(verification)
@@ -652,10 +653,12 @@ def repair(verification: Verification, **options: Unpack[DownloadOptions]) -> Re
 
 
 def _destination(plan: Plan, into: str | Path | None) -> Path:
+    from dataset_dl import destination as place
+
     chosen = Path(into) if into is not None else plan.into
     if chosen is None:
         raise PlanError("into", "The plan names no destination.", "Give one: download(plan, into=DIRECTORY).")
-    destination = Path(os.path.abspath(chosen.expanduser()))
+    destination = place.absolute(chosen)
     limit = _path_limit(destination)
     longest = plan.rows.longest_directory() if limit is not None else ""
     if limit is not None and len(longest) > limit:

@@ -12,11 +12,12 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from dataset_dl.errors import InsufficientDiskSpace, StorageError
 from dataset_dl.manifest import tcia
-from dataset_dl.model import STATE_DIRECTORY, Plan, PlannedSeries, SeriesFailure
+from dataset_dl.model import STATE_DIRECTORY, Condition, Plan, PlannedSeries, Request, SeriesFailure
 
 # Directories, file system overhead and what others write meanwhile.
 _MARGIN_SHARE = 0.01
@@ -86,6 +87,11 @@ def nearest_existing(path: Path) -> Path:
     return path
 
 
+def absolute(directory: str | Path) -> Path:
+    """A directory as a person names it; links in its path stay, for they may be wanted."""
+    return Path(os.path.abspath(Path(directory).expanduser()))
+
+
 def state(destination: Path) -> Path:
     """Where a download keeps its own records."""
     return destination / STATE_DIRECTORY
@@ -123,6 +129,38 @@ def prepare(destination: Path) -> None:
 def keep(destination: Path, plan: Plan) -> None:
     """Add the plan to what was asked for before in a destination that `prepare` has made."""
     plan.rows.save_with(plan_path(destination))
+    if plan.request is not None:
+        known = requests(destination)
+        if plan.request not in known:
+            text = json.dumps([*known, plan.request], indent=1, default=asdict)
+            part = state(destination) / f".requests.{os.getpid()}.part"
+            part.write_text(text, encoding="utf-8")
+            part.replace(_requests_path(destination))
+
+
+def requests(destination: Path) -> list[Request]:
+    """What was asked for in a destination in a way that a newer index may bring more of."""
+    try:
+        kept = json.loads(_requests_path(destination).read_text(encoding="utf-8"))
+        return [
+            Request(
+                tuple(identifiers),
+                tuple(Condition(each["column"], each["operator"], tuple(each["values"])) for each in where),
+                layout,
+            )
+            for identifiers, where, layout in kept
+        ]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
+def replaced_path(destination: Path) -> Path:
+    """Where files go that a newer version of the data no longer has."""
+    return state(destination) / "replaced"
+
+
+def _requests_path(destination: Path) -> Path:
+    return state(destination) / "requests.json"
 
 
 class Cage:

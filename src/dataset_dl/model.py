@@ -118,6 +118,14 @@ class Selection:
     where: tuple[Condition, ...] = ()
 
 
+class Request(NamedTuple):
+    """What a plan was made from and could be made from again, with what a newer index adds."""
+
+    identifiers: tuple[str, ...]
+    where: tuple[Condition, ...]
+    layout: str
+
+
 class PlannedSeries(NamedTuple):
     """One row of a plan: one series, where it comes from and where it goes.
 
@@ -286,6 +294,9 @@ class Plan:
         SeriesInstanceUIDs, or other identifiers, that were asked for and that IDC does not have.
     skip_missing
         Whether a download of the rest is all that was wanted; otherwise the missing ones make it incomplete.
+    request
+        What it was made from, where a newer index may bring more of it: collections, analysis results,
+        patients, studies and conditions.
     """
 
     series_count: int
@@ -297,6 +308,7 @@ class Plan:
     unsized_series: int = 0
     missing: tuple[str, ...] = ()
     skip_missing: bool = False
+    request: Request | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[PlannedSeries]:
         return iter(self.rows)
@@ -588,6 +600,83 @@ class Verification:
             "size_bytes": self.size_bytes,
             "deviations": [asdict(deviation) for deviation in self.deviations],
             "unchecked": list(self.unchecked),
+        }
+
+
+class Change(NamedTuple):
+    """A series that is another in today's index than in a tree that was downloaded.
+
+    Attributes
+    ----------
+    change
+        ``added`` (the tree lacks it), ``revised`` (there is a newer version), ``withdrawn`` (the index no
+        longer has it), ``files revised`` (there is a newer version of a series of which only files were
+        asked for).
+    collection_id, PatientID, SeriesInstanceUID, Modality
+        As the index has them.
+    directory
+        Where it is, or would be, relative to the tree.
+    crdc_series_uuid, earlier_crdc_series_uuid
+        Today's content, None if it was withdrawn; and the one that the tree has, None if it has none.
+    instanceCount, size_bytes
+        Of today's content, or of what was withdrawn.
+    """
+
+    change: Literal["added", "revised", "withdrawn", "files revised"]
+    collection_id: str | None
+    PatientID: str | None
+    SeriesInstanceUID: str | None
+    Modality: str | None
+    directory: str
+    crdc_series_uuid: str | None
+    earlier_crdc_series_uuid: str | None
+    instanceCount: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A tree that was downloaded, held against today's index.
+
+    Attributes
+    ----------
+    root
+        The tree.
+    series_count
+        What was asked for in it.
+    downloaded_version, idc_version
+        The newest IDC version that it was planned from, and that of the index here.
+    changes
+        By kind, collection and directory.
+    knows_request
+        Whether it is known what the tree was planned from: otherwise nobody can say what was added.
+    plan
+        What brings it up to date.
+    """
+
+    root: Path
+    series_count: int
+    downloaded_version: int | None
+    idc_version: int
+    changes: tuple[Change, ...]
+    knows_request: bool
+    plan: Plan = field(repr=False, compare=False)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether there is nothing newer, added or withdrawn."""
+        return not self.changes
+
+    def to_dict(self) -> dict[str, Any]:
+        """The difference as plain values, ready for JSON."""
+        return {
+            "root": str(self.root),
+            "is_current": self.is_current,
+            "series_count": self.series_count,
+            "downloaded_version": self.downloaded_version,
+            "idc_version": self.idc_version,
+            "knows_request": self.knows_request,
+            "changes": [change._asdict() for change in self.changes],
         }
 
 

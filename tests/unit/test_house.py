@@ -29,7 +29,7 @@ FLOORS = [
     {"index", "s5cmd", "ui", "audit"},
     {"transfer", "sources"},
     {"api"},
-    {"service", "idc_client", "aio", "doctor", "testing"},
+    {"service", "idc_client", "aio", "doctor", "testing", "renewal"},
     {"cli"},
     {"__main__"},
 ]
@@ -37,10 +37,12 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 
 PUBLIC = [
     "CertificateError",
+    "Change",
     "ConnectionTimeout",
     "DEFAULT_LAYOUT",
     "DatasetDlError",
     "Deviation",
+    "Difference",
     "DownloadOptions",
     "DownloadProgress",
     "EngineCrashed",
@@ -71,6 +73,7 @@ PUBLIC = [
     "cite",
     "collections",
     "columns",
+    "diff",
     "download",
     "download_events",
     "fetch_index",
@@ -80,6 +83,7 @@ PUBLIC = [
     "query",
     "repair",
     "stream",
+    "update",
     "verify",
 ]
 

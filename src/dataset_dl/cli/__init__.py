@@ -30,6 +30,7 @@ _IDC_COMMANDS = {
     "cite": "cite",
     "collections": "listings",
     "columns": "listings",
+    "diff": "diff",
     "download": "download",
     "indices": "listings",
     "manifest": "manifest",

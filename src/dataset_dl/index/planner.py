@@ -35,7 +35,7 @@ from dataset_dl.layout import (
     shorten,
 )
 from dataset_dl.manifest.commands import Entry
-from dataset_dl.model import Condition, Plan, PlannedSeries, Selection
+from dataset_dl.model import Condition, Plan, PlannedSeries, Request, Selection
 
 _INSERT_BATCH = 50_000
 _FEW_VALUES = 100
@@ -130,7 +130,12 @@ def make_plan(
         path_limit,
         version=version or idc_version(),
     )
-    plan = replace(rows.plan(into), missing=matches.missing)
+    growing = tuple(each for each in selection.identifiers if each in matches.growing)
+    by_conditions_alone = selection.where and not selection.identifiers and not entries
+    request = None
+    if growing or by_conditions_alone:
+        request = Request(growing, selection.where, layout.template)
+    plan = replace(rows.plan(into), missing=matches.missing, request=request)
     if plan.series_count == 0:
         raise _nothing(database, selection, matches.rows, chosen, parameters)
     return plan

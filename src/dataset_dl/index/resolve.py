@@ -48,6 +48,8 @@ class Matches:
         Those that name nothing, where that was allowed.
     files
         Those that name single files.
+    growing
+        Those that may name more in a newer index: all but series and files.
     """
 
     values: dict[str, list[str]]
@@ -55,6 +57,7 @@ class Matches:
     has_earlier: bool = False
     missing: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    growing: frozenset[str] = frozenset()
 
 
 def resolve(
@@ -89,10 +92,11 @@ def resolve(
     values: dict[str, list[str]] = {}
     base = rows = source() if version is None else as_of(version, columns)
     has_earlier = not is_today
-    rest = []
+    rest, growing = [], set[str]()
     for identifier in identifiers:
         if (match := names.get(_squash(identifier))) is not None:
             values.setdefault(match[0], []).append(match[1])
+            growing.add(identifier)
         else:
             rest.append(identifier)
     for column, shape in (
@@ -117,6 +121,8 @@ def resolve(
                     found |= earlier
             if found:
                 values[column] = sorted(found)
+                if column in ("StudyInstanceUID", "PatientID"):
+                    growing |= found
                 rest = [each for each in rest if _canonical(column, each) not in found]
     files = instances.named(database, rest) if rest and is_today else set()
     rest = [each for each in rest if each not in files]
@@ -124,7 +130,7 @@ def resolve(
     rest = [each for each in rest if each not in optional]
     if rest:
         raise _unknown(database, rest, names, version or idc_version())
-    return Matches(values, rows, has_earlier, missing, tuple(sorted(files)))
+    return Matches(values, rows, has_earlier, missing, tuple(sorted(files)), frozenset(growing))
 
 
 def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:

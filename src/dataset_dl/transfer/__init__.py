@@ -230,7 +230,12 @@ def _sized(
                 if wanted and wanted.keys() <= there.keys():
                     exact = {name: there[name] for name in wanted}
                     sizes[series.crdc_series_uuid] = Size.of(exact, named=series.files is not None)
-    sized = replace(plan.rows.sized(sizes), missing=plan.missing, skip_missing=plan.skip_missing)
+    sized = replace(
+        plan.rows.sized(sizes),
+        missing=plan.missing,
+        skip_missing=plan.skip_missing,
+        request=plan.request,
+    )
     return sized, [series for series in left if series.crdc_series_uuid not in sizes]
 
 

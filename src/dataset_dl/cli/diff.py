@@ -1,0 +1,76 @@
+"""``idc diff``: a tree against today's index, and bringing it up to date."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import click
+
+from dataset_dl.cli.options import FORMAT, Directory, network
+
+if TYPE_CHECKING:
+    from dataset_dl.api import NetworkOptions
+    from dataset_dl.model import Difference
+    from dataset_dl.ui.tables import Format
+
+
+@click.command()
+@click.argument("directory", type=Directory())
+@click.option("--update", is_flag=True, help="Bring the tree up to date.")
+@FORMAT
+@network
+def diff(directory: Path, update: bool, form: Format, **options: Unpack[NetworkOptions]) -> None:
+    """Say what the index here has newer, added or withdrawn against a tree that was downloaded."""
+    from dataset_dl import renewal
+    from dataset_dl.api import raise_for_report
+    from dataset_dl.destination import replaced_path
+
+    difference = renewal.diff(directory)
+    _show(difference, form)
+    if not update:
+        return
+    report = renewal.update(difference, **options)
+    if form == "table":
+        click.echo(
+            f"\n{report.fetched_series:,} series were fetched; {report.complete_series:,} of"
+            f" {report.series_count:,} are complete on disk."
+        )
+        if replaced_path(difference.root).is_dir():
+            click.echo(f"What they replace, and what was withdrawn, is in {replaced_path(difference.root)}.")
+    raise_for_report(report)
+
+
+def _show(difference: Difference, form: Format) -> None:
+    from dataset_dl.model import Change
+    from dataset_dl.ui.tables import write
+    from dataset_dl.ui.units import size
+
+    if form == "json":
+        click.echo(json.dumps(difference.to_dict()))
+        return
+    if form == "csv":
+        write(Change._fields, difference.changes, form, sys.stdout)
+        return
+    series: Counter[tuple[str, str]] = Counter()
+    size_bytes: Counter[tuple[str, str]] = Counter()
+    for each in difference.changes:
+        group = each.change, each.collection_id or ""
+        series[group] += 1
+        size_bytes[group] += each.size_bytes
+    if difference.is_current:
+        click.echo(
+            f"{difference.root}: {difference.series_count:,} series, all as in IDC v{difference.idc_version}"
+        )
+    else:
+        rows = [(*group, count, size(size_bytes[group])) for group, count in series.items()]
+        write(("change", "collection_id", "series", "size"), rows, "table", sys.stdout)
+        click.echo(
+            f"\n{difference.root}: planned from IDC v{difference.downloaded_version}; the index here is of"
+            f" v{difference.idc_version}. --format csv tells every series, --update fetches what is new"
+        )
+    if not difference.knows_request:
+        click.echo("It was planned from a manifest or from series alone, so nothing can be said to be added.")

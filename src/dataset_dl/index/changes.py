@@ -1,0 +1,88 @@
+"""What today's index has newer, added or withdrawn against what was once downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from dataset_dl.errors import SelectionError
+from dataset_dl.index.database import Database, idc_version, main_columns, source
+from dataset_dl.index.plan_file import COLUMNS, PlanFile
+from dataset_dl.index.planner import make_plan
+from dataset_dl.layout import Layout
+from dataset_dl.model import Change, Plan, Request, Selection
+
+_TODAY = """(
+    SELECT SeriesInstanceUID, crdc_series_uuid, series_aws_url, instanceCount, license_short_name, source_DOI,
+           round(series_size_MB * 1e6)::BIGINT AS size_bytes
+    FROM {main}
+)"""
+# Of a series of which only files were asked for nobody knows which files of a newer version they would be.
+_STAYS = "kept.crdc_series_uuid = today.crdc_series_uuid OR kept.files IS NOT NULL"
+_KIND = "CASE WHEN kept.files IS NULL THEN 'revised' ELSE 'files revised' END"
+_CHANGING = ("crdc_series_uuid", "series_aws_url", "instanceCount", "size_bytes")
+
+
+def renewed(kept: PlanFile, requests: Iterable[Request], into: Path) -> tuple[Plan, list[Change]]:
+    """The plan that brings a tree to today's index, and all that it changes.
+
+    Parameters
+    ----------
+    kept
+        What was asked for in the tree.
+    requests
+        What it was once planned from, as far as that is known.
+    into
+        The tree.
+
+    Returns
+    -------
+    tuple
+        The plan, which leaves everything where it is; and the changes, by kind and collection.
+    """
+    database, today = Database(), _TODAY.format(main=source())
+    taken = {name: f"CASE WHEN {_STAYS} THEN kept.{name} ELSE today.{name} END" for name in _CHANGING}
+    taken |= {name: f"today.{name}" for name in ("license_short_name", "source_DOI")}
+    taken["idc_version"] = f"{idc_version()}::BIGINT"
+    values = ", ".join(f"{taken.get(name, f'kept.{name}')} AS {name}" for name in COLUMNS)
+    known = f"SELECT {values} FROM {kept.source} AS kept JOIN {today} AS today USING (SeriesInstanceUID)"
+    plans = [plan for request in requests if (plan := _today(request, into)) is not None]
+    columns = ", ".join(COLUMNS)
+    theirs = f"SELECT SeriesInstanceUID FROM {kept.source}"
+    new = [f"SELECT {columns} FROM {each.source} WHERE SeriesInstanceUID NOT IN ({theirs})" for each in plans]
+    select = " UNION ALL ".join([known, *new])
+    rows = PlanFile.create(
+        database, f"SELECT DISTINCT ON (crdc_series_uuid) {columns} FROM ({select}) ORDER BY directory", []
+    )
+    return rows.plan(into), _changes(database, kept, rows, today)
+
+
+def _today(request: Request, into: Path) -> PlanFile | None:
+    """What a request brings today; None if nothing of it is left."""
+    layout = Layout.parse(request.layout, main_columns())
+    selection = Selection(request.identifiers, request.where)
+    try:
+        rows = make_plan(selection, layout, into=into, optional=frozenset(request.identifiers)).rows
+    except SelectionError:
+        return None
+    assert isinstance(rows, PlanFile)
+    return rows
+
+
+def _changes(database: Database, kept: PlanFile, rows: PlanFile, today: str) -> list[Change]:
+    told = "collection_id, PatientID, SeriesInstanceUID, Modality, directory"
+    known = f"SELECT SeriesInstanceUID FROM {kept.source}"
+    sql = f"""
+        SELECT 'added' AS change, {told}, crdc_series_uuid, NULL AS earlier, instanceCount, size_bytes
+        FROM {rows.source} WHERE SeriesInstanceUID NOT IN ({known})
+        UNION ALL
+        SELECT {_KIND}, {told}, today.crdc_series_uuid, kept.crdc_series_uuid, today.instanceCount,
+               today.size_bytes
+        FROM {kept.source} AS kept JOIN {today} AS today USING (SeriesInstanceUID)
+        WHERE kept.crdc_series_uuid <> today.crdc_series_uuid
+        UNION ALL
+        SELECT 'withdrawn', {told}, NULL, crdc_series_uuid, instanceCount, size_bytes
+        FROM {kept.source} WHERE SeriesInstanceUID NOT IN (SELECT SeriesInstanceUID FROM {today})
+        ORDER BY 1, 2, directory
+    """
+    return list(map(Change._make, database.run(sql)))

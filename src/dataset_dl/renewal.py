@@ -1,0 +1,143 @@
+"""A tree that was downloaded once, against today's index; and what brings it up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Unpack
+
+from dataset_dl import destination as place
+from dataset_dl.api import DownloadOptions, download, engine_of, network_settings
+from dataset_dl.errors import ManifestError, NetworkError
+from dataset_dl.index.changes import renewed
+from dataset_dl.index.database import idc_version
+from dataset_dl.index.plan_file import PlanFile, open_plan
+from dataset_dl.journal import Journal
+from dataset_dl.model import Difference, Plan, PlannedSeries, Report
+from dataset_dl.transfer import Engine
+from dataset_dl.verification import batches, instances
+
+_OUTDATED = ("revised", "withdrawn")
+
+
+def diff(root: str | Path) -> Difference:
+    """Say what today's index has newer, added or withdrawn against a tree that was downloaded.
+
+    Parameters
+    ----------
+    root
+        Where a download went. Nothing in it is changed, and no request is made.
+
+    Returns
+    -------
+    Difference
+        Every change; `update` brings the tree up to date.
+
+    Raises
+    ------
+    ManifestError
+        If no download went there.
+    """
+    tree = place.absolute(root)
+    path = place.plan_path(tree)
+    if not path.is_file():
+        raise ManifestError(
+            str(tree),
+            f"{tree} holds no plan, so nobody knows which versions of series are there.",
+            "Give a directory that a download of this program went to.",
+        )
+    kept, requests = open_plan(path), place.requests(tree)
+    plan, changes = renewed(kept, requests, tree)
+    totals = kept.plan(tree)
+    return Difference(
+        root=tree,
+        series_count=totals.series_count,
+        downloaded_version=totals.idc_version,
+        idc_version=idc_version(),
+        changes=tuple(changes),
+        knows_request=bool(requests),
+        plan=plan,
+    )
+
+
+def update(difference: Difference, **options: Unpack[DownloadOptions]) -> Report:
+    """Bring a tree up to date: fetch what is newer or was added, and set aside what is no longer so.
+
+    What did not change is not touched, files that a revised series keeps included. Files that a newer version
+    no longer has, and those of series that were withdrawn, are moved below ``.dataset-dl/replaced`` in the
+    tree, to be looked at and removed by you.
+
+    Parameters
+    ----------
+    difference
+        From `diff`.
+    **options
+        As for `download`.
+
+    Returns
+    -------
+    Report
+        Of everything that the tree should hold; look at its ``failures``.
+
+    Raises
+    ------
+    DatasetDlError
+        As for `download`, but not for failed series.
+    """
+    root = difference.root
+    outdated = {each.earlier_crdc_series_uuid for each in difference.changes if each.change in _OUTDATED}
+    if outdated:
+        kept = PlanFile(place.plan_path(root))
+        with place.guard(root), place.hold(root), Journal(place.journal_path(root)) as journal:
+            earlier = [series for series in kept if series.crdc_series_uuid in outdated]
+            engine = engine_of(network_settings(options))
+            engine.probe(earlier[0].series_aws_url)
+            shared = {directory for directory, count, *_ in kept.directories() if count > 1}
+            for series, names in _obsolete(earlier, difference.plan, engine):
+                if names is not None:
+                    gone: Iterable[str] = names
+                elif series.directory in shared:
+                    gone = journal.names(series) or ()
+                else:
+                    gone = [entry.name for entry in instances(root / series.directory)]
+                _set_aside(root, series.directory, gone)
+                journal.forget(series)
+            difference.plan.rows.save(place.plan_path(root))
+    return download(difference.plan, check=False, **options)
+
+
+def _obsolete(
+    earlier: list[PlannedSeries], plan: Plan, engine: Engine
+) -> Iterator[tuple[PlannedSeries, set[str] | None]]:
+    """The files that series no longer have, by the store's own lists; None where it no longer has one."""
+    wanted = {series.SeriesInstanceUID for series in earlier}
+    today = {series.SeriesInstanceUID: series for series in plan if series.SeriesInstanceUID in wanted}
+    for batch in batches(earlier, lambda series: max(series.instanceCount, 1)):
+        newer = [today[series.SeriesInstanceUID] for series in batch if series.SeriesInstanceUID in today]
+        stored = engine.objects([*batch, *newer])
+        if silent := [series for series in newer if series.crdc_series_uuid not in stored]:
+            raise NetworkError(
+                str(silent[0].series_aws_url),
+                f"The store does not say what the new version of {len(silent):,} series has, so they were"
+                " left as they are; nothing was fetched.",
+                "Run the same command again later.",
+            )
+        for series in batch:
+            newest = today.get(series.SeriesInstanceUID)
+            keep = stored[newest.crdc_series_uuid] if newest is not None else []
+            names = series.wanted() or [each.name for each in stored.get(series.crdc_series_uuid, ())]
+            yield series, {*names} - {each.name for each in keep} if names else None
+
+
+def _set_aside(root: Path, directory: str, names: Iterable[str]) -> None:
+    """Move files out of the way, and leave no empty directory."""
+    place.Cage(root).check(directory)
+    aside = place.replaced_path(root) / directory
+    for name in names:
+        if (root / directory / name).is_file():
+            aside.mkdir(parents=True, exist_ok=True)
+            (root / directory / name).replace(aside / name)
+    for level in [root / directory, *(root / directory).parents]:
+        if level == root or not level.is_dir() or any(level.iterdir()):
+            return
+        level.rmdir()
