@@ -260,6 +260,8 @@ def plan(
     into: str | Path | None = None,
     idc_version: int | None = None,
     skip_missing: bool = False,
+    with_references: bool = False,
+    with_annotations: bool = False,
 ) -> Plan:
     """Decide what to download and where each series goes; nothing is fetched.
 
@@ -284,12 +286,18 @@ def plan(
         Leave out what IDC does not have, instead of an error; the plan's `missing` names it. Series of a
         TCIA manifest that IDC does not have are left out in any case, but then make the download
         incomplete.
+    with_references
+        Add the images that selected SEG, RTSTRUCT and ANN series were drawn on, whatever `where` says, as far
+        as the tables seg_index, rtstruct_index and ann_index tell; the plan's `unreferenced` counts the
+        annotations of which they do not.
+    with_annotations
+        Add the SEG, RTSTRUCT and ANN series that were drawn on selected images, by the same tables.
 
     Raises
     ------
     SelectionError
-        If an identifier or a column is unknown, nothing is selected, or the tables do not tell what the
-        version held.
+        If an identifier or a column is unknown, nothing is selected, a table is not here, or the tables do
+        not tell what the version held.
     PlanError
         If the layout or a manifest is wrong.
     """
@@ -304,7 +312,8 @@ def plan(
             " nothing was started.",
             "Leave the IDC version out, or give identifiers.",
         )
-    if named.only_plan is not None and not chosen and layout is None:
+    related = with_references, with_annotations
+    if named.only_plan is not None and not chosen and layout is None and not any(related):
         return named.only_plan.plan(destination)
     entries = named.all_entries()
     if layout is not None:
@@ -315,7 +324,7 @@ def plan(
         )
     identifiers = tuple(dict.fromkeys([*named.identifiers, *named.optional]))
     made = make_plan(
-        Selection(identifiers, chosen),
+        Selection(identifiers, chosen, *related),
         Layout.parse(layout or DEFAULT_LAYOUT, database.main_columns()),
         entries=entries,
         into=destination,

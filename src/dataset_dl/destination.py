@@ -146,9 +146,9 @@ def requests(destination: Path) -> list[Request]:
             Request(
                 tuple(identifiers),
                 tuple(Condition(each["column"], each["operator"], tuple(each["values"])) for each in where),
-                layout,
+                *others,
             )
-            for identifiers, where, layout in kept
+            for identifiers, where, *others in kept
         ]
     except (OSError, ValueError, LookupError, TypeError):
         return []

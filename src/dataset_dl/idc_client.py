@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from dataset_dl.api import DownloadOptions, download, network_settings, plan
 from dataset_dl.errors import InsufficientDiskSpace, SelectionError
-from dataset_dl.index import catalog
+from dataset_dl.index import catalog, clinical
 from dataset_dl.index.database import (
     Database,
     cache_directory,
+    clinical_directory,
     parquet,
     quote,
     source,
@@ -100,7 +101,6 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         self.sm_index: pd.DataFrame | None = None
         self.sm_instance_index: pd.DataFrame | None = None
         self.clinical_index: pd.DataFrame | None = None
-        self.clinical_data_dir: str | None = None
 
     @classmethod
     def client(cls) -> Self:
@@ -204,6 +204,26 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         if self.__dict__.get(index_name) is None and index_name not in ("index", "prior_versions_index"):
             setattr(self, index_name, pd.read_parquet(path))
         self.refresh_indices_overview()
+
+    @property
+    def clinical_data_dir(self) -> str | None:
+        """Where the clinical tables are; None if they are not here."""
+        return str(clinical_directory()) if clinical.is_here() else None
+
+    def get_clinical_table(self, table_name: str) -> pd.DataFrame:
+        """A clinical table as a frame; they are fetched if they are not here.
+
+        Raises
+        ------
+        SelectionError
+            If there is none of that name.
+        NetworkError
+            If they cannot be fetched.
+        """
+        import pandas as pd
+
+        clinical.fetch(network_settings(self._options))
+        return pd.read_parquet(parquet(table_name))
 
     def get_collections(self) -> list[Collection]:
         """Every collection of IDC: strings that know their totals."""

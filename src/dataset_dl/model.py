@@ -112,10 +112,14 @@ class Selection:
         Collections, analysis results, patients, studies, series or crdc series uuids, mixed.
     where
         Conditions that every series must meet.
+    with_references, with_annotations
+        Add the images that these were drawn on, and what was drawn on these, whatever the conditions.
     """
 
     identifiers: tuple[str, ...]
     where: tuple[Condition, ...] = ()
+    with_references: bool = False
+    with_annotations: bool = False
 
 
 class Request(NamedTuple):
@@ -124,6 +128,8 @@ class Request(NamedTuple):
     identifiers: tuple[str, ...]
     where: tuple[Condition, ...]
     layout: str
+    with_references: bool = False
+    with_annotations: bool = False
 
 
 class PlannedSeries(NamedTuple):
@@ -294,6 +300,8 @@ class Plan:
         SeriesInstanceUIDs, or other identifiers, that were asked for and that IDC does not have.
     skip_missing
         Whether a download of the rest is all that was wanted; otherwise the missing ones make it incomplete.
+    unreferenced
+        By modality, annotations of which no table tells the image, where images were to be added.
     request
         What it was made from, where a newer index may bring more of it: collections, analysis results,
         patients, studies and conditions.
@@ -308,6 +316,7 @@ class Plan:
     unsized_series: int = 0
     missing: tuple[str, ...] = ()
     skip_missing: bool = False
+    unreferenced: Mapping[str, int] = field(default_factory=dict)
     request: Request | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[PlannedSeries]:

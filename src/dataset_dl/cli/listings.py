@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from dataset_dl.cli import completion
-from dataset_dl.cli.options import FORMAT, way_out
+from dataset_dl.cli.options import FORMAT, network
 from dataset_dl.ui.tables import Format, write
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def indices(context: click.Context, form: Format) -> None:
     type=click.Path(path_type=Path),
     help="Take the table from this file, for a machine that cannot fetch it.",
 )
-@way_out
+@network
 def fetch(names: tuple[str, ...], file: Path | None, **options: Unpack[NetworkOptions]) -> None:
     """Bring tables that are not here, once for each version of the index."""
     from dataset_dl.api import fetch_index

@@ -65,12 +65,19 @@ LICENSE = click.option(
 SKIP_MISSING = click.option(
     "--skip-missing", is_flag=True, help="Leave out what IDC does not have, instead of an error."
 )
+WITH_REFERENCES = click.option(
+    "--with-references", is_flag=True, help="Add the images that selected annotations were drawn on."
+)
+WITH_ANNOTATIONS = click.option(
+    "--with-annotations", is_flag=True, help="Add the annotations that were drawn on selected images."
+)
 SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...", shell_complete=completion.sources)
 
 
 def selection(function: Any) -> Any:
     """SOURCE… and its options: what a plan is made from, all that `planned` takes."""
-    return SOURCES(WHERE(LICENSE(LAYOUT(IDC_VERSION(SKIP_MISSING(function))))))
+    related = WITH_REFERENCES(WITH_ANNOTATIONS(function))
+    return SOURCES(WHERE(LICENSE(LAYOUT(IDC_VERSION(SKIP_MISSING(related))))))
 
 
 def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None = None) -> Plan:
@@ -83,10 +90,13 @@ def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None
         from dataset_dl.model import Condition
 
         where.append(Condition("license_short_name", "=", tuple(licences_like(licences))))
-    names = ("layout", "idc_version", "skip_missing")
+    names = ("layout", "idc_version", "skip_missing", "with_references", "with_annotations")
     made = plan(sources, where=where, into=into, **{name: options.pop(name) for name in names})
     if made.missing:
         _tell_missing(made)
+    if made.unreferenced:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in made.unreferenced.items())
+        click.echo(f"No table tells which images these were drawn on: {kinds} series.", err=True)
     return made
 
 

@@ -7,16 +7,19 @@ import html
 import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from dataset_dl.errors import SelectionError, StorageError
+from dataset_dl.index import clinical
 from dataset_dl.index.database import (
     Database,
     Result,
     assets_url,
     cache_directory,
+    clinical_directory,
     look_again,
     not_the_table,
     source,
@@ -96,7 +99,7 @@ def columns(name: str) -> list[tuple[str, str, str]]:
 
 
 def fetch(name: str, network: NetworkSettings) -> Path:
-    """Fetch a table that is not here, into a cache of its version.
+    """Fetch a table that is not here, into a cache of its version; with clinical_index what it describes.
 
     Raises
     ------
@@ -108,17 +111,22 @@ def fetch(name: str, network: NetworkSettings) -> Path:
     from dataset_dl.network.files import obtain
 
     columns(name)
-    if (here := tables()[name].parquet_path) is not None:
-        return here
-    directory = cache_directory()
-    url = f"{assets_url()}/{directory.name}/{name}.parquet"
-    path = obtain(url, directory / f"{name}.parquet", network, check=lambda part: not_the_table(part, name))
-    look_again()
+    path = tables()[name].parquet_path
+    if path is None:
+        directory = cache_directory()
+        url = f"{assets_url()}/{directory.name}/{name}.parquet"
+        check = partial(not_the_table, name=name)
+        path = obtain(url, directory / f"{name}.parquet", network, check=check)
+        look_again()
+    if name == clinical.DICTIONARY:
+        clinical.fetch(network)
     return path
 
 
 def put_in(name: str, file: Path) -> Path:
     """Put a table in by hand, into the same cache, for a machine that cannot fetch it.
+
+    The clinical tables are put in with the name of the one that describes them and a directory of them all.
 
     Raises
     ------
@@ -128,6 +136,9 @@ def put_in(name: str, file: Path) -> Path:
         If it cannot be kept.
     """
     columns(name)
+    if name == clinical.DICTIONARY and file.is_dir():
+        clinical.put_in(file)
+        return clinical_directory()
     if not file.is_file():
         raise SelectionError(str(file), f"There is no file {file}.", "Nothing was changed.")
     if problem := not_the_table(file, name):

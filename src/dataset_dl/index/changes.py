@@ -60,7 +60,8 @@ def renewed(kept: PlanFile, requests: Iterable[Request], into: Path) -> tuple[Pl
 def _today(request: Request, into: Path) -> PlanFile | None:
     """What a request brings today; None if nothing of it is left."""
     layout = Layout.parse(request.layout, main_columns())
-    selection = Selection(request.identifiers, request.where)
+    identifiers, where, _, *related = request
+    selection = Selection(identifiers, where, *related)
     try:
         rows = make_plan(selection, layout, into=into, optional=frozenset(request.identifiers)).rows
     except SelectionError:

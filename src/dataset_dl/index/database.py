@@ -137,13 +137,17 @@ def _instance() -> duckdb.DuckDBPyConnection:
 
 @functools.cache
 def tables() -> dict[str, IndexTable]:
-    """Every table that the installed idc-index-data publishes, by name."""
+    """Every table that the installed idc-index-data publishes, and the clinical ones here, by name."""
     directory, fetched = _data_directory(), cache_directory()
     found = {}
-    for schema_path in sorted(directory.glob("*_schema.json")):
+    for schema_path in [
+        *sorted(directory.glob("*_schema.json")),
+        *sorted(clinical_directory().glob("*_schema.json")),
+    ]:
         name = schema_path.name.removesuffix("_schema.json")
-        places = (directory / f"{name}.parquet", fetched / f"{name}.parquet")
-        found[name] = IndexTable(name, schema_path, next((path for path in places if path.is_file()), None))
+        places = (schema_path.with_name(f"{name}.parquet"), fetched / f"{name}.parquet")
+        here = next((path for path in places if path.is_file()), None)
+        found.setdefault(name, IndexTable(name, schema_path, here))
     return found
 
 
@@ -182,6 +186,11 @@ def cache_directory() -> Path:
     text = (_data_directory() / "_version.py").read_text(encoding="utf-8")
     version = re.search(r"""^__version__.*?['"]([^'"]+)['"]""", text, re.MULTILINE)
     return folder / "idc-index-data" / (version[1] if version else "unknown")
+
+
+def clinical_directory() -> Path:
+    """Where the clinical tables of this version go, each a Parquet file with its schema beside it."""
+    return cache_directory() / "clinical"
 
 
 def source(name: str = MAIN_INDEX) -> str:
@@ -233,7 +242,7 @@ def query(sql: str) -> Result:
     QueryError
         If the statement is wrong, is not a single SELECT, or reaches for a file.
     """
-    connection = _locked()
+    connection = _locked(sql.lower())
     try:
         # Old DuckDB reads files while it parses some statements, so even this is done behind the lock.
         statements = connection.extract_statements(sql)
@@ -269,10 +278,12 @@ def _interruptibly(
             raise
 
 
-def _locked() -> duckdb.DuckDBPyConnection:
-    """An instance that can read the tables, by their names, and do nothing else."""
+def _locked(sql: str) -> duckdb.DuckDBPyConnection:
+    """An instance that can read the tables that a statement names, and do nothing else."""
     connection = _instance()
-    here = {name: table.parquet_path for name, table in tables().items() if table.parquet_path}
+    here = {
+        name: table.parquet_path for name, table in tables().items() if table.parquet_path and name in sql
+    }
     connection.execute("SET allowed_paths = $1", [[str(path) for path in here.values()]])
     for name, path in here.items():
         connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({quote(str(path))})")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataset_dl.errors import ManifestError, SelectionError
-from dataset_dl.index import instances
+from dataset_dl.index import instances, references
 from dataset_dl.index.database import (
     MAIN_INDEX,
     Database,
@@ -21,7 +21,7 @@ from dataset_dl.index.plan_file import PlanFile
 from dataset_dl.index.resolve import (
     Matches,
     among,
-    joining_column,
+    joining_columns,
     known_column,
     own_clauses,
     resolve,
@@ -92,7 +92,7 @@ def make_plan(
     """
     database = Database()
     named = [known_column(condition.column) for condition in selection.where]
-    asked = [column if table == MAIN_INDEX else joining_column(table) for table, column, _ in named]
+    asked = [column if table == MAIN_INDEX else joining_columns(table)[0] for table, column, _ in named]
     columns = [*_TAKEN, *layout.columns, *asked]
     matches = resolve(database, selection.identifiers, columns, version, optional)
     if matches.missing and not matches.values and not matches.files and not entries:
@@ -117,12 +117,23 @@ def make_plan(
     clauses, bound = where_sql(of_series)
     if of_files:
         clauses.append("crdc_series_uuid IN (SELECT uuid FROM part)")
+    where, unreferenced = " AND ".join([chosen, *clauses]), {}
+    if selection.with_references or selection.with_annotations:
+        unreferenced = references.store_related(
+            database,
+            f"{matches.rows} WHERE {where}",
+            [*parameters, *bound],
+            references=selection.with_references,
+            annotations=selection.with_annotations,
+        )
+        matches = matches if matches.has_earlier else replace(matches, rows=source())
+        where = f"(({where}) OR SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM related))"
     rows = _write_rows(
         database,
         layout,
         _Rows(
             matches.rows,
-            " AND ".join([chosen, *clauses]),
+            where,
             [*(given if has_parts else []), *parameters, *bound],
             whole if has_parts else None,
             with_entries=bool(entries),
@@ -134,8 +145,9 @@ def make_plan(
     by_conditions_alone = selection.where and not selection.identifiers and not entries
     request = None
     if growing or by_conditions_alone:
-        request = Request(growing, selection.where, layout.template)
-    plan = replace(rows.plan(into), missing=matches.missing, request=request)
+        related = selection.with_references, selection.with_annotations
+        request = Request(growing, selection.where, layout.template, *related)
+    plan = replace(rows.plan(into), missing=matches.missing, unreferenced=unreferenced, request=request)
     if plan.series_count == 0:
         raise _nothing(database, selection, matches.rows, chosen, parameters)
     return plan
@@ -394,9 +406,9 @@ def _nothing(
     earlier = selection.where[: len(clauses) - 1]
     table, column, _ = known_column(condition.column)
     if table != MAIN_INDEX:
-        key = joining_column(table)
+        key, own = joining_columns(table)
         those = f"SELECT {key} FROM {rows} WHERE {' AND '.join(clauses)}"
-        rows, clauses = source(table), [f"{key} IN ({those})"]
+        rows, clauses = source(table), [f"{own} IN ({those})"]
     there = database.column(
         f'SELECT DISTINCT "{column}"::VARCHAR FROM {rows} WHERE {" AND ".join(clauses)} ORDER BY 1 LIMIT 9',
         bound,

@@ -26,8 +26,14 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _DATE = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})")
 _NAMED_AT_MOST = 5
-# By these a table tells of series, best first.
-_JOINING = ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "collection_id")
+# By these columns of its own a table tells of those of the main index, best first.
+_JOINING = {
+    "SeriesInstanceUID": "SeriesInstanceUID",
+    "StudyInstanceUID": "StudyInstanceUID",
+    "PatientID": "PatientID",
+    "dicom_patient_id": "PatientID",  # of clinical tables
+    "collection_id": "collection_id",
+}
 _KEPT = "kept"
 
 
@@ -147,8 +153,8 @@ def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]
         (clause,), values = own_clauses([condition])
         table = known_column(condition.column)[0]
         if table != MAIN_INDEX:
-            key = joining_column(table)
-            clause = f"{key} IN (SELECT {key} FROM {source(table)} WHERE {clause})"
+            key, own = joining_columns(table)
+            clause = f"{key} IN (SELECT {own} FROM {source(table)} WHERE {clause})"
         clauses.append(clause)
         parameters += values
     return clauses, parameters
@@ -187,17 +193,17 @@ def among(what: str, values: Sequence[Any], type_name: str = "VARCHAR") -> tuple
     return f"{what} IN (SELECT unnest(?::{type_name}[]))", [list(values)]
 
 
-def joining_column(table: str) -> str:
-    """The column by which a table tells of series: the most exact that it has.
+def joining_columns(table: str) -> tuple[str, str]:
+    """The column of the main index by which a table tells of series, the most exact there is; and its own.
 
     Raises
     ------
     SelectionError
         If it has none.
     """
-    for key in _JOINING:
-        if key in table_columns(table):
-            return key
+    for own, key in _JOINING.items():
+        if own in table_columns(table):
+            return key, own
     raise SelectionError(
         table, f"The table {table} does not say which series it tells of, so it is no condition on series."
     )

@@ -1,0 +1,146 @@
+"""The clinical tables that IDC publishes beside its images: fetched, checked, put beside the other tables."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from dataset_dl.errors import NetworkError, SelectionError
+from dataset_dl.index.database import Database, clinical_directory, idc_version, look_again, quote, source
+
+if TYPE_CHECKING:
+    from dataset_dl.model import StoredObject
+    from dataset_dl.network import NetworkSettings
+
+# The table that describes them.
+DICTIONARY = "clinical_index"
+_BUCKET = "idc-open-metadata"
+_PREFIX = "bigquery_export/idc_v{}_clinical/"
+# One folder a table, with its parts.
+_KEY = re.compile(r"([a-z][a-z0-9_]*)/([A-Za-z0-9_][A-Za-z0-9_.-]*)")
+_AT_ONCE = 8
+
+
+def fetch(network: NetworkSettings) -> int:
+    """Fetch all of them, unless they are here; returns how many there are.
+
+    Raises
+    ------
+    NetworkError
+        If the store does not answer, or what it gives is not what it lists.
+    """
+    from dataset_dl.network.listing import objects_below
+
+    if is_here():
+        return _count()
+    prefix = _PREFIX.format(idc_version())
+    with tempfile.TemporaryDirectory(prefix="dataset-dl-clinical-") as scratch:
+        found = [each for each in objects_below(network, _BUCKET, prefix) if _KEY.fullmatch(each.name)]
+        if not found:
+            raise NetworkError(
+                network.endpoint_url,
+                f"{network.endpoint_url} has no clinical tables of IDC v{idc_version()}"
+                f" (in {_BUCKET}/{prefix}).",
+                "A mirror may lack them; --endpoint-url https://s3.amazonaws.com is where IDC keeps them.",
+            )
+        _fetch_all(network, prefix, found, Path(scratch))
+        return put_in(Path(scratch))
+
+
+def is_here() -> bool:
+    """Whether they are on this machine."""
+    return clinical_directory().is_dir()
+
+
+def put_in(directory: Path) -> int:
+    """Put them in from a directory with a folder for each table; returns how many there are.
+
+    Raises
+    ------
+    SelectionError
+        If it holds none, or a file in it is no table.
+    """
+    folders = [
+        each for each in sorted(directory.iterdir()) if _KEY.fullmatch(f"{each.name}/0") and each.is_dir()
+    ]
+    parts = {folder.name: sorted(folder.glob("*.parquet")) for folder in folders}
+    parts = {name: files for name, files in parts.items() if files}
+    if not parts:
+        raise SelectionError(
+            str(directory),
+            f"{directory} holds no folder with Parquet files of a clinical table.",
+            "Nothing was changed.",
+        )
+    target = clinical_directory()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        labels = _labels()
+        for name, files in parts.items():
+            _store(name, files, made, labels.get(name, {}))
+        shutil.rmtree(target, ignore_errors=True)
+        made.replace(target)
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise SelectionError(
+            name, f"The clinical table {name} cannot be read: {reason}.", "Nothing was changed."
+        ) from None
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    look_again()
+    return len(parts)
+
+
+def _count() -> int:
+    return sum(1 for _ in clinical_directory().glob("*.parquet"))
+
+
+def _fetch_all(network: NetworkSettings, prefix: str, objects: list[StoredObject], directory: Path) -> None:
+    from dataset_dl import checksums
+    from dataset_dl.network.files import obtain
+    from dataset_dl.network.listing import object_url
+
+    def get(each: StoredObject) -> None:
+        def differs(path: Path) -> str | None:
+            (outcome,) = checksums.compare([(path, each)])
+            return "its size or its MD5 sum is not the store's" if outcome == "different" else None
+
+        obtain(
+            object_url(network, _BUCKET, prefix + each.name), directory / each.name, network, check=differs
+        )
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for _ in pool.map(get, objects):
+            pass
+
+
+def _labels() -> dict[str, dict[str, str]]:
+    """What each column means, by table; empty where the table that describes them is not here."""
+    labels: dict[str, dict[str, str]] = {}
+    try:
+        rows = Database().run(f'SELECT short_table_name, "column", column_label FROM {source(DICTIONARY)}')
+    except SelectionError:
+        return labels
+    for table, column, label in rows:
+        labels.setdefault(table, {})[column] = label or ""
+    return labels
+
+
+def _store(name: str, files: list[Path], directory: Path, labels: dict[str, str]) -> None:
+    """One Parquet file of a table, and its schema in the form of those that IDC publishes."""
+    several = f"read_parquet([{', '.join(quote(str(file)) for file in files)}])"
+    database = Database()
+    database.write(f"FROM {several}", directory / f"{name}.parquet", "FORMAT parquet")
+    columns = [
+        {"name": row[0], "type": row[1], "description": labels.get(row[0], "")}
+        for row in database.run(f"DESCRIBE FROM {several}")
+    ]
+    described = {"table_description": f"Clinical table {name}.", "columns": columns}
+    (directory / f"{name}_schema.json").write_text(json.dumps(described), encoding="utf-8")
