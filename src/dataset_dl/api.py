@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -301,6 +302,7 @@ def plan(
     PlanError
         If the layout or a manifest is wrong.
     """
+    began = time.monotonic()
     chosen = conditions(where)
     destination = Path(into) if into is not None else None
     is_one = isinstance(source, str | Path) or sources.is_table(source)
@@ -332,7 +334,12 @@ def plan(
         version=idc_version,
         optional=frozenset(identifiers if skip_missing else named.optional),
     )
-    return replace(made, skip_missing=skip_missing)
+    made = replace(made, skip_missing=skip_missing)
+    if _log.isEnabledFor(logging.INFO):
+        from dataset_dl.ui.log import planned
+
+        planned(made, time.monotonic() - began)
+    return made
 
 
 def download_events(
@@ -350,6 +357,7 @@ def _transfer(
     plan: Plan, destination: Path, options: DownloadOptions, doubtful: Suspects | None = None
 ) -> Iterator[Event]:
     from dataset_dl.transfer import transfer
+    from dataset_dl.ui.log import logged
 
     workers = options.get("workers")
     if workers is not None and workers < 1:
@@ -365,7 +373,7 @@ def _transfer(
             "trust_journal", "To compare every file and to look at none exclude each other.", "Choose one."
         )
     network = network_settings(options)
-    return transfer(
+    events = transfer(
         plan,
         destination,
         lambda: engine_of(network, workers, options.get("stall_timeout_seconds", 120.0), rate),
@@ -374,6 +382,7 @@ def _transfer(
         trust_journal=trust,
         suspects=doubtful,
     )
+    return logged(events, plan)
 
 
 def engine_of(
@@ -457,8 +466,6 @@ def watch(
     progress_callback: ProgressCallback | None = None,
 ) -> Report:
     """Run a download to its end, showing each event and calling back now and then."""
-    import time
-
     from dataset_dl.events import Finished
     from dataset_dl.progress import ProgressTracker
 

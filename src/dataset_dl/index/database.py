@@ -139,7 +139,7 @@ def _instance() -> duckdb.DuckDBPyConnection:
 def tables() -> dict[str, IndexTable]:
     """Every table that the installed idc-index-data publishes, and the clinical ones here, by name."""
     directory, fetched = _data_directory(), cache_directory()
-    found = {}
+    found: dict[str, IndexTable] = {}
     for schema_path in [
         *sorted(directory.glob("*_schema.json")),
         *sorted(clinical_directory().glob("*_schema.json")),
