@@ -41,9 +41,8 @@ from dataset_dl.model import (
 from dataset_dl.network import NetworkSettings, Source
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from dataset_dl.events import Event
+    from dataset_dl.frame import Frame
     from dataset_dl.s5cmd.engine import S5cmdEngine
 
 # A table of pandas, polars or Arrow, none of which is imported here.
@@ -114,7 +113,7 @@ _WINDOWS_PATH_CHARACTERS = 259
 _NAME_CHARACTERS = 51
 
 
-def collections(search: str | None = None) -> pd.DataFrame:
+def collections(search: str | None = None) -> Frame:
     """Every collection of IDC with its totals.
 
     Parameters
@@ -125,21 +124,24 @@ def collections(search: str | None = None) -> pd.DataFrame:
 
     Returns
     -------
-    pandas.DataFrame
-        ``id``, ``name``, ``subjects``, ``series``, ``instances``, ``size_bytes``, ``modalities``,
-        ``cancer_types``, ``licenses``, ``DOI``; lists are joined by commas.
+    Frame
+        A pandas frame, as Arrow or polars with ``.arrow()`` and ``.pl()``: ``id``, ``name``, ``subjects``,
+        ``series``, ``instances``, ``size_bytes``, ``modalities``, ``cancer_types``, ``licenses``, ``DOI``;
+        lists are joined by commas.
     """
-    return catalog.collections(search).to_pandas()
+    from dataset_dl.frame import Frame
+
+    return Frame.of(lambda: catalog.collections(search))
 
 
-def indices() -> pd.DataFrame:
+def indices() -> Frame:
     """Every table that IDC publishes: ``name``, ``here`` (on this machine), ``description``."""
-    import pandas as pd
+    from dataset_dl.frame import Frame
 
-    return pd.DataFrame(catalog.indices(), columns=["name", "here", "description"])
+    return Frame(catalog.indices(), columns=["name", "here", "description"])
 
 
-def columns(index: str) -> pd.DataFrame:
+def columns(index: str) -> Frame:
     """Each column of a table: ``name``, ``type``, ``description``, from the published schema.
 
     Raises
@@ -147,20 +149,24 @@ def columns(index: str) -> pd.DataFrame:
     SelectionError
         If IDC publishes no such table.
     """
-    import pandas as pd
+    from dataset_dl.frame import Frame
 
-    return pd.DataFrame(catalog.columns(index), columns=["name", "type", "description"])
+    return Frame(catalog.columns(index), columns=["name", "type", "description"])
 
 
-def query(sql: str) -> pd.DataFrame:
+def query(sql: str) -> Frame:
     """Answer one SELECT over the tables of IDC, by their names; nothing else can be read or written.
+
+    The answer is a pandas frame, and as Arrow or polars what its ``.arrow()`` and ``.pl()`` give.
 
     Raises
     ------
     QueryError
         If the statement is wrong, is not a single SELECT, or reaches for a file.
     """
-    return database.query(sql).to_pandas()
+    from dataset_dl.frame import Frame
+
+    return Frame.of(lambda: database.query(sql))
 
 
 def fetch_index(name: str, *, from_file: str | Path | None = None, **options: Unpack[NetworkOptions]) -> Path:

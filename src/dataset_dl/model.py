@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from dataset_dl.errors import SelectionError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from dataset_dl.frame import Frame
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "~"]
 Where = Mapping[str, object] | Iterable["str | Condition"]
@@ -272,7 +272,7 @@ class PlanRows(Protocol):
     def save_with(self, path: Path) -> None:
         """Write to ``.parquet``, with the series of the plan that is there and that this one lacks."""
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self) -> Frame:
         """Every row as a frame."""
 
 
@@ -343,7 +343,7 @@ class Plan:
         self.rows.save(target)
         return target
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self) -> Frame:
         """Every row as a frame; a plan of all of IDC takes about 1 GB."""
         return self.rows.to_pandas()
 

@@ -25,7 +25,7 @@ FLOORS = [
     {"model"},
     {"events", "layout", "network"},
     {"manifest"},
-    {"progress", "verification", "destination", "journal", "checksums"},
+    {"progress", "verification", "destination", "journal", "checksums", "frame"},
     {"index", "s5cmd", "ui", "audit"},
     {"transfer", "sources"},
     {"api"},

@@ -20,6 +20,7 @@ from dataset_dl.errors import QueryError, SelectionError, TransferError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow
 
 MAIN_INDEX = "idc_index"
 # Tables that are too large for the package are files of its releases.
@@ -68,6 +69,12 @@ class Result:
     def to_pandas(self) -> pd.DataFrame:
         """All rows as a frame."""
         return self._cursor.df()
+
+    def arrow(self) -> pyarrow.Table:
+        """All rows as a table of Arrow."""
+        answer = self._cursor.arrow()
+        # A reader of it since DuckDB 1.5, the table itself before.
+        return answer.read_all() if hasattr(answer, "read_all") else answer
 
 
 class Database:

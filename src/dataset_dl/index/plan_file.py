@@ -23,7 +23,7 @@ from dataset_dl.model import Plan, PlanGroup, PlannedSeries, Share, Size
 from dataset_dl.network import IDC_BUCKETS
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from dataset_dl.frame import Frame
 
 COLUMNS = (*PlannedSeries._fields, "idc_version")
 # Reading holds a few row groups in memory: at DuckDB's own size of 122,880 rows that is 400 MB. Compression
@@ -255,9 +255,11 @@ class PlanFile:
              ) AS was ON was.uuid = own.crdc_series_uuid)
         """
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self) -> Frame:
         """Every row as a frame."""
-        return Database().run(f"FROM {self.source}").to_pandas()
+        from dataset_dl.frame import Frame
+
+        return Frame.of(lambda: Database().run(f"FROM {self.source}"))
 
     def _copy(self, target: Path) -> None:
         # The rows of a plan are never changed in place, so a second name does as well as a second file.
