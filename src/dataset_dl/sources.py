@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dataset_dl.destination import plan_path
 from dataset_dl.errors import ManifestError
-from dataset_dl.index.plan_file import PlanFile, open_plan
+from dataset_dl.index.plan_file import PlanFile, open_plan, parquet_columns, parquet_values
 from dataset_dl.manifest.commands import Entry
 from dataset_dl.manifest.contents import Contents, parse
 from dataset_dl.manifest.contents import read as read_manifest
 from dataset_dl.manifest.table import column_of
-from dataset_dl.model import as_identifiers
+from dataset_dl.model import PlannedSeries, as_identifiers
 
 # An identifier, a file, or a table of pandas, polars or Arrow, none of which is imported here.
 Source = Any
@@ -87,13 +88,24 @@ def _read_one(source: Source) -> Named:
         return _read_data(sys.stdin.buffer.read(), "standard input")
     if os.path.isfile(path):
         contents = read_manifest(path)
-        return Named(plans=(open_plan(path),)) if contents.is_plan else _named(contents)
+        return _of_plan(path) if contents.is_plan else _named(contents)
+    if os.path.isfile(kept := plan_path(path)):  # a tree that was downloaded
+        return Named(plans=(open_plan(kept),))
     if stat.S_ISFIFO(_mode(path)):  # like <(command) in a shell
         return _read_data(path.read_bytes(), str(source))
     if isinstance(source, Path) or _FILE_LIKE.search(source):
         what = f"{source} is a directory" if os.path.isdir(path) else f"There is no file {source}"
         raise ManifestError(str(source), f"{what}; nothing was started.", "Give a manifest or an identifier.")
     return Named(as_identifiers(source))
+
+
+def _of_plan(path: Path) -> Named:
+    """A saved plan, or another Parquet file with a column that names series."""
+    columns = [] if (names := parquet_columns(path)) is None else names
+    index = None if set(PlannedSeries._fields) <= set(columns) else column_of(columns)
+    if index is None:
+        return Named(plans=(open_plan(path),))
+    return Named(_each_once(parquet_values(path, columns[index])))
 
 
 def is_table(source: object) -> bool:
@@ -112,6 +124,10 @@ def _of_table(source: Any) -> tuple[str, ...]:
         )
     column = source[names[index]]
     values = column.to_pylist() if hasattr(column, "to_pylist") else column.to_list()
+    return _each_once(values)
+
+
+def _each_once(values: Iterable[object]) -> tuple[str, ...]:
     # What is missing is None, or a float that is not equal to itself.
     texts = (str(value).strip() for value in values if value is not None and value == value)  # noqa: PLR0124
     return tuple(dict.fromkeys(text for text in texts if text))

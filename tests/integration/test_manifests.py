@@ -86,6 +86,19 @@ def test_tables_in_memory(make: object, bucket: LocalBucket) -> None:
         dd.plan(make({"n": [1], "x": [2]}))  # type: ignore[operator]
 
 
+def test_a_parquet_table_and_a_tree(cli: Cli, bucket: LocalBucket, tmp_path: Path) -> None:
+    uids: list[str | None] = [each.SeriesInstanceUID for each in bucket.series]
+    pd.DataFrame({"Series UID": [*uids, None], "n": range(5)}).to_parquet(tmp_path / "t.parquet")
+    plan = dd.plan(tmp_path / "t.parquet", into=tmp_path / "data")
+    assert {each.SeriesInstanceUID for each in plan} == set(uids)
+    pd.DataFrame({"n": [1]}).to_parquet(tmp_path / "n.parquet")
+    with pytest.raises(dd.ManifestError, match="lacks columns that a plan has"):
+        dd.plan(tmp_path / "n.parquet")
+    dd.download(plan, endpoint_url=bucket.endpoint_url)
+    assert set(dd.plan(tmp_path / "data")) == set(plan)
+    assert "10.7937" in cli("idc", "cite", tmp_path / "data", "--offline").out
+
+
 def test_a_spreadsheet_and_a_table_on_standard_input(cli: Cli, bucket: LocalBucket) -> None:
     frame = pd.DataFrame({"SeriesInstanceUID": [each.SeriesInstanceUID for each in bucket.series]})
     frame.to_excel(cli.directory / "cohort.xlsx", index=False)

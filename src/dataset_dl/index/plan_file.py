@@ -331,6 +331,20 @@ def open_plan(path: Path, name: str | None = None) -> PlanFile:
     return rows
 
 
+def parquet_columns(path: Path) -> list[str] | None:
+    """The columns of a Parquet file; None if it is none."""
+    try:
+        return Database().column(f"DESCRIBE FROM {PlanFile(path).source}")
+    except duckdb.Error:
+        return None
+
+
+def parquet_values(path: Path, column: str) -> list[object]:
+    """The values of one of its columns."""
+    name = column.replace('"', '""')
+    return Database().column(f'SELECT "{name}" FROM {PlanFile(path).source}')
+
+
 def _csv_select(path: Path) -> str:
     """The rows of a CSV file, its form said in full: a guess from its first lines misses a late quote."""
     with path.open(encoding="utf-8-sig", newline="") as file:
