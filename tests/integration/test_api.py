@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import dataset_dl as dd
@@ -163,7 +164,7 @@ def test_downloads_in_threads_do_not_disturb_each_other(bucket: LocalBucket, tmp
     "frame", [dd.collections, dd.indices, lambda: dd.columns("idc_index"), lambda: dd.query("SELECT 1")]
 )
 def test_listings_are_frames(frame: Callable[[], object]) -> None:
-    assert type(frame()).__name__ == "DataFrame"
+    assert isinstance(frame(), pd.DataFrame)
 
 
 def test_the_bar_moves_within_a_large_file(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""What the site has besides the documents: pages from elsewhere in the house, pictures, and their links."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mkdocs.structure.files import File, Files
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import pictures
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[2]
+# A document outside of docs/ → its page.
+ELSEWHERE = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "LICENSE": "licence.md",
+    "third_party/README.md": "others/index.md",
+    "third_party/idc-index/README.md": "others/idc-index.md",
+    "third_party/idc-index-data/README.md": "others/idc-index-data.md",
+    "third_party/s5cmd/README.md": "others/s5cmd.md",
+}
+SOURCES = {page: source for source, page in ELSEWHERE.items()}
+# From the code itself: a page → what stands in it.
+FROM_CODE = {
+    "reference/commands.md": "# Every command, from the code\n\n"
+    "::: mkdocs-click\n    :module: dataset_dl.cli\n"
+    "    :command: cli\n    :prog_name: dataset-dl\n    :depth: 1\n    :style: table\n",
+    "reference/python.md": "# Every function, from the code\n\n::: dataset_dl\n    options:\n"
+    "      show_root_heading: false\n      members: {members}\n",
+    "reference/errors.md": "# Every error, from the code\n\n::: dataset_dl.errors\n    options:\n"
+    "      show_root_heading: false\n",
+}
+PICTURES = {
+    "pictures/terminal.svg": (pictures.terminal, "tutorial.md"),
+    "pictures/architecture.svg": (pictures.architecture, "architecture.md"),
+    "pictures/benchmark.svg": (pictures.benchmark, "performance.md"),
+}
+# Where each is shown: behind the first match in a page.
+SHOWN = {
+    "index.md": (r"^## A session\n", "pictures/terminal.svg", "A download in a terminal"),
+    "architecture.md": (r"^# .*\n", "pictures/architecture.svg", "The floors of the house"),
+    "performance.md": (r"^# .*\n", "pictures/benchmark.svg", "Time beside that of others"),
+}
+_LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(#[^)\s]*)?(?=\))")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages and pictures."""
+    for source, page in ELSEWHERE.items():
+        text = (ROOT / source).read_text(encoding="utf-8")
+        content = f"# Licence\n\n```text\n{text}```\n" if source == "LICENSE" else text
+        files.append(File.generated(config, page, content=content))
+    from dataset_dl import __all__ as names
+
+    members = [name for name in names if not name.startswith("_")]
+    for page, text in FROM_CODE.items():
+        files.append(File.generated(config, page, content=text.format(members=members)))
+    for picture, (draw, document) in PICTURES.items():
+        text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+        files.append(File.generated(config, picture, content=draw(text)))
+    style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+    files.append(File.generated(config, "style.css", content=style))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Let links between documents be links between their pages, and show the pictures."""
+    here = page.file.src_uri
+    source = SOURCES.get(here, f"docs/{here}")
+
+    def link(match: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
+        to = ELSEWHERE.get(target) or (target.removeprefix("docs/") if target.startswith("docs/") else None)
+        if to is None:
+            return match[0]
+        return posixpath.relpath(to, posixpath.dirname(here) or ".") + (match[2] or "")
+
+    markdown = _LINK.sub(link, markdown)
+    if here in SHOWN:
+        pattern, picture, words = SHOWN[here]
+        markdown = re.sub(pattern, rf"\g<0>\n![{words}]({picture})\n", markdown, count=1, flags=re.MULTILINE)
+    return markdown

@@ -1,0 +1,115 @@
+"""Pictures drawn from what the documents say, so that they say the same: SVG, with nothing from elsewhere."""
+
+from __future__ import annotations
+
+import io
+import re
+from html import escape
+from itertools import groupby
+
+_INK, _PALE, _OURS, _THEIRS = "#1f2933", "#eef4f4", "#00897b", "#b0bec5"
+_FONT = "font-family='system-ui, sans-serif'"
+_SESSION = (
+    "dataset-dl idc download qin_lung_ct --where PatientID=R0259,R0263 --to data",
+    "dataset-dl idc verify data",
+)
+# Works of the table of performance.md that are shown, with the peers beside ours.
+_SHOWN = (
+    ("collections listed", ["idc-index"]),
+    ("small: ", ["raw s5cmd", "idc-index"]),
+    ("large: ", ["raw s5cmd", "idc-index"]),
+    ("mix: ", ["raw s5cmd", "idc-index"]),
+    ("10,000 complete series again", ["s5cmd sync"]),
+)
+# A longer bar than this is cut; its figure tells.
+_MOST = 6.0
+
+
+def terminal(tutorial: str) -> str:
+    """Two commands of the tutorial as a terminal shows them."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(record=True, width=92, file=io.StringIO(), force_terminal=True)
+    for command in _SESSION:
+        found = re.search(rf"^\$ {re.escape(command)}\n((?:(?!\$ |```).*\n)*)", tutorial, re.MULTILINE)
+        assert found is not None, f"the tutorial has no “{command}”"
+        console.print(Text.assemble(("$ ", "green"), (command, "bold")))
+        console.print(Text(found[1]))
+    drawn = console.export_svg(title="dataset-dl")
+    return re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL).replace("Fira Code", "DejaVu Sans Mono")
+
+
+def architecture(document: str) -> str:
+    """The floors and their rooms, the highest on top."""
+    rows = re.findall(r"^\| (\d) \| (.+?) \| (.+?) \|$", document, re.MULTILINE)
+    floors = [
+        (number, [room for row in several for room in re.findall(r"`(\w+)`", row[1])])
+        for number, several in groupby(rows, key=lambda row: row[0])
+    ]
+    height, parts = 54, []
+    for level, (number, rooms) in enumerate(reversed(floors)):
+        y = 10 + level * height
+        parts.append(f"<rect x='46' y='{y}' width='744' height='46' rx='8' fill='{_PALE}'/>")
+        parts.append(f"<text x='24' y='{y + 29}' font-size='15' fill='{_THEIRS}'>{number}</text>")
+        step = 732 / len(rooms)
+        for place, room in enumerate(rooms):
+            x = 52 + place * step
+            parts.append(
+                f"<rect x='{x:.0f}' y='{y + 7}' width='{step - 8:.0f}' height='32' rx='6' fill='{_OURS}'/>"
+                f"<text x='{x + step / 2 - 4:.0f}' y='{y + 28}' font-size='14' fill='white'"
+                f" text-anchor='middle'>{room}</text>"
+            )
+    bottom = 10 + len(floors) * height
+    parts.append(
+        f"<text x='46' y='{bottom + 14}' font-size='13' fill='{_INK}'>A room may import what is below it,"
+        " never what is above or beside it.</text>"
+    )
+    return _svg(800, bottom + 28, parts)
+
+
+def benchmark(document: str) -> str:
+    """How long others take where ours takes 1."""
+    parts, y = [], 10
+    for work, peers in _SHOWN:
+        rows = [_row(document, work, peer) for peer in peers]
+        parts.append(f"<text x='10' y='{y + 14}' font-size='14' fill='{_INK}'>{escape(rows[0][0])}</text>")
+        bars = [("dataset_dl", 1.0, _OURS)]
+        bars += [(peer, row[2] / row[1], _THEIRS) for peer, row in zip(peers, rows, strict=True)]
+        for name, value, colour in bars:
+            y += 22
+            width = 420 * min(value, _MOST) / _MOST
+            label = f"{name}: {value:.2g} ×" if value < 10 else f"{name}: {value:.0f} ×"
+            parts.append(
+                f"<rect x='10' y='{y}' width='{width:.0f}' height='16' rx='3' fill='{colour}'/>"
+                f"<text x='{width + 18:.0f}' y='{y + 13}' font-size='13' fill='{_INK}'>{label}</text>"
+            )
+        y += 30
+    return _svg(640, y, parts)
+
+
+def _row(document: str, work: str, peer: str) -> tuple[str, float, float]:
+    """The work, our seconds and theirs, from the table."""
+    title = ""
+    for line in document.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        title = cells[0] or title
+        if title.startswith(work) and len(cells) > 2 and (found := _seconds(cells[2], peer)) is not None:
+            ours = _seconds(f"{cells[1]}, ours", "ours")
+            assert ours is not None
+            return title, ours, found
+    raise AssertionError(f"performance.md has no row “{work}” with {peer}")
+
+
+def _seconds(cell: str, who: str) -> float | None:
+    for each in cell.split(";"):
+        if who in each and (found := re.search(r"([0-9.,]+) s\b", each)):
+            return float(found[1].replace(",", ""))
+    return None
+
+
+def _svg(width: int, height: int, parts: list[str]) -> str:
+    return (
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' {_FONT}>"
+        f"<rect width='{width}' height='{height}' rx='10' fill='white'/>{''.join(parts)}</svg>"
+    )
