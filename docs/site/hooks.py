@@ -35,7 +35,7 @@ SOURCES = {page: source for source, page in ELSEWHERE.items()}
 FROM_CODE = {
     "reference/commands.md": "# Every command, from the code\n\n"
     "::: mkdocs-click\n    :module: dataset_dl.cli\n"
-    "    :command: cli\n    :prog_name: dataset-dl\n    :depth: 1\n    :style: table\n",
+    "    :command: cli\n    :prog_name: dataset-dl\n    :depth: 1\n    :style: plain\n",
     "reference/python.md": "# Every function, from the code\n\n::: dataset_dl\n    options:\n"
     "      show_root_heading: false\n      members: {members}\n",
     "reference/errors.md": "# Every error, from the code\n\n::: dataset_dl.errors\n    options:\n"
