@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -321,6 +322,21 @@ def test_verify_tells_what_is_wrong(cli: Cli, bucket: LocalBucket) -> None:
     assert is_one_sentence(cli("idc", "verify", "nowhere"), 2)
     (cli.directory / "empty").mkdir()
     assert is_one_sentence(cli("idc", "verify", "empty"), 2)
+
+
+def test_two_columns_of_one_name_are_both_told(cli: Cli) -> None:
+    sql = "SELECT 1 AS n, 2 AS n, 3 AS n_1"
+    assert cli("idc", "query", sql, "--format", "json").json == [{"n": 1, "n_2": 2, "n_1": 3}]
+    assert cli("idc", "query", sql, "--format", "csv").out == "n,n_2,n_1\n1,2,3\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a file that is always full")
+def test_an_output_that_takes_nothing_is_told(cli: Cli) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [PROGRAM, "idc", "collections"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 5
+    assert done.stderr.startswith("dataset-dl: What this command has to say cannot be written")
 
 
 def test_listings(cli: Cli) -> None:

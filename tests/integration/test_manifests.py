@@ -86,6 +86,13 @@ def test_tables_in_memory(make: object, bucket: LocalBucket) -> None:
         dd.plan(make({"n": [1], "x": [2]}))  # type: ignore[operator]
 
 
+def test_a_series_with_two_directories_is_refused(bucket: LocalBucket, tmp_path: Path) -> None:
+    url = bucket.series[0].series_aws_url
+    (tmp_path / "m.s5cmd").write_text(f"cp {url} a/\n# twice is no harm\ncp {url} a/\ncp {url} b/\n")
+    with pytest.raises(dd.ManifestError, match=r"Line 4 .* to “b”, and line 1 .* to “a”"):
+        dd.plan(tmp_path / "m.s5cmd")
+
+
 def test_a_parquet_table_and_a_tree(cli: Cli, bucket: LocalBucket, tmp_path: Path) -> None:
     uids: list[str | None] = [each.SeriesInstanceUID for each in bucket.series]
     pd.DataFrame({"Series UID": [*uids, None], "n": range(5)}).to_parquet(tmp_path / "t.parquet")

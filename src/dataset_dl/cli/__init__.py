@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import importlib
 import io
 import os
@@ -17,11 +18,13 @@ from typing import Any, NoReturn
 import click
 
 from dataset_dl import __version__
-from dataset_dl.errors import DatasetDlError
+from dataset_dl.errors import DatasetDlError, StorageError
 
 INTERRUPTED = 130
 _INTERRUPTED_WORDS = "Interrupted; what was finished is kept. The same command resumes."
 _interrupted: list[int] = []
+# What the system says of an output that takes no more.
+_UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EFBIG)
 
 
 # The module of each command: only that of the one that runs is imported.
@@ -118,6 +121,9 @@ def _outcome(arguments: list[str], debug: bool) -> tuple[int, str | None]:
             traceback.print_exc()
         return error.exit_code, str(error)
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
+            said = f"What this command has to say cannot be written ({error.strerror})"
+            return StorageError.exit_code, f"{said}; what it has fetched is kept."
         if debug:
             traceback.print_exc()
         if _interrupted:  # DuckDB makes an error of its own of an interrupt

@@ -60,7 +60,7 @@ class Result:
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
         self._cursor = cursor
-        self.columns: tuple[str, ...] = tuple(each[0] for each in cursor.description or ())
+        self.columns = _distinct([each[0] for each in cursor.description or ()])
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         while batch := self._cursor.fetchmany(_BATCH_ROWS):
@@ -75,6 +75,15 @@ class Result:
         answer = self._cursor.arrow()
         # A reader of it since DuckDB 1.5, the table itself before.
         return answer.read_all() if hasattr(answer, "read_all") else answer
+
+
+def _distinct(names: list[str]) -> tuple[str, ...]:
+    """Names of columns with a number behind each that stood before."""
+    found: dict[str, None] = {}
+    for number, name in enumerate(names, 1):
+        is_new = name not in found and name not in names[: number - 1]
+        found[name if is_new else f"{name}_{number}"] = None
+    return tuple(found)
 
 
 class Database:

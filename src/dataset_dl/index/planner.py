@@ -167,6 +167,7 @@ def _with_entries(
         "CREATE TEMP TABLE entry AS SELECT uuid, min(line) AS line, arg_min(directory, line) AS directory,"
         " count(files) < count(*) AS is_whole FROM entry_line GROUP BY uuid"
     )
+    _refuse_two_directories(database)
     unknown: dict[str, int] = dict(
         database.run(
             f"SELECT uuid, line FROM entry ANTI JOIN {source()} ON uuid = crdc_series_uuid ORDER BY line"
@@ -187,6 +188,27 @@ def _with_entries(
             line,
         )
     return replace(matches, rows=rows, has_earlier=True)
+
+
+def _refuse_two_directories(database: Database) -> None:
+    """A series goes to one place; which of several was meant nobody can know."""
+    twice = list(
+        database.run(
+            "SELECT uuid, line, directory FROM entry_line JOIN ("
+            "  SELECT uuid FROM entry_line GROUP BY uuid HAVING count(DISTINCT directory) > 1 LIMIT 1"
+            ") USING (uuid) WHERE directory IS NOT NULL ORDER BY line"
+        )
+    )
+    if twice:
+        uuid, line, directory = twice[0]
+        other = next(each for each in twice if each[2] != directory)
+        raise ManifestError(
+            uuid,
+            f"Line {other[1]} of the manifest sends the series {uuid} to “{other[2]}”,"
+            f" and line {line} sends it to “{directory}”; nothing was started.",
+            "Keep one, or give --layout, which decides for all.",
+            other[1],
+        )
 
 
 def _split(where: Iterable[Condition]) -> tuple[dict[str, list[Condition]], list[Condition]]:
