@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from dataset_dl.network import NetworkSettings
 from dataset_dl.network.files import obtain
 from dataset_dl.network.session import session
 from dataset_dl.testing import LocalBucket
-from support import indices
+from support import indices, web
 from support.cli import Cli
 from support.corporate import signing_store
 
@@ -59,9 +59,6 @@ def serving(data: bytes) -> Iterator[Files]:
     files = Files(data)
 
     class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *arguments: object) -> None:
-            pass
-
         def do_GET(self) -> None:
             files.asked.append(dict(self.headers))
             if files.script and files.script.pop(0)(self):
@@ -78,15 +75,9 @@ def serving(data: bytes) -> Iterator[Files]:
             self.end_headers()
             self.wfile.write(files.data[start:])
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    files.url = f"http://127.0.0.1:{server.server_port}/file"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with web.serving(Handler) as address:
+        files.url = f"{address}/file"
         yield files
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture

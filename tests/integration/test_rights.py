@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,6 +15,7 @@ import dataset_dl as dd
 from dataset_dl import IDCClient
 from dataset_dl.index import rights
 from dataset_dl.testing import LocalBucket
+from support import web
 from support.cli import Cli
 
 PET_DOI = "10.7937/k9/tcia.2015.zpukhckb"
@@ -95,17 +95,9 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]]:
             self.end_headers()
             self.wfile.write(body.encode())
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv("DATASET_DL_DOI_URL", f"http://127.0.0.1:{server.server_port}")
-    yield asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with web.serving(Handler) as address:
+        monkeypatch.setenv("DATASET_DL_DOI_URL", address)
+        yield asked
 
 
 def test_the_doi_service_is_asked_and_the_tables_help_out(service: list[tuple[str, str]]) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Request, Response, sync_playwright
+
+from support import web
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (1280, 400)
@@ -22,11 +23,6 @@ SEEN = ("index.html", "tutorial.html", "architecture.html", "performance.html", 
 # Chromium's own questions to its maker, which nobody answers here.
 _QUIETLY = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
             "--disable-sync", "--no-first-run")  # fmt: skip
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 class Anchors(HTMLParser):
@@ -67,13 +63,12 @@ def pages(site: Path) -> dict[str, Anchors]:
 
 @pytest.fixture(scope="module")
 def address(site: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    class Site(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(site))
+
+    with web.serving(Site) as served:
+        yield f"{served}/"
 
 
 @pytest.fixture(scope="module")

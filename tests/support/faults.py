@@ -9,10 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from support.web import serving
 
 DATE = "2020-01-01T00:00:00.000Z"
 
@@ -132,20 +134,8 @@ def serve(root: Path) -> Iterator[FaultServer]:
             self.end_headers()
             self.wfile.write(body)
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 512
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass  # a client that was ended
-
-    server = Server(("127.0.0.1", 0), Handler)
-    faults.endpoint_url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield faults
-    finally:
-        faults.released.set()
-        server.shutdown()
-        server.server_close()
+    with serving(Handler) as faults.endpoint_url:
+        try:
+            yield faults
+        finally:
+            faults.released.set()

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 
 from dataset_dl.index.database import Database, idc_version, source
-from dataset_dl.index.plan_file import PlanFile
+from dataset_dl.index.plan_file import FROM_INDEX, PlanFile
 from dataset_dl.layout import check_directory
-from dataset_dl.model import Plan, PlannedSeries
+from dataset_dl.model import Plan
 
 _SERIES_IN_NAME = re.compile(
     r"[0-9]+(?:\.[0-9]+){3,}$|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
@@ -37,7 +37,7 @@ def plan_by_name(directories: Iterable[str]) -> tuple[Plan, dict[str, str]]:
                 strangers[directory] = f"its name cannot stand in a plan: {problem}"
             else:
                 named[directory] = match[0]
-    columns = ", ".join(PlannedSeries._fields[:9])
+    columns = ", ".join(FROM_INDEX)
     found = f"""
         SELECT {columns}, directory, instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes,
                NULL::VARCHAR AS files, {idc_version()}::BIGINT AS idc_version

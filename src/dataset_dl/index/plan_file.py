@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from dataset_dl.frame import Frame
 
 COLUMNS = (*PlannedSeries._fields, "idc_version")
+# Of these: what the main index has by the same name.
+FROM_INDEX = PlannedSeries._fields[: PlannedSeries._fields.index("directory")]
 # Reading holds a few row groups in memory: at DuckDB's own size of 122,880 rows that is 400 MB. Compression
 # would halve the file (354 MB for all of IDC) and double the time that it takes to write.
 _PARQUET_OPTIONS = "FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE 8192"

@@ -17,7 +17,7 @@ from dataset_dl.index.database import (
     quote,
     source,
 )
-from dataset_dl.index.plan_file import PlanFile
+from dataset_dl.index.plan_file import FROM_INDEX, PlanFile
 from dataset_dl.index.resolve import (
     Matches,
     among,
@@ -35,13 +35,13 @@ from dataset_dl.layout import (
     shorten,
 )
 from dataset_dl.manifest.commands import Entry
-from dataset_dl.model import Condition, Plan, PlannedSeries, Request, Selection
+from dataset_dl.model import Condition, Plan, Request, Selection
 
 _INSERT_BATCH = 50_000
 _FEW_VALUES = 100
 # Of the main index: those that a plan takes as they are. The address is put together again from its parts, as
 # IDC does, for it would be the largest column to read; and one is taken in bytes.
-_AS_THEY_ARE = tuple(name for name in PlannedSeries._fields[:9] if name != "series_aws_url")
+_AS_THEY_ARE = tuple(name for name in FROM_INDEX if name != "series_aws_url")
 _ADDRESS = "'s3://' || aws_bucket || '/' || crdc_series_uuid || '/*' AS series_aws_url"
 _WHOLE = "instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes, NULL::VARCHAR AS files"
 _IN_PARTS = (
