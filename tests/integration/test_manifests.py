@@ -48,6 +48,17 @@ def test_what_idc_lacks_of_a_tcia_manifest_is_told_and_the_rest_is_fetched(
     assert "nothing was fetched" in accepted.out
 
 
+def test_a_large_tcia_manifest_of_which_one_in_twenty_is_unknown(tmp_path: Path) -> None:
+    uids = list(dd.query("SELECT SeriesInstanceUID AS uid FROM idc_index ORDER BY hash(uid) LIMIT 1900").uid)
+    unknown = [f"1.3.6.1.4.1.14519.5.2.1.9999.{number}" for number in range(100)]
+    mixed = sorted([*uids, *unknown], key=hash)
+    path = tmp_path / "m.tcia"
+    path.write_text("manifestVersion=3.0\nListOfSeriesToDownload=\n" + "\n".join(mixed))
+    plan = dd.plan(path)
+    assert {row.SeriesInstanceUID for row in plan} == set(uids)
+    assert sorted(plan.missing) == sorted(unknown)
+
+
 def test_a_manifest_of_it_is_written_and_says_so(cli: Cli, manifest: Path) -> None:
     outcome = cli("idc", "manifest", manifest, "-o", "p.parquet")
     assert (outcome.code, dd.plan(cli.directory / "p.parquet").series_count) == (3, 4)
