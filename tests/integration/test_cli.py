@@ -324,6 +324,34 @@ def test_verify_tells_what_is_wrong(cli: Cli, bucket: LocalBucket) -> None:
     assert is_one_sentence(cli("idc", "verify", "empty"), 2)
 
 
+def test_an_interrupt_in_an_import_leaves_no_lock(tmp_path: Path) -> None:
+    """Python would keep the lock of its imports for ever, and the thread that starts s5cmd would wait for it."""
+    program = """
+import _imp, os, signal, sys
+from dataset_dl import cli
+signal.signal(signal.SIGINT, cli._interrupt)
+struck = []
+def strike(frame, event, argument):
+    if frame.f_code.co_filename.startswith("<frozen importlib") and _imp.lock_held() and not struck:
+        struck.append(True)
+        os.kill(os.getpid(), signal.SIGINT)
+    return strike
+try:
+    sys.settrace(strike)
+    import wave, colorsys
+    sys.settrace(None)
+    import time
+    time.sleep(5)
+except KeyboardInterrupt:
+    sys.settrace(None)
+    print("interrupted", struck, _imp.lock_held())
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("interrupted [True] False\n", "")
+
+
 def test_two_columns_of_one_name_are_both_told(cli: Cli) -> None:
     sql = "SELECT 1 AS n, 2 AS n, 3 AS n_1"
     assert cli("idc", "query", sql, "--format", "json").json == [{"n": 1, "n_2": 2, "n_1": 3}]

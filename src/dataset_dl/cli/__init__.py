@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import errno
 import importlib
@@ -9,6 +10,7 @@ import io
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,6 +25,9 @@ from dataset_dl.errors import DatasetDlError, StorageError
 INTERRUPTED = 130
 _INTERRUPTED_WORDS = "Interrupted; what was finished is kept. The same command resumes."
 _interrupted: list[int] = []
+_put_off: list[int] = []
+# An import that takes longer than five seconds is interrupted all the same.
+_PUT_OFF_SECONDS, _MOST_PUT_OFF = 0.01, 500
 # What the system says of an output that takes no more.
 _UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EFBIG)
 
@@ -144,6 +149,25 @@ def _deafen() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # An exception in the midst of an import can leave Python's lock of imports taken for ever, and the thread
+    # that starts s5cmd waits for it.
+    if _is_importing(frame) and len(_put_off) < _MOST_PUT_OFF:
+        _put_off.append(number)
+        _thread.start_new_thread(_interrupt_again, (number,))
+        return
     _interrupted.append(number)
     raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _interrupt_again(number: int) -> None:
+    time.sleep(_PUT_OFF_SECONDS)
+    signal.raise_signal(number)
