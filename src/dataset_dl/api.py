@@ -617,7 +617,7 @@ def verify(
     kept = place.plan_path(tree)
     strangers: dict[str, str] = {}
     if kept.is_file():
-        expected = open_plan(kept).plan(tree)
+        expected = open_plan(kept, may_be_empty=True).plan(tree)
     else:
         expected, strangers = plan_by_name(instance_directories(tree))
         if not expected.series_count and not strangers:

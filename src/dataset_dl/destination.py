@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from dataset_dl.errors import InsufficientDiskSpace, StorageError
+from dataset_dl.errors import InsufficientDiskSpace, ManifestError, StorageError
 from dataset_dl.manifest import tcia
 from dataset_dl.model import STATE_DIRECTORY, Condition, Plan, PlannedSeries, Request, SeriesFailure
 
@@ -130,7 +130,11 @@ def keep(destination: Path, plan: Plan) -> None:
     """Add the plan to what was asked for before in a destination that `prepare` has made."""
     plan.rows.save_with(plan_path(destination))
     if plan.request is not None:
-        known = requests(destination)
+        try:
+            known = requests(destination)
+        except ManifestError:
+            known = []
+            _requests_path(destination).replace(_requests_path(destination).with_suffix(".damaged"))
         if plan.request not in known:
             text = json.dumps([*known, plan.request], indent=1, default=asdict)
             part = state(destination) / f".requests.{os.getpid()}.part"
@@ -139,9 +143,18 @@ def keep(destination: Path, plan: Plan) -> None:
 
 
 def requests(destination: Path) -> list[Request]:
-    """What was asked for in a destination in a way that a newer index may bring more of."""
+    """What was asked for in a destination in a way that a newer index may bring more of.
+
+    Raises
+    ------
+    ManifestError
+        If the file that tells it is damaged.
+    """
+    path = _requests_path(destination)
+    if not path.is_file():
+        return []
     try:
-        kept = json.loads(_requests_path(destination).read_text(encoding="utf-8"))
+        kept = json.loads(path.read_text(encoding="utf-8"))
         return [
             Request(
                 tuple(identifiers),
@@ -150,8 +163,12 @@ def requests(destination: Path) -> list[Request]:
             )
             for identifiers, where, *others in kept
         ]
-    except (OSError, ValueError, LookupError, TypeError):
-        return []
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ManifestError(
+            str(path),
+            f"{path} is damaged ({error}), so nobody knows what was asked for in {destination}.",
+            "Remove it; what was downloaded is not touched by that.",
+        ) from None
 
 
 def replaced_path(destination: Path) -> Path:

@@ -18,7 +18,7 @@ class Frame(pd.DataFrame):
     """An answer as a pandas frame. What is derived from it, a copy too, is a plain one.
 
     pandas has no whole number that is missing, and other things that it changes; `arrow` and `pl` give the
-    answer with the types of the database.
+    answer with the types of the database, and without what was changed in the frame since.
     """
 
     @classmethod

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from dataset_dl.api import DownloadOptions, download, network_settings, plan
 from dataset_dl.errors import InsufficientDiskSpace, SelectionError
-from dataset_dl.index import catalog, clinical
+from dataset_dl.index import catalog, clinical, instances
 from dataset_dl.index.database import (
     Database,
     cache_directory,
@@ -484,7 +484,14 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
 def _plan_of(column: str, asked: str | list[str], where: list[Condition], layout: str, target: str) -> Plan:
     """The plan of the series with some values in a column; a value that is not there is only told."""
     values = [asked] if isinstance(asked, str) else asked
-    if column in ("crdc_series_uuid", "SOPInstanceUID"):
+    if column == "SOPInstanceUID":
+        files = {file.identifier for file in instances.named(Database(), values)}
+        missing = set(values) - files
+        if not files:
+            what = f"No data found for the SOPInstanceUIDs {values}.{instances.hint_of_unknown()}"
+            raise SelectionError(values[0] if values else "", what)
+        made = plan(sorted(files), where=where, layout=layout, into=target)
+    elif column == "crdc_series_uuid":
         made = plan(values, where=where, layout=layout, into=target, skip_missing=True)
         missing = set(made.missing)
     else:

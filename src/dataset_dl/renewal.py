@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Unpack
 
@@ -13,7 +13,8 @@ from dataset_dl.index.changes import renewed
 from dataset_dl.index.database import idc_version
 from dataset_dl.index.plan_file import PlanFile, open_plan
 from dataset_dl.journal import Journal
-from dataset_dl.model import Difference, Plan, PlannedSeries, Report
+from dataset_dl.model import Difference, Plan, PlannedSeries, Report, StoredObject
+from dataset_dl.network import NetworkSettings
 from dataset_dl.transfer import Engine
 from dataset_dl.verification import batches, instances
 
@@ -46,7 +47,7 @@ def diff(root: str | Path) -> Difference:
             f"{tree} holds no plan, so nobody knows which versions of series are there.",
             "Give a directory that a download of this program went to.",
         )
-    kept, requests = open_plan(path), place.requests(tree)
+    kept, requests = open_plan(path, may_be_empty=True), place.requests(tree)
     plan, changes = renewed(kept, requests, tree)
     totals = kept.plan(tree)
     return Difference(
@@ -85,31 +86,47 @@ def update(difference: Difference, **options: Unpack[DownloadOptions]) -> Report
         As for `download`, but not for failed series.
     """
     root = difference.root
-    outdated = {each.earlier_crdc_series_uuid for each in difference.changes if each.change in _OUTDATED}
-    if outdated:
-        kept = PlanFile(place.plan_path(root))
+    if not difference.is_current:
         with place.guard(root), place.hold(root), Journal(place.journal_path(root)) as journal:
-            earlier = [series for series in kept if series.crdc_series_uuid in outdated]
-            engine = engine_of(network_settings(options))
-            engine.probe(earlier[0].series_aws_url)
-            shared = {directory for directory, count, *_ in kept.directories() if count > 1}
-            for series, names in _obsolete(earlier, difference.plan, engine):
-                if names is not None:
-                    gone: Iterable[str] = names
-                elif series.directory in shared:
-                    gone = journal.names(series) or ()
-                else:
-                    gone = [entry.name for entry in instances(root / series.directory)]
-                _set_aside(root, series.directory, gone)
-                journal.forget(series)
-            difference.plan.rows.save(place.plan_path(root))
+            # What was downloaded in the meantime counts, too.
+            difference = diff(root)
+            _make_way(difference, journal, network_settings(options))
     return download(difference.plan, check=False, **options)
+
+
+def _make_way(difference: Difference, journal: Journal, network: NetworkSettings) -> None:
+    """Set aside what is no longer so, and keep the plan of what is."""
+    root, kept = difference.root, PlanFile(place.plan_path(difference.root))
+    new = [each for each in difference.changes if each.change in ("added", "revised")]
+    place.check_space(root, sum(each.size_bytes for each in new), sum(each.instanceCount for each in new))
+    outdated = {each.earlier_crdc_series_uuid for each in difference.changes if each.change in _OUTDATED}
+    earlier = [series for series in kept if series.crdc_series_uuid in outdated]
+    if not earlier:
+        return
+    engine = engine_of(network)
+    engine.probe(earlier[0].series_aws_url)
+    shared = {directory for directory, count, *_ in kept.directories() if count > 1}
+    for series, names, stay in _obsolete(earlier, difference.plan, engine):
+        gone: Iterable[str] = names
+        if not names:  # the store no longer says
+            gone = journal.names(series) or ()
+        if not gone and series.directory not in shared and _is_called_like(series):
+            gone = [entry.name for entry in instances(root / series.directory)]
+        _set_aside(root, series.directory, {*gone} - stay)
+        journal.forget(series)
+    difference.plan.rows.save(place.plan_path(root))
+
+
+def _is_called_like(series: PlannedSeries) -> bool:
+    return any(
+        name and name in series.directory for name in (series.SeriesInstanceUID, series.crdc_series_uuid)
+    )
 
 
 def _obsolete(
     earlier: list[PlannedSeries], plan: Plan, engine: Engine
-) -> Iterator[tuple[PlannedSeries, set[str] | None]]:
-    """The files that series no longer have, by the store's own lists; None where it no longer has one."""
+) -> Iterator[tuple[PlannedSeries, set[str], set[str]]]:
+    """The files of earlier versions, by the store's lists, and those that a newer one has there."""
     wanted = {series.SeriesInstanceUID for series in earlier}
     today = {series.SeriesInstanceUID: series for series in plan if series.SeriesInstanceUID in wanted}
     for batch in batches(earlier, lambda series: max(series.instanceCount, 1)):
@@ -124,9 +141,13 @@ def _obsolete(
             )
         for series in batch:
             newest = today.get(series.SeriesInstanceUID)
-            keep = stored[newest.crdc_series_uuid] if newest is not None else []
-            names = series.wanted() or [each.name for each in stored.get(series.crdc_series_uuid, ())]
-            yield series, {*names} - {each.name for each in keep} if names else None
+            names = {*(series.wanted() or ())} or _names(stored, series)
+            stays = newest is not None and newest.directory == series.directory
+            yield series, names, _names(stored, newest) if newest is not None and stays else set()
+
+
+def _names(stored: Mapping[str, list[StoredObject]], series: PlannedSeries) -> set[str]:
+    return {each.name for each in stored.get(series.crdc_series_uuid, ())}
 
 
 def _set_aside(root: Path, directory: str, names: Iterable[str]) -> None:

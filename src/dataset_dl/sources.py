@@ -14,12 +14,14 @@ from typing import Any
 
 from dataset_dl.destination import plan_path
 from dataset_dl.errors import ManifestError
+from dataset_dl.index.database import Database
 from dataset_dl.index.plan_file import PlanFile, open_plan, parquet_columns, parquet_values
+from dataset_dl.index.resolve import resolve
 from dataset_dl.manifest.commands import Entry
-from dataset_dl.manifest.contents import Contents, parse
+from dataset_dl.manifest.contents import Contents, is_plan, parse
 from dataset_dl.manifest.contents import read as read_manifest
 from dataset_dl.manifest.table import column_of
-from dataset_dl.model import PlannedSeries, as_identifiers
+from dataset_dl.model import as_identifiers
 
 # An identifier, a file, or a table of pandas, polars or Arrow, none of which is imported here.
 Source = Any
@@ -89,7 +91,8 @@ def _read_one(source: Source) -> Named:
     if os.path.isfile(path):
         contents = read_manifest(path)
         return _of_plan(path) if contents.is_plan else _named(contents)
-    if os.path.isfile(kept := plan_path(path)):  # a tree that was downloaded
+    # A tree that was downloaded; not one that is called like what went there.
+    if os.path.isfile(kept := plan_path(path)) and not _is_identifier(source):
         return Named(plans=(open_plan(kept),))
     if stat.S_ISFIFO(_mode(path)):  # like <(command) in a shell
         return _read_data(path.read_bytes(), str(source))
@@ -99,10 +102,16 @@ def _read_one(source: Source) -> Named:
     return Named(as_identifiers(source))
 
 
+def _is_identifier(source: str | Path) -> bool:
+    if isinstance(source, Path):
+        return False
+    return not resolve(Database(), [source], optional=[source]).missing
+
+
 def _of_plan(path: Path) -> Named:
     """A saved plan, or another Parquet file with a column that names series."""
     columns = [] if (names := parquet_columns(path)) is None else names
-    index = None if set(PlannedSeries._fields) <= set(columns) else column_of(columns)
+    index = None if is_plan(columns) else column_of(columns)
     if index is None:
         return Named(plans=(open_plan(path),))
     return Named(_each_once(parquet_values(path, columns[index])))

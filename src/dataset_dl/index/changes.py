@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from dataset_dl.errors import SelectionError
 from dataset_dl.index.database import Database, idc_version, main_columns, source
-from dataset_dl.index.plan_file import COLUMNS, PlanFile
+from dataset_dl.index.plan_file import COLUMNS, PlanFile, each_once
 from dataset_dl.index.planner import make_plan
 from dataset_dl.layout import Layout
 from dataset_dl.model import Change, Plan, Request, Selection
@@ -17,10 +16,14 @@ _TODAY = """(
            round(series_size_MB * 1e6)::BIGINT AS size_bytes
     FROM {main}
 )"""
-# Of a series of which only files were asked for nobody knows which files of a newer version they would be.
-_STAYS = "kept.crdc_series_uuid = today.crdc_series_uuid OR kept.files IS NOT NULL"
+# Stays as it is: today's content, beside which an earlier one may have been wanted; and files of a series,
+# for nobody knows which files of a newer version they would be.
+_STAYS = """(kept.crdc_series_uuid = today.crdc_series_uuid OR kept.files IS NOT NULL
+    OR today.crdc_series_uuid IN (SELECT crdc_series_uuid FROM {kept}))"""
 _KIND = "CASE WHEN kept.files IS NULL THEN 'revised' ELSE 'files revised' END"
 _CHANGING = ("crdc_series_uuid", "series_aws_url", "instanceCount", "size_bytes")
+# A directory that is called like the old content is called like the new one.
+_PLACE = "replace(kept.directory, kept.crdc_series_uuid, today.crdc_series_uuid)"
 
 
 def renewed(kept: PlanFile, requests: Iterable[Request], into: Path) -> tuple[Plan, list[Change]]:
@@ -35,52 +38,55 @@ def renewed(kept: PlanFile, requests: Iterable[Request], into: Path) -> tuple[Pl
     into
         The tree.
 
+    Raises
+    ------
+    SelectionError
+        If a table that a request needs is not here, so that nobody can say what it brings.
+
     Returns
     -------
     tuple
         The plan, which leaves everything where it is; and the changes, by kind and collection.
     """
     database, today = Database(), _TODAY.format(main=source())
-    taken = {name: f"CASE WHEN {_STAYS} THEN kept.{name} ELSE today.{name} END" for name in _CHANGING}
+    stays = _STAYS.format(kept=kept.source)
+    taken = {name: f"CASE WHEN {stays} THEN kept.{name} ELSE today.{name} END" for name in _CHANGING}
     taken |= {name: f"today.{name}" for name in ("license_short_name", "source_DOI")}
-    taken["idc_version"] = f"{idc_version()}::BIGINT"
+    taken["directory"] = f"CASE WHEN {stays} THEN kept.directory ELSE {_PLACE} END"
+    taken["idc_version"] = f"CASE WHEN {stays} THEN kept.idc_version ELSE {idc_version()} END::BIGINT"
     values = ", ".join(f"{taken.get(name, f'kept.{name}')} AS {name}" for name in COLUMNS)
     known = f"SELECT {values} FROM {kept.source} AS kept JOIN {today} AS today USING (SeriesInstanceUID)"
-    plans = [plan for request in requests if (plan := _today(request, into)) is not None]
     columns = ", ".join(COLUMNS)
     theirs = f"SELECT SeriesInstanceUID FROM {kept.source}"
+    plans = [_today(request, into) for request in requests]
     new = [f"SELECT {columns} FROM {each.source} WHERE SeriesInstanceUID NOT IN ({theirs})" for each in plans]
-    select = " UNION ALL ".join([known, *new])
-    rows = PlanFile.create(
-        database, f"SELECT DISTINCT ON (crdc_series_uuid) {columns} FROM ({select}) ORDER BY directory", []
-    )
+    rows = PlanFile.create(database, each_once(" UNION ALL ".join([known, *new])), [])
     return rows.plan(into), _changes(database, kept, rows, today)
 
 
-def _today(request: Request, into: Path) -> PlanFile | None:
-    """What a request brings today; None if nothing of it is left."""
+def _today(request: Request, into: Path) -> PlanFile:
+    """What a request brings today; nothing of it may be left."""
     layout = Layout.parse(request.layout, main_columns())
     identifiers, where, _, *related = request
     selection = Selection(identifiers, where, *related)
-    try:
-        rows = make_plan(selection, layout, into=into, optional=frozenset(request.identifiers)).rows
-    except SelectionError:
-        return None
+    rows = make_plan(selection, layout, into=into, optional=frozenset(identifiers), may_be_empty=True).rows
     assert isinstance(rows, PlanFile)
     return rows
 
 
 def _changes(database: Database, kept: PlanFile, rows: PlanFile, today: str) -> list[Change]:
     told = "collection_id, PatientID, SeriesInstanceUID, Modality, directory"
+    there = told.replace("directory", _PLACE)
     known = f"SELECT SeriesInstanceUID FROM {kept.source}"
     sql = f"""
         SELECT 'added' AS change, {told}, crdc_series_uuid, NULL AS earlier, instanceCount, size_bytes
         FROM {rows.source} WHERE SeriesInstanceUID NOT IN ({known})
         UNION ALL
-        SELECT {_KIND}, {told}, today.crdc_series_uuid, kept.crdc_series_uuid, today.instanceCount,
+        SELECT {_KIND}, {there}, today.crdc_series_uuid, kept.crdc_series_uuid, today.instanceCount,
                today.size_bytes
         FROM {kept.source} AS kept JOIN {today} AS today USING (SeriesInstanceUID)
         WHERE kept.crdc_series_uuid <> today.crdc_series_uuid
+        AND today.crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM {kept.source})
         UNION ALL
         SELECT 'withdrawn', {told}, NULL, crdc_series_uuid, instanceCount, size_bytes
         FROM {kept.source} WHERE SeriesInstanceUID NOT IN (SELECT SeriesInstanceUID FROM {today})

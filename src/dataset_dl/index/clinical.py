@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from dataset_dl.errors import NetworkError, SelectionError
+from dataset_dl.errors import NetworkError, SelectionError, StorageError
 from dataset_dl.index.database import Database, clinical_directory, idc_version, look_again, quote, source
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ DICTIONARY = "clinical_index"
 _BUCKET = "idc-open-metadata"
 _PREFIX = "bigquery_export/idc_v{}_clinical/"
 # One folder a table, with its parts.
-_KEY = re.compile(r"([a-z][a-z0-9_]*)/([A-Za-z0-9_][A-Za-z0-9_.-]*)")
+_KEY = re.compile(r"([A-Za-z][A-Za-z0-9_]*)/([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 _AT_ONCE = 8
 
 
@@ -80,18 +80,16 @@ def put_in(directory: Path) -> int:
         )
     target = clinical_directory()
     target.parent.mkdir(parents=True, exist_ok=True)
+    labels = _labels()
     made = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        labels = _labels()
+        made.chmod(0o755)  # the cache may be one for many
         for name, files in parts.items():
             _store(name, files, made, labels.get(name, {}))
         shutil.rmtree(target, ignore_errors=True)
         made.replace(target)
-    except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
-        raise SelectionError(
-            name, f"The clinical table {name} cannot be read: {reason}.", "Nothing was changed."
-        ) from None
+    except OSError as error:
+        raise StorageError(str(target), f"{target} cannot be written: {error.strerror}.") from None
     finally:
         shutil.rmtree(made, ignore_errors=True)
     look_again()
@@ -117,8 +115,12 @@ def _fetch_all(network: NetworkSettings, prefix: str, objects: list[StoredObject
         )
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for _ in pool.map(get, objects):
-            pass
+        try:
+            for _ in pool.map(get, objects):
+                pass
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _labels() -> dict[str, dict[str, str]]:
@@ -137,7 +139,13 @@ def _store(name: str, files: list[Path], directory: Path, labels: dict[str, str]
     """One Parquet file of a table, and its schema in the form of those that IDC publishes."""
     several = f"read_parquet([{', '.join(quote(str(file)) for file in files)}])"
     database = Database()
-    database.write(f"FROM {several}", directory / f"{name}.parquet", "FORMAT parquet")
+    try:
+        database.write(f"FROM {several}", directory / f"{name}.parquet", "FORMAT parquet")
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise SelectionError(
+            name, f"The clinical table {name} cannot be read: {reason}.", "Nothing was changed."
+        ) from None
     columns = [
         {"name": row[0], "type": row[1], "description": labels.get(row[0], "")}
         for row in database.run(f"DESCRIBE FROM {several}")

@@ -298,11 +298,13 @@ def _locked(sql: str) -> duckdb.DuckDBPyConnection:
     """An instance that can read the tables that a statement names, and do nothing else."""
     connection = _instance()
     here = {
-        name: table.parquet_path for name, table in tables().items() if table.parquet_path and name in sql
+        name: table.parquet_path
+        for name, table in tables().items()
+        if table.parquet_path and name.lower() in sql
     }
     connection.execute("SET allowed_paths = $1", [[str(path) for path in here.values()]])
     for name, path in here.items():
-        connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({quote(str(path))})")
+        connection.execute(f'CREATE VIEW "{name}" AS FROM read_parquet({quote(str(path))})')
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection

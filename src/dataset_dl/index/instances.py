@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from dataset_dl.index.database import Database, source, table_columns, tables
 
 # By these a file is named: what DICOM calls it, and what IDC calls it.
 _NAMES = ("SOPInstanceUID", "crdc_instance_uuid")
 _TELLING = (*_NAMES, "SeriesInstanceUID", "instance_size")
-_FILES = """
-    SELECT crdc_series_uuid AS uuid, file FROM (
-        SELECT SeriesInstanceUID, crdc_instance_uuid || '.dcm:' || instance_size AS file
-        FROM {table} WHERE {condition}
-    ) JOIN (SELECT SeriesInstanceUID, crdc_series_uuid FROM {main}) USING (SeriesInstanceUID)
+_FILES = f"""
+    SELECT {", ".join(_NAMES)}, crdc_series_uuid AS uuid, file FROM (
+        SELECT {", ".join(_NAMES)}, SeriesInstanceUID,
+               crdc_instance_uuid || '.dcm:' || coalesce(instance_size::VARCHAR, '') AS file
+        FROM {{table}} WHERE {{condition}}
+    ) JOIN (SELECT SeriesInstanceUID, crdc_series_uuid FROM {{main}}) USING (SeriesInstanceUID)
 """
+
+
+class NamedFile(NamedTuple):
+    """A file by its name: what it was called, its crdc series uuid, and as `PlannedSeries.files` tells it."""
+
+    identifier: str
+    crdc_series_uuid: str
+    file: str
 
 
 def is_telling(table: str) -> bool:
@@ -24,26 +34,20 @@ def is_telling(table: str) -> bool:
     return set(_TELLING) <= {column["name"] for column in tables()[table].schema()["columns"]}
 
 
-def named(database: Database, identifiers: Sequence[str]) -> set[str]:
-    """Which of some identifiers name a file."""
-    found: set[str] = set()
-    for table in _here():
-        for name in _NAMES:
-            sql = f"SELECT {name} FROM {source(table)} WHERE {name} IN (SELECT unnest($1::VARCHAR[]))"
-            found.update(database.column(sql, [list(identifiers)]))
+def named(database: Database, identifiers: Sequence[str]) -> list[NamedFile]:
+    """The files of today's series that are named."""
+    asked, found = set(identifiers), []
+    condition = " OR ".join(f"{name} IN (SELECT unnest($1::VARCHAR[]))" for name in _NAMES)
+    for table in tables():
+        if tables()[table].parquet_path is not None and is_telling(table):
+            for *names, uuid, file in database.run(_files(table, condition), [list(identifiers)]):
+                found += [NamedFile(name, uuid, file) for name in names if name in asked]
     return found
 
 
-def files_named(database: Database, identifiers: Sequence[str]) -> list[tuple[str, str]]:
-    """The crdc series uuid, and the file as `PlannedSeries.files` tells it, of files that are named."""
-    condition = " OR ".join(f"{name} IN (SELECT unnest($1::VARCHAR[]))" for name in _NAMES)
-    selects = [files_meeting(table, condition) for table in _here()]
-    return list(database.run(" UNION ".join(selects), [list(identifiers)]))
-
-
-def files_meeting(table: str, condition: str) -> str:
-    """The same of files that meet a condition on their table, as SQL: `uuid` and `file`."""
-    return _FILES.format(table=source(table), condition=condition, main=source())
+def meeting(table: str, condition: str) -> str:
+    """The files of today's series that meet a condition on their table, as SQL: `uuid` and `file`."""
+    return f"SELECT uuid, file FROM ({_files(table, condition)})"
 
 
 def hint_of_unknown() -> str:
@@ -56,5 +60,5 @@ def hint_of_unknown() -> str:
     )
 
 
-def _here() -> list[str]:
-    return [name for name, table in tables().items() if table.parquet_path is not None and is_telling(name)]
+def _files(table: str, condition: str) -> str:
+    return _FILES.format(table=source(table), condition=condition, main=source())

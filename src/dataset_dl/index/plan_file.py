@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import functools
 import os
 import re
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +39,7 @@ _TEXT_OPTIONS = "FORMAT csv, HEADER false, QUOTE '', ESCAPE ''"
 _CSV_VALUES = {"directory": "coalesce(directory, '')"}
 _TYPES = {"instanceCount": "BIGINT", "size_bytes": "BIGINT", "idc_version": "BIGINT"}
 _URL = re.compile(r"s3://([a-z0-9.-]+)/([0-9a-f-]{36})/\*")
-_FILES = re.compile(r"{0}(/{0})*".format(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.dcm:[0-9]*"))
+FILES = re.compile(r"{0}(/{0})*".format(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.dcm:[0-9]*"))
 _PLAIN_DIRECTORY = r"[A-Za-z0-9_#@+=,-]+(/[A-Za-z0-9_#@+=,-][A-Za-z0-9_#@+=.,-]*[A-Za-z0-9_-])*"
 
 
@@ -74,7 +76,22 @@ class PlanFile:
     @property
     def source(self) -> str:
         """The file as a source for SQL."""
-        return f"read_parquet({quote(str(self.path))})"
+        return self._table()
+
+    @property
+    def numbered(self) -> str:
+        """The same, with `file_row_number` from 0."""
+        return self._table(", file_row_number = true")
+
+    def _table(self, options: str = "") -> str:
+        table = f"read_parquet({quote(str(self.path))}{options})"
+        return table if self._tells_files else f"(SELECT *, NULL::VARCHAR AS files FROM {table})"
+
+    @functools.cached_property
+    def _tells_files(self) -> bool:
+        """Whether there can be files in it; the first plans had none."""
+        columns = parquet_columns(self.path)
+        return columns is None or "files" in columns
 
     def plan(self, into: Path | None) -> Plan:
         """The plan over these rows, with its totals."""
@@ -117,7 +134,7 @@ class PlanFile:
     def needs_names(self) -> bool:
         """Whether a directory does not tell by its name, or not alone, which series its files are of."""
         own = "contains(directory, SeriesInstanceUID) OR contains(directory, crdc_series_uuid)"
-        sql = f"SELECT count(*) > 0 FROM {self.source} WHERE NOT coalesce({own}, false) OR files IS NOT NULL"
+        sql = f"SELECT count(*) > 0 FROM {self.source} WHERE NOT coalesce({own}, false)"
         return bool(Database().column(sql)[0]) or self.shares_directories()
 
     def replaced_in(self, path: Path) -> set[str]:
@@ -215,47 +232,53 @@ class PlanFile:
         An earlier version of a series that goes to the same directory is left out; of a series of which
         files were asked for, all that ever were are in it.
         """
+        if not set(COLUMNS) <= {*(parquet_columns(path) or ()), "files"}:
+            with suppress(FileNotFoundError):
+                path.replace(path.with_suffix(".damaged"))
+            self.save(path)
+            return
         columns = ", ".join(COLUMNS)
-        place = "hash(SeriesInstanceUID, directory)"
         earlier = PlanFile(path).source
+        own = self._with_files_of(earlier) if self._names_files() else self.source
+        # Where a whole series goes, no earlier version of it stays.
+        place = "hash(SeriesInstanceUID, directory)"
         select = f"""
             SELECT {columns} FROM {earlier}
-            WHERE crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM {self.source})
-            AND NOT coalesce({place} IN (SELECT {place} FROM {self.source}), false)
-            UNION ALL SELECT {columns} FROM {self._with_files_of(earlier)}
+            WHERE crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM {own})
+            AND {place} NOT IN (SELECT {place} FROM {own} WHERE files IS NULL)
+            UNION ALL SELECT {columns} FROM {own}
         """
         try:
-            if not self._is_new_to(path):
-                return
-            rows = PlanFile.create(Database(), select, [])
-        except duckdb.Error:
-            rows = self  # none is there, or it is no plan
-        rows.save(path)
+            if self._is_new_to(path):
+                PlanFile.create(Database(), select, []).save(path)
+        except duckdb.Error as error:
+            reason = str(error).splitlines()[0]
+            raise StorageError(
+                str(path), f"What was asked for cannot be added to {path}: {reason}.", "Nothing was fetched."
+            ) from None
 
     def _names_files(self) -> bool:
         return bool(Database().column(f"SELECT count(files) > 0 FROM {self.source}")[0])
 
     def _with_files_of(self, earlier: str) -> str:
-        """The rows, of series of which only files are wanted with those that an earlier plan has there."""
-        if not self._names_files():
-            return self.source
-        both = "list_sort(list_distinct(string_split(own.files, '/') || string_split(was.files, '/')))"
-        return f"""
-            (SELECT own.* EXCLUDE (instanceCount, size_bytes, files),
-                    CASE WHEN was.known THEN was.instanceCount ELSE own.instanceCount END AS instanceCount,
-                    CASE WHEN was.known THEN was.size_bytes ELSE own.size_bytes END AS size_bytes,
-                    CASE WHEN was.known THEN was.files ELSE own.files END AS files
-             FROM {self.source} AS own LEFT JOIN (
-                SELECT own.crdc_series_uuid AS uuid, true AS known,
-                       CASE WHEN was.files IS NOT NULL THEN {both} END AS every,
-                       array_to_string(every, '/') AS files,
-                       coalesce(len(every), was.instanceCount) AS instanceCount,
-                       coalesce(list_sum(list_transform(every, lambda f: split_part(f, ':', 2)::BIGINT)),
-                                was.size_bytes)::BIGINT AS size_bytes
-                FROM {self.source} AS own JOIN {earlier} AS was USING (crdc_series_uuid, directory)
-                WHERE own.files IS NOT NULL
-             ) AS was ON was.uuid = own.crdc_series_uuid)
+        """The rows, as a source for SQL, for an earlier plan to be put beside them.
+
+        A series of which it has all is left to it; one of which it has files there too, gets all of them.
         """
+        both = f"SELECT * FROM {self.source} UNION ALL BY NAME SELECT * FROM {earlier}"
+        files = f"""
+            SELECT crdc_series_uuid AS uuid, unnest(string_split(files, '/')) AS file FROM ({both})
+            WHERE (crdc_series_uuid, directory) IN (SELECT (crdc_series_uuid, directory) FROM {self.source})
+        """
+        return f"""(
+            SELECT own.* REPLACE (coalesce(part.instances, instanceCount) AS instanceCount,
+                                  coalesce(part.bytes, size_bytes) AS size_bytes,
+                                  coalesce(part.files, own.files) AS files)
+            FROM {self.source} AS own LEFT JOIN ({parts(files)}) AS part
+            ON part.uuid = crdc_series_uuid AND own.files IS NOT NULL
+            WHERE own.files IS NULL
+            OR crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM {earlier} WHERE files IS NULL)
+        )"""
 
     def to_pandas(self) -> Frame:
         """Every row as a frame."""
@@ -288,6 +311,38 @@ class PlanFile:
         Database().write(select, target, _TEXT_OPTIONS)
 
 
+def parts(select: str) -> str:
+    """Files as `PlannedSeries.files` tells them, in SQL: from `uuid` and `file`, each series once.
+
+    It has `uuid`, `files`, how many `instances` that are (0 where a size is not known) and their `bytes`.
+    """
+    return f"""
+        SELECT uuid, string_agg(name || ':' || coalesce(size::VARCHAR, ''), '/' ORDER BY name) AS files,
+               CASE WHEN count(size) = count(*) THEN count(*) ELSE 0 END AS instances,
+               coalesce(sum(size), 0)::BIGINT AS bytes
+        FROM (SELECT uuid, split_part(file, ':', 1) AS name,
+                     max(TRY_CAST(split_part(file, ':', 2) AS BIGINT)) AS size
+              FROM ({select}) GROUP BY ALL)
+        GROUP BY uuid
+    """
+
+
+def each_once(select: str) -> str:
+    """Rows with `COLUMNS`, in SQL, as rows with each series once: all of it, or every file that is wanted."""
+    columns = ", ".join(f"own.{name}" for name in COLUMNS if name not in Size._fields)
+    files = f"""
+        SELECT crdc_series_uuid AS uuid, unnest(string_split(files, '/')) AS file FROM ({select})
+    """
+    return f"""
+        SELECT {columns}, coalesce(part.instances, instanceCount) AS instanceCount,
+               coalesce(part.bytes, size_bytes) AS size_bytes, coalesce(part.files, own.files) AS files
+        FROM (SELECT DISTINCT ON (crdc_series_uuid) * FROM ({select})
+              ORDER BY files IS NOT NULL, directory) AS own
+        LEFT JOIN ({parts(files)}) AS part ON part.uuid = crdc_series_uuid AND own.files IS NOT NULL
+        ORDER BY directory
+    """
+
+
 def _size_of(files: str, known: str) -> Size | None:
     """The exact size of named files, told from those that are known; None if one is not among them."""
     sizes = dict(each.split(":") for each in known.split("/"))
@@ -309,7 +364,7 @@ def _remove(directory: Path, owner: int) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def open_plan(path: Path, name: str | None = None) -> PlanFile:
+def open_plan(path: Path, name: str | None = None, *, may_be_empty: bool = False) -> PlanFile:
     """Open a plan that was saved as Parquet or CSV, after a look at every row.
 
     Raises
@@ -322,7 +377,7 @@ def open_plan(path: Path, name: str | None = None) -> PlanFile:
         is_parquet = file.read(4) == b"PAR1"
     try:
         rows = PlanFile(path) if is_parquet else PlanFile.create(Database(), _csv_select(path), [])
-        _check_rows(rows, name)
+        _check_rows(rows, name, may_be_empty=may_be_empty)
     except duckdb.BinderException:
         raise ManifestError(
             name, f"{name} is not a plan: it lacks columns that a plan has.", "Nothing was started."
@@ -336,7 +391,7 @@ def open_plan(path: Path, name: str | None = None) -> PlanFile:
 def parquet_columns(path: Path) -> list[str] | None:
     """The columns of a Parquet file; None if it is none."""
     try:
-        return Database().column(f"DESCRIBE FROM {PlanFile(path).source}")
+        return Database().column(f"DESCRIBE FROM read_parquet({quote(str(path))})")
     except duckdb.Error:
         return None
 
@@ -344,7 +399,7 @@ def parquet_columns(path: Path) -> list[str] | None:
 def parquet_values(path: Path, column: str) -> list[object]:
     """The values of one of its columns."""
     name = column.replace('"', '""')
-    return Database().column(f'SELECT "{name}" FROM {PlanFile(path).source}')
+    return Database().column(f'SELECT "{name}" FROM read_parquet({quote(str(path))})')
 
 
 def _csv_select(path: Path) -> str:
@@ -352,8 +407,9 @@ def _csv_select(path: Path) -> str:
     with path.open(encoding="utf-8-sig", newline="") as file:
         header = next(csv.reader(file))
     types = ", ".join(f"{quote(name)}: 'VARCHAR'" for name in header)
+    values = _CSV_VALUES | ({} if "files" in header else {"files": "NULL"})
     columns = ", ".join(
-        f"CAST({_CSV_VALUES.get(column, column)} AS {_TYPES.get(column, 'VARCHAR')}) AS {column}"
+        f"CAST({values.get(column, column)} AS {_TYPES.get(column, 'VARCHAR')}) AS {column}"
         for column in COLUMNS
     )
     return (
@@ -363,21 +419,22 @@ def _csv_select(path: Path) -> str:
     )
 
 
-def _check_rows(rows: PlanFile, name: str) -> None:
+def _check_rows(rows: PlanFile, name: str, *, may_be_empty: bool) -> None:
     """Let nothing through that a plan of our own could not hold."""
     ((count, uuid),) = Database().run(
         f"SELECT count(*), (SELECT crdc_series_uuid FROM {rows.source} GROUP BY 1 HAVING count(*) > 1"
         f" LIMIT 1) FROM {rows.source}"
     )
-    if count == 0:
+    if count == 0 and not may_be_empty:
         raise ManifestError(name, f"{name} holds no series, so nothing was started.")
     if uuid is not None:
         raise ManifestError(name, f"The series {uuid} stands more than once in {name}; nothing was started.")
     buckets = "|".join(re.escape(bucket) for bucket in IDC_BUCKETS)
     doubtful = Database().run(
         "SELECT file_row_number + 1, series_aws_url, crdc_series_uuid, directory, instanceCount, size_bytes,"
-        f" files FROM read_parquet({quote(str(rows.path))}, file_row_number = true)"
-        " WHERE files IS NOT NULL OR NOT coalesce(instanceCount > 0 AND size_bytes >= 0"
+        f" files, SeriesInstanceUID IS NULL FROM {rows.numbered}"
+        " WHERE files IS NOT NULL OR SeriesInstanceUID IS NULL OR NOT coalesce("
+        "instanceCount > 0 AND size_bytes >= 0"
         f" AND regexp_full_match(series_aws_url, 's3://({buckets})/[0-9a-f-]{{36}}/\\*')"
         " AND contains(series_aws_url, '/' || crdc_series_uuid || '/')"
         " AND regexp_full_match(directory, $1), false)",
@@ -385,8 +442,12 @@ def _check_rows(rows: PlanFile, name: str) -> None:
     )
     unsized = [series.crdc_series_uuid for series in rows.unsized()]
     earlier = with_earlier(Database(), unsized, [])[1] if unsized else set()
-    for number, url, uuid, directory, count, size, files in doubtful:
-        problem = _row_problem(url, uuid, directory, count, size, uuid in earlier or files is not None)
+    for number, url, uuid, directory, count, size, files, is_nameless in doubtful:
+        problem = (
+            "it names no SeriesInstanceUID"
+            if is_nameless
+            else _row_problem(url, uuid, directory, count, size, uuid in earlier or files is not None)
+        )
         if problem := problem or (files and _files_problem(files, count, size)):
             raise ManifestError(
                 name, f"Row {number} of {name} is wrong: {problem}.", "Nothing was started.", number
@@ -415,7 +476,7 @@ def _row_problem(
 
 
 def _files_problem(files: str, count: int, size_bytes: int) -> str | None:
-    if not _FILES.fullmatch(files):
+    if not FILES.fullmatch(files):
         return "its files are not told as NAME.dcm:BYTES/NAME.dcm:BYTES"
     pairs = [each.split(":") for each in files.split("/")]
     if len({name for name, _ in pairs}) < len(pairs):

@@ -17,7 +17,7 @@ from dataset_dl.index.database import (
     quote,
     source,
 )
-from dataset_dl.index.plan_file import FROM_INDEX, PlanFile
+from dataset_dl.index.plan_file import FILES, FROM_INDEX, PlanFile, parts
 from dataset_dl.index.resolve import (
     Matches,
     among,
@@ -62,6 +62,7 @@ def make_plan(
     path_limit: int | None = None,
     version: int | None = None,
     optional: Collection[str] = frozenset(),
+    may_be_empty: bool = False,
 ) -> Plan:
     """Plan every series that is selected or named by a manifest, in the order of the index.
 
@@ -82,6 +83,8 @@ def make_plan(
         it names, of whatever version.
     optional
         Identifiers that IDC may not have: they are in the plan's `missing` then.
+    may_be_empty
+        Give a plan without a series where nothing is selected, instead of an error.
 
     Raises
     ------
@@ -95,25 +98,24 @@ def make_plan(
     asked = [column if table == MAIN_INDEX else joining_columns(table)[0] for table, column, _ in named]
     columns = [*_TAKEN, *layout.columns, *asked]
     matches = resolve(database, selection.identifiers, columns, version, optional)
-    if matches.missing and not matches.values and not matches.files and not entries:
+    if matches.missing and not (matches.values or matches.files or entries or may_be_empty):
         raise SelectionError(
             matches.missing[0],
             f"IDC v{version or idc_version()} has none of the {len(matches.missing):,} series asked for"
             f" (the first: {matches.missing[0]}); nothing was started.",
         )
-    if matches.files:
-        named_files = instances.files_named(database, matches.files)
-        entries = [*entries, *(Entry(0, uuid, None, file) for uuid, file in named_files)]
+    entries = [*entries, *(Entry(0, each.crdc_series_uuid, None, each.file) for each in matches.files)]
     if entries:
         matches = _with_entries(database, matches, entries, columns)
-    chosen, parameters = _chosen(matches, with_entries=bool(entries))
+    everything = "false" if selection.identifiers else "true"
+    chosen, parameters = _chosen(matches, with_entries=bool(entries), otherwise=everything)
     if matches.has_earlier:
         told = [column if table == MAIN_INDEX else f"{table}.{column}" for table, column, _ in named]
         check_conditions(database, told, f"{matches.rows} WHERE {chosen}", parameters)
     of_files, of_series = _split(selection.where)
     has_parts = bool(of_files) or any(entry.files is not None for entry in entries)
     if has_parts:
-        whole, given = _store_parts(database, matches, entries, of_files)
+        _store_parts(database, matches, entries, of_files)
     clauses, bound = where_sql(of_series)
     if of_files:
         clauses.append("crdc_series_uuid IN (SELECT uuid FROM part)")
@@ -127,15 +129,18 @@ def make_plan(
             annotations=selection.with_annotations,
         )
         matches = matches if matches.has_earlier else replace(matches, rows=source())
-        where = f"(({where}) OR SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM related))"
+        belonging = "SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM related)"
+        where = f"(({where}) OR {belonging})"
+        if has_parts:
+            _keep_whole(database, belonging, [])
     rows = _write_rows(
         database,
         layout,
         _Rows(
             matches.rows,
             where,
-            [*(given if has_parts else []), *parameters, *bound],
-            whole if has_parts else None,
+            [*parameters, *bound],
+            with_parts=has_parts,
             with_entries=bool(entries),
         ),
         path_limit,
@@ -148,7 +153,7 @@ def make_plan(
         related = selection.with_references, selection.with_annotations
         request = Request(growing, selection.where, layout.template, *related)
     plan = replace(rows.plan(into), missing=matches.missing, unreferenced=unreferenced, request=request)
-    if plan.series_count == 0:
+    if plan.series_count == 0 and not may_be_empty:
         raise _nothing(database, selection, matches.rows, chosen, parameters)
     return plan
 
@@ -226,11 +231,8 @@ def _split(where: Iterable[Condition]) -> tuple[dict[str, list[Condition]], list
 
 def _store_parts(
     database: Database, matches: Matches, entries: Sequence[Entry], of_files: dict[str, list[Condition]]
-) -> tuple[str, list[object]]:
-    """Make a table of the series of which only files are wanted.
-
-    Returns a condition, and what to bind to it, on the series that are wanted whole all the same.
-    """
+) -> None:
+    """Make a table of the series of which only files are wanted."""
     if of_files and any(entry.files is not None for entry in entries):
         raise SelectionError(
             next(iter(of_files)),
@@ -240,31 +242,29 @@ def _store_parts(
     selects, bound = [], []
     for table, conditions in of_files.items():
         clauses, values = own_clauses(conditions)
-        selects.append(instances.files_meeting(table, " AND ".join(clauses)))
+        selects.append(instances.meeting(table, " AND ".join(clauses)))
         bound += values
-    whole, given = "false", list[object]()
     if not of_files:
         selects = ["SELECT uuid, unnest(string_split(files, '/')) AS file FROM entry_line"
                    " WHERE uuid IN (SELECT uuid FROM entry WHERE NOT is_whole)"]  # fmt: skip
-        whole, given = _chosen(matches, with_entries=False) if matches.values else (whole, given)
-    database.run(
-        f"""
-        CREATE TEMP TABLE part AS
-        SELECT uuid, string_agg(name || ':' || coalesce(size::VARCHAR, ''), '/' ORDER BY name) AS files,
-               CASE WHEN count(size) = count(*) THEN count(*) ELSE 0 END AS instances,
-               coalesce(sum(size), 0)::BIGINT AS bytes
-        FROM (SELECT uuid, split_part(file, ':', 1) AS name,
-                     max(TRY_CAST(split_part(file, ':', 2) AS BIGINT)) AS size
-              FROM ({" INTERSECT ".join(selects)}) GROUP BY ALL)
-        GROUP BY uuid
-        """,
-        bound,
-    )
-    return whole, given
+    database.run(f"CREATE TEMP TABLE part AS {parts(' INTERSECT '.join(selects))}", bound)
+    strange = [each for each in database.column("SELECT files FROM part") if not FILES.fullmatch(each)]
+    if strange:
+        raise SelectionError(
+            strange[0], f"A table names files as no file is called ({strange[0][:200]}); nothing was started."
+        )
+    if not of_files and matches.values:
+        _keep_whole(database, *_chosen(matches, with_entries=False, otherwise="false"))
 
 
-def _chosen(matches: Matches, *, with_entries: bool) -> tuple[str, list[object]]:
-    """The identifiers and entries as one condition."""
+def _keep_whole(database: Database, condition: str, parameters: list[object]) -> None:
+    """Series of which all is wanted for another reason are not wanted in parts."""
+    whole = f"SELECT crdc_series_uuid FROM {source()} WHERE {condition}"
+    database.run(f"DELETE FROM part WHERE uuid IN ({whole})", parameters)
+
+
+def _chosen(matches: Matches, *, with_entries: bool, otherwise: str) -> tuple[str, list[object]]:
+    """The identifiers and entries as one condition, another one if there are none."""
     terms: list[str] = []
     parameters: list[object] = []
     for column, values in matches.values.items():
@@ -274,21 +274,17 @@ def _chosen(matches: Matches, *, with_entries: bool) -> tuple[str, list[object]]
     if with_entries:
         terms.append("crdc_series_uuid IN (SELECT uuid FROM entry)")
     if not terms:
-        return "true", []
+        return otherwise, []
     return f"({' OR '.join(terms)})", parameters
 
 
 class _Rows(NamedTuple):
-    """What to write: rows from a source that meet a condition, and what to bind.
-
-    `whole` is a condition on series that are wanted whole although the table of parts has files of them; None
-    where there is no such table.
-    """
+    """What to write: rows from a source that meet a condition, what to bind, and which tables go with it."""
 
     origin: str
     where: str
     parameters: list[object]
-    whole: str | None
+    with_parts: bool
     with_entries: bool
 
 
@@ -300,11 +296,10 @@ def _write_rows(
     plain = plain_sql(layout, path_limit)
     for name in _store_twins(database, layout, rows.origin):
         plain += f" AND \"{name}\" NOT IN (SELECT value FROM twin WHERE name = '{name}')"
-    whole = "" if rows.whole is None else f", {rows.whole} AS is_whole"
-    chosen = f"(SELECT *, {raw} AS raw{whole} FROM {rows.origin} WHERE {rows.where}) AS chosen"
+    chosen = f"(SELECT *, {raw} AS raw FROM {rows.origin} WHERE {rows.where}) AS chosen"
     directories, joins, sizes = [f"CASE WHEN {plain} THEN raw END"], [], _WHOLE
-    if rows.whole is not None:
-        joins.append(f"LEFT JOIN part ON part.uuid = crdc_series_uuid AND NOT is_whole AND {_IS_PART}")
+    if rows.with_parts:
+        joins.append(f"LEFT JOIN part ON part.uuid = crdc_series_uuid AND {_IS_PART}")
         sizes = _IN_PARTS
     if rows.with_entries:
         directories.insert(0, "entry.directory")

@@ -72,4 +72,6 @@ def store_related(
                 f"INSERT INTO related SELECT SeriesInstanceUID FROM {source(table)}"
                 f" WHERE {column} IN (SELECT SeriesInstanceUID FROM asked)"
             )
+    # What was asked for is there already, perhaps in an earlier version.
+    database.run("DELETE FROM related WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM asked)")
     return untold

@@ -53,7 +53,7 @@ class Matches:
     missing
         Those that name nothing, where that was allowed.
     files
-        Those that name single files.
+        The single files that were named.
     growing
         Those that may name more in a newer index: all but series and files.
     """
@@ -62,7 +62,7 @@ class Matches:
     rows: str
     has_earlier: bool = False
     missing: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
+    files: tuple[instances.NamedFile, ...] = ()
     growing: frozenset[str] = frozenset()
 
 
@@ -130,13 +130,14 @@ def resolve(
                 if column in ("StudyInstanceUID", "PatientID"):
                     growing |= found
                 rest = [each for each in rest if _canonical(column, each) not in found]
-    files = instances.named(database, rest) if rest and is_today else set()
-    rest = [each for each in rest if each not in files]
+    files = instances.named(database, rest) if rest and is_today else []
+    known = {file.identifier for file in files}
+    rest = [each for each in rest if each not in known]
     missing = tuple(each for each in rest if each in optional)
     rest = [each for each in rest if each not in optional]
     if rest:
         raise _unknown(database, rest, names, version or idc_version())
-    return Matches(values, rows, has_earlier, missing, tuple(sorted(files)), frozenset(growing))
+    return Matches(values, rows, has_earlier, missing, tuple(files), frozenset(growing))
 
 
 def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -121,13 +122,18 @@ def _delimited(text: str, name: str) -> Contents | None:
     headers = {mark: next(csv.reader([numbered[0][1]], delimiter=mark)) for mark in _DELIMITERS}
     delimiter = max(headers, key=lambda mark: len(headers[mark]))
     header = headers[delimiter]
-    if set(PlannedSeries._fields) <= set(header):
+    if is_plan(header):
         return Contents(is_plan=True)
     if table.column_of(header) is None:
         return None
     reader = csv.reader((line for _, line in numbered), delimiter=delimiter)
     rows = ((numbered[reader.line_num - 1][0], row) for row in reader)
     return Contents(identifiers=table.identifiers(rows, name))
+
+
+def is_plan(columns: Sequence[str]) -> bool:
+    """Whether a table has the columns of a plan; those of the first ones did not tell files."""
+    return {*PlannedSeries._fields} - {"files"} <= {*columns}
 
 
 def _workbook(data: bytes, name: str) -> Contents:

@@ -35,11 +35,13 @@ def objects_below(network: NetworkSettings, bucket: str, prefix: str) -> Iterato
                 )
             for each in page.iterfind("{*}Contents"):
                 found = {tag: each.findtext(f"{{*}}{tag}", "") for tag in ("Key", "Size", "ETag")}
+                if not found["Size"].isdigit():
+                    continue  # nothing that could be fetched and checked
                 yield StoredObject(
                     found["Key"].removeprefix(prefix), int(found["Size"]), found["ETag"].strip('"')
                 )
             token = page.findtext("{*}NextContinuationToken")
-            if not token:
+            if not token or token == asked.get("continuation-token"):
                 return
             asked["continuation-token"] = token
 

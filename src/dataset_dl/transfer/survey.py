@@ -66,7 +66,7 @@ def survey(
             yield Seen(row, State.COMPLETE, _NOTHING, True, names)
             continue
         directory = f"{destination}/{row.directory}"
-        found = look_at(directory, names or ()) if by_name else look(directory)
+        found = look(directory) if names is None and not by_name else look_at(directory, names or ())
         if agrees(found, row) and not doubtful(row):
             yield Seen(row, State.COMPLETE, found, False, names)
         elif found.instances or (by_name and wanted is None and others.may_hold(row.directory)):

@@ -32,10 +32,11 @@ def logged(stream: Iterator[Event], plan: Plan) -> Iterator[Event]:
         yield from stream
         return
     about: dict[str, object] | None = None
+    # Most events by far are of these kinds.
+    unheard = FileCompleted if _log.isEnabledFor(logging.DEBUG) else (FileCompleted, SeriesCompleted)
     try:
         for event in stream:
-            # Most events by far are of this kind, and nobody wants a line for each.
-            if not isinstance(event, FileCompleted) and (record := _record(event)) is not None:
+            if not isinstance(event, unheard) and (record := _record(event)) is not None:
                 level, text, extra = record
                 if _log.isEnabledFor(level):
                     about = about or _about(plan)
