@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from pathlib import Path
 from typing import Unpack
@@ -35,7 +36,8 @@ async def adownload(
         if unwanted.is_set():
             raise _Unwanted
         if progress_callback is not None:
-            loop.call_soon_threadsafe(progress_callback, progress)
+            called = asyncio.run_coroutine_threadsafe(_called(progress_callback, progress), loop)
+            called.result()  # an exception in it ends the download
 
     def work() -> Report:
         return download(plan, into, progress="none", progress_callback=call_back, check=check, **options)
@@ -48,3 +50,9 @@ async def adownload(
         await asyncio.wait([running])
         running.exception()  # it is told by the cancellation
         raise
+
+
+async def _called(progress_callback: ProgressCallback, progress: DownloadProgress) -> None:
+    answer = progress_callback(progress)
+    if inspect.isawaitable(answer):
+        await answer

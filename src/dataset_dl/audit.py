@@ -142,6 +142,10 @@ def _check(
         _find(directory, expected, found, findings)
     if deep and found.instances:
         _read(directory, expected, found, findings)
+    for series in expected.series:
+        if not series.instanceCount:
+            detail = f"the store has never told how many files the series {series.SeriesInstanceUID} has"
+            findings.add(expected, "missing", "", found, detail)
     problem = _problem(expected, found)
     # A file that is named says more than its directory.
     if problem and len(findings.deviations) == of_files:

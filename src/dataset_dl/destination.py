@@ -126,9 +126,12 @@ def prepare(destination: Path) -> None:
         ) from None
 
 
-def keep(destination: Path, plan: Plan) -> None:
-    """Add the plan to what was asked for before in a destination that `prepare` has made."""
-    plan.rows.save_with(plan_path(destination))
+def keep(destination: Path, plan: Plan) -> Path | None:
+    """Add the plan to what was asked for before in a destination that `prepare` has made.
+
+    Returns where a damaged record of that was moved to.
+    """
+    set_aside = plan.rows.save_with(plan_path(destination))
     if plan.request is not None:
         try:
             known = requests(destination)
@@ -140,6 +143,7 @@ def keep(destination: Path, plan: Plan) -> None:
             part = state(destination) / f".requests.{os.getpid()}.part"
             part.write_text(text, encoding="utf-8")
             part.replace(_requests_path(destination))
+    return set_aside
 
 
 def requests(destination: Path) -> list[Request]:

@@ -269,8 +269,14 @@ class PlanRows(Protocol):
     def save(self, path: Path) -> None:
         """Write to ``.parquet``, ``.csv`` or ``.s5cmd``; complete under its name or not there."""
 
-    def save_with(self, path: Path) -> None:
-        """Write to ``.parquet``, with the series of the plan that is there and that this one lacks."""
+    def elsewhere_in(self, path: Path) -> int:
+        """How many of the series the plan at `path` has in other directories."""
+
+    def save_with(self, path: Path) -> Path | None:
+        """Write to ``.parquet``, with the series of the plan that is there and that this one lacks.
+
+        Returns where a file was moved to that was there and is no plan.
+        """
 
     def to_pandas(self) -> Frame:
         """Every row as a frame."""

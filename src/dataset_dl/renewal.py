@@ -41,6 +41,8 @@ def diff(root: str | Path) -> Difference:
     """
     tree = place.absolute(root)
     path = place.plan_path(tree)
+    if not tree.is_dir():
+        raise ManifestError(str(tree), f"There is no directory {tree}.")
     if not path.is_file():
         raise ManifestError(
             str(tree),

@@ -15,16 +15,17 @@ from typing import Any
 from dataset_dl.destination import plan_path
 from dataset_dl.errors import ManifestError
 from dataset_dl.index.database import Database
-from dataset_dl.index.plan_file import PlanFile, open_plan, parquet_columns, parquet_values
+from dataset_dl.index.plan_file import PlanFile, open_plan, parquet_columns, parquet_rows
 from dataset_dl.index.resolve import resolve
-from dataset_dl.manifest.commands import Entry
-from dataset_dl.manifest.contents import Contents, is_plan, parse
+from dataset_dl.manifest.commands import Entry, entries
+from dataset_dl.manifest.contents import Contents, Line, is_plan, parse
 from dataset_dl.manifest.contents import read as read_manifest
-from dataset_dl.manifest.table import column_of
+from dataset_dl.manifest.table import columns_of, identifiers
 from dataset_dl.model import as_identifiers
 
 # An identifier, a file, or a table of pandas, polars or Arrow, none of which is imported here.
 Source = Any
+_ADDRESS = re.compile(r"(s3|gs)://", re.IGNORECASE)
 _FILE_LIKE = re.compile(r"[/\\]|\.(parquet|csv|tsv|s5cmd|txt|tcia|xlsx)$", re.IGNORECASE)
 
 
@@ -96,14 +97,18 @@ def _read_one(source: Source) -> Named:
         return Named(plans=(open_plan(kept),))
     if stat.S_ISFIFO(_mode(path)):  # like <(command) in a shell
         return _read_data(path.read_bytes(), str(source))
+    if not isinstance(source, Path) and _ADDRESS.match(source):
+        return Named(entries=entries([Line(1, source)], source))
     if isinstance(source, Path) or _FILE_LIKE.search(source):
-        what = f"{source} is a directory" if os.path.isdir(path) else f"There is no file {source}"
+        what = f"There is no file {source}"
+        if os.path.isdir(path):
+            what = f"{source} is a directory that no download went to"
         raise ManifestError(str(source), f"{what}; nothing was started.", "Give a manifest or an identifier.")
     return Named(as_identifiers(source))
 
 
 def _is_identifier(source: str | Path) -> bool:
-    if isinstance(source, Path):
+    if isinstance(source, Path) or re.search(r"[/\\]", source):
         return False
     return not resolve(Database(), [source], optional=[source]).missing
 
@@ -111,10 +116,9 @@ def _is_identifier(source: str | Path) -> bool:
 def _of_plan(path: Path) -> Named:
     """A saved plan, or another Parquet file with a column that names series."""
     columns = [] if (names := parquet_columns(path)) is None else names
-    index = None if is_plan(columns) else column_of(columns)
-    if index is None:
+    if is_plan(columns) or not columns_of(columns):
         return Named(plans=(open_plan(path),))
-    return Named(_each_once(parquet_values(path, columns[index])))
+    return Named(identifiers(enumerate(parquet_rows(path), 1), columns, str(path)))
 
 
 def is_table(source: object) -> bool:
@@ -124,22 +128,16 @@ def is_table(source: object) -> bool:
 
 def _of_table(source: Any) -> tuple[str, ...]:
     names = list(getattr(source, "column_names", None) or source.columns)
-    index = column_of([str(name) for name in names])
-    if index is None:
+    header = [str(name) for name in names]
+    if not (columns := columns_of(header)):
         raise ManifestError(
             "table",
-            f"No column of the table names series; it has {', '.join(map(str, names[:10]))}.",
+            f"No column of the table names series; it has {', '.join(header[:10])}.",
             "Name one crdc_series_uuid, SeriesInstanceUID, StudyInstanceUID, PatientID or collection_id.",
         )
-    column = source[names[index]]
-    values = column.to_pylist() if hasattr(column, "to_pylist") else column.to_list()
-    return _each_once(values)
-
-
-def _each_once(values: Iterable[object]) -> tuple[str, ...]:
-    # What is missing is None, or a float that is not equal to itself.
-    texts = (str(value).strip() for value in values if value is not None and value == value)  # noqa: PLR0124
-    return tuple(dict.fromkeys(text for text in texts if text))
+    told = [source[names[index]] for index in columns]
+    values = [each.to_pylist() if hasattr(each, "to_pylist") else each.to_list() for each in told]
+    return identifiers(enumerate(zip(*values, strict=True), 1), [header[index] for index in columns], "table")
 
 
 def _read_data(data: bytes, name: str) -> Named:

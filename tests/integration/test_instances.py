@@ -9,6 +9,7 @@ import pytest
 from pydicom import dcmread
 
 import dataset_dl as dd
+from dataset_dl.events import Noticed
 from dataset_dl.index import database
 from dataset_dl.model import PlannedSeries
 from dataset_dl.testing import LocalBucket
@@ -169,7 +170,8 @@ def test_addresses_of_files(slides: LocalBucket, cli: Cli) -> None:
     (cli.directory / "m.s5cmd").write_text("\n".join(lines[:3]))
     outcome = cli("idc", "download", "m.s5cmd", "--to", "e", "--endpoint-url", slides.endpoint_url)
     assert outcome.code == 3
-    assert "the store does not name the files asked for" in outcome.err
+    assert "the store has no 11111111-1111-1111-1111-111111111111.dcm; 1 files are lacking" in outcome.err
+    assert cli("idc", "verify", "e").code == 3
     (cli.directory / "m.s5cmd").write_text(lines[0] + "renamed.dcm\n")
     assert "gives the file another name" in cli("idc", "download", "m.s5cmd", "--to", "f").err
 
@@ -190,6 +192,71 @@ def test_equal_sizes_are_not_equal_files(slides: LocalBucket, tmp_path: Path) ->
         )
         assert report.fetched_series == 1
     assert names(tmp_path) == sorted(path.name for path in twins)
+
+
+@pytest.mark.usefixtures("known")
+def test_a_file_in_another_place_does_not_make_a_series_forgotten(
+    slides: LocalBucket, tmp_path: Path
+) -> None:
+    series = slides.series[0]
+    uid = sop_instance_uids(slides, series)[0]
+    dd.download(dd.plan(series.crdc_series_uuid), tmp_path, endpoint_url=slides.endpoint_url)
+    elsewhere = dd.plan(uid, layout="%PatientID/%SeriesInstanceUID")
+    dd.download(elsewhere, tmp_path, endpoint_url=slides.endpoint_url)
+    next(iter(tmp_path.glob("*/*/*/*/*.dcm"))).unlink()
+    assert not dd.verify(tmp_path).ok
+
+
+@pytest.mark.usefixtures("known")
+def test_a_series_that_moves_is_told(slides: LocalBucket, tmp_path: Path) -> None:
+    uuid = slides.series[0].crdc_series_uuid
+    dd.download(dd.plan(uuid), tmp_path, endpoint_url=slides.endpoint_url)
+    moved = dd.plan(uuid, layout="%SeriesInstanceUID")
+    events = dd.download_events(moved, tmp_path, endpoint_url=slides.endpoint_url)
+    assert any(
+        "went to other directories here before" in each.text for each in events if isinstance(each, Noticed)
+    )
+
+
+def test_files_of_a_table_of_another_release_select_nothing(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATASET_DL_CACHE", str(tmp_path / "cache"))
+    database.look_again()
+    values: dict[str, list[object]] = {
+        "SOPInstanceUID": ["1.9.3"], "SeriesInstanceUID": ["1.9"], "crdc_instance_uuid": ["*"], "instance_size": [5],
+    }  # fmt: skip
+    dd.fetch_index(
+        "sm_instance_index", from_file=indices.make("sm_instance_index", tmp_path / "t.parquet", values)
+    )
+    with pytest.raises(dd.SelectionError, match=r"“1\.9\.3” matches nothing"):
+        dd.plan("1.9.3")
+    values["SeriesInstanceUID"] = list(dd.query("SELECT SeriesInstanceUID AS u FROM idc_index LIMIT 1").u)
+    again = indices.make("sm_instance_index", tmp_path / "u.parquet", values)
+    dd.fetch_index("sm_instance_index", from_file=again)
+    with pytest.raises(dd.SelectionError, match="as no file is called"):
+        dd.plan("1.9.3")
+    database.look_again()
+
+
+@pytest.mark.usefixtures("known")
+def test_a_frame_of_files_is_taken_file_by_file(slides: LocalBucket) -> None:
+    frame = dd.query("SELECT * FROM sm_instance_index WHERE TotalPixelMatrixColumns <= 2000")
+    assert dd.plan(frame).instance_count == 4
+
+
+@pytest.mark.usefixtures("known")
+def test_a_file_of_unknown_size_is_asked_of_the_store(
+    slides: LocalBucket, tmp_path: Path, table: Path
+) -> None:
+    frame = dd.query("SELECT * FROM sm_instance_index")
+    frame["instance_size"] = None
+    frame["instance_size"] = frame["instance_size"].astype("Int64")
+    frame.to_parquet(tmp_path / "t.parquet")
+    dd.fetch_index("sm_instance_index", from_file=tmp_path / "t.parquet")
+    plan = dd.plan(sop_instance_uids(slides, slides.series[0])[0].upper(), into=tmp_path / "d")
+    assert plan.unsized_series == 1
+    assert dd.download(plan, endpoint_url=slides.endpoint_url).complete_instances == 1
 
 
 def test_the_table_that_is_missing_is_named() -> None:

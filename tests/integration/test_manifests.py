@@ -91,8 +91,12 @@ def test_a_report_of_what_idc_lacks(bucket: LocalBucket, manifest: Path, tmp_pat
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "polars", "arrow"])
 def test_tables_in_memory(make: object, bucket: LocalBucket) -> None:
     uids: list[str | None] = [each.SeriesInstanceUID for each in bucket.series]
-    table = make({"n": range(5), "Series Instance UID": [*uids, None]})  # type: ignore[operator]
+    table = make({"n": range(4), "Series Instance UID": uids})  # type: ignore[operator]
     assert {each.SeriesInstanceUID for each in dd.plan(table)} == set(uids)
+    gap = make({"PatientID": ["R0259", "R0263"], "SeriesInstanceUID": [uids[0], None]})  # type: ignore[operator]
+    assert {each.PatientID for each in dd.plan(gap)} == {bucket.series[0].PatientID, "R0263"}
+    with pytest.raises(dd.ManifestError, match="Row 2 of table names nothing"):
+        dd.plan(make({"SeriesInstanceUID": [uids[0], None]}))  # type: ignore[operator]
     with pytest.raises(dd.ManifestError, match="No column of the table names series; it has n, x"):
         dd.plan(make({"n": [1], "x": [2]}))  # type: ignore[operator]
 
@@ -106,7 +110,7 @@ def test_a_series_with_two_directories_is_refused(bucket: LocalBucket, tmp_path:
 
 def test_a_parquet_table_and_a_tree(cli: Cli, bucket: LocalBucket, tmp_path: Path) -> None:
     uids: list[str | None] = [each.SeriesInstanceUID for each in bucket.series]
-    pd.DataFrame({"Series UID": [*uids, None], "n": range(5)}).to_parquet(tmp_path / "t.parquet")
+    pd.DataFrame({"Series UID": uids, "n": range(4)}).to_parquet(tmp_path / "t.parquet")
     plan = dd.plan(tmp_path / "t.parquet", into=tmp_path / "data")
     assert {each.SeriesInstanceUID for each in plan} == set(uids)
     pd.DataFrame({"n": [1]}).to_parquet(tmp_path / "n.parquet")
@@ -115,6 +119,31 @@ def test_a_parquet_table_and_a_tree(cli: Cli, bucket: LocalBucket, tmp_path: Pat
     dd.download(plan, endpoint_url=bucket.endpoint_url)
     assert set(dd.plan(tmp_path / "data")) == set(plan)
     assert "10.7937" in cli("idc", "cite", tmp_path / "data", "--offline").out
+    (tmp_path / "other").mkdir()
+    with pytest.raises(dd.ManifestError, match="is a directory that no download went to"):
+        dd.plan(tmp_path / "other")
+
+
+def test_a_tree_called_like_a_collection_is_not_taken_for_it(
+    bucket: LocalBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    dd.download(dd.plan(bucket.series[0].crdc_series_uuid), "rider_pilot", endpoint_url=bucket.endpoint_url)
+    assert dd.plan("rider_pilot").series_count > 1
+    assert dd.plan("rider_pilot/").series_count == 1
+    assert dd.plan(Path("rider_pilot")).series_count == 1
+
+
+def test_an_address_is_a_source(bucket: LocalBucket) -> None:
+    assert [row.crdc_series_uuid for row in dd.plan(bucket.series[0].series_aws_url)] == [
+        bucket.series[0].crdc_series_uuid
+    ]
+
+
+def test_a_patient_whose_name_pandas_made_a_float(bucket: LocalBucket) -> None:
+    patient = dd.query("SELECT PatientID AS id FROM idc_index WHERE regexp_full_match(PatientID, '[1-9][0-9]{5}')"
+                       " ORDER BY 1 LIMIT 1").id[0]  # fmt: skip
+    assert {row.PatientID for row in dd.plan(pd.DataFrame({"PatientID": [float(patient)]}))} == {patient}
 
 
 def test_a_spreadsheet_and_a_table_on_standard_input(cli: Cli, bucket: LocalBucket) -> None:

@@ -64,7 +64,14 @@ def test_the_annotations_of_images_are_added(series: dict[str, list[str]], cli: 
     assert uids(dd.plan([saved, seg[2]], with_references=True)) == uids(both) | {seg[2]}
     outcome = cli("idc", "manifest", seg[2], "--with-references", "-o", "m.csv")
     assert outcome.code == 0
-    assert "No table tells which images these were drawn on: 1 SEG series." in outcome.err
+    assert "No table tells which images in IDC these were drawn on: 1 SEG series." in outcome.err
+
+
+def test_a_licence_holds_for_what_is_added(series: dict[str, list[str]]) -> None:
+    licences = {row.license_short_name for row in dd.plan(series["CT"][0], with_annotations=True)}
+    assert licences == {"CC BY 4.0", "CC BY 3.0"}
+    only = dd.plan(series["CT"][0], where=["license_short_name=CC BY 4.0"], with_annotations=True)
+    assert {row.license_short_name for row in only} == {"CC BY 4.0"}
 
 
 def test_a_table_that_is_missing_is_named(series: dict[str, list[str]], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import dataset_dl as dd
+from dataset_dl.events import Noticed
 from dataset_dl.testing import LocalBucket
 from support.cli import Cli
 
@@ -178,6 +179,86 @@ def test_requests_are_kept_once(bucket: LocalBucket, tmp_path: Path) -> None:
     dd.download(dd.plan(where={"PatientID": PATIENT, "Modality": "ANN"}), tmp_path)
     kept = json.loads((tmp_path / ".dataset-dl" / "requests.json").read_text())
     assert [each[0] for each in kept] == [[PATIENT], []]
+
+
+def test_a_plain_download_says_how_to_bring_a_tree_up_to_date(tree: Path) -> None:
+    with pytest.raises(dd.StorageError, match=r"idc diff .* --update"):
+        dd.download(planned(None), tree)
+    assert dd.update(dd.diff(tree)).ok
+    assert dd.download(planned(None), tree, endpoint_url=NOWHERE).ok
+
+
+def test_what_the_store_does_not_tell_of_stays_asked_for(
+    bucket: LocalBucket, tmp_path: Path, cli: Cli
+) -> None:
+    old, _ = revised(bucket)
+    home = bucket.series_directory(old)
+    home.rename(home.with_suffix(".hidden"))
+    try:
+        report = dd.download(planned(THEN), tmp_path, check=False, retries=0)
+    finally:
+        home.with_suffix(".hidden").rename(home)
+    assert [failure.planned.crdc_series_uuid for failure in report.failures] == [old.crdc_series_uuid]
+    shown = cli("idc", "verify", tmp_path)
+    assert shown.code == 3
+    assert "has never told how many files" in shown.out
+    assert dd.download(planned(THEN), tmp_path).ok
+    assert dd.verify(tmp_path).ok
+
+
+def test_a_request_that_cannot_be_repeated_is_no_lack_of_news(tree: Path) -> None:
+    path = tree / ".dataset-dl" / "requests.json"
+    asked = json.loads(path.read_text())
+    asked[0][1].append({"column": "seg_index.total_segments", "operator": "=", "values": ["1"]})
+    path.write_text(json.dumps(asked))
+    with pytest.raises(dd.SelectionError, match="idc indices fetch seg_index"):
+        dd.diff(tree)
+    path.write_text("{")
+    with pytest.raises(dd.ManifestError, match=r"requests\.json is damaged"):
+        dd.diff(tree)
+
+
+def test_both_versions_side_by_side_stay(bucket: LocalBucket, tmp_path: Path) -> None:
+    old, new = revised(bucket)
+    both = dd.plan([old.crdc_series_uuid, new.crdc_series_uuid], layout="%PatientID/%crdc_series_uuid")
+    assert dd.download(both, tmp_path).ok
+    assert dd.diff(tmp_path).is_current
+    alone = dd.plan(old.crdc_series_uuid, layout="%PatientID/%crdc_series_uuid")
+    assert dd.download(alone, tmp_path / "alone").ok
+    assert dd.update(dd.diff(tmp_path / "alone")).ok
+    assert [path.name for path in (tmp_path / "alone" / PATIENT).iterdir()] == [new.crdc_series_uuid]
+
+
+def test_an_update_of_yesterdays_difference_looks_anew(tree: Path) -> None:
+    difference = dd.diff(tree)
+    other = dd.plan(where={"PatientID": PATIENT, "Modality": "SEG"}, layout="more/%SeriesInstanceUID")
+    added = [row.SeriesInstanceUID for row in other if row.SeriesInstanceUID not in
+             {each.SeriesInstanceUID for each in planned(THEN)}]  # fmt: skip
+    dd.download(dd.plan(added, layout="more/%SeriesInstanceUID"), tree)
+    assert dd.update(difference).ok
+    assert dd.update(difference).ok
+    kept = dd.verify(tree)
+    assert kept.ok
+    assert {path.parent.name for path in (tree / "more").rglob("*.dcm")} == set(added)
+
+
+def test_all_withdrawn_leaves_a_tree_that_can_be_looked_at(bucket: LocalBucket, tmp_path: Path) -> None:
+    now = {row.SeriesInstanceUID for row in planned(None)}
+    gone = [row.crdc_series_uuid for row in planned(THEN) if row.SeriesInstanceUID not in now]
+    dd.download(dd.plan(gone), tmp_path)
+    assert dd.update(dd.diff(tmp_path)).ok
+    assert dd.verify(tmp_path).ok
+    assert dd.diff(tmp_path).is_current
+    assert len(files(tmp_path / ".dataset-dl" / "replaced")) > 0
+
+
+def test_a_damaged_plan_is_set_aside_with_a_word(bucket: LocalBucket, tmp_path: Path) -> None:
+    plans = [dd.plan(each.crdc_series_uuid) for each in planned(None)][:2]
+    dd.download(plans[0], tmp_path)
+    (tmp_path / ".dataset-dl" / "plan.parquet").write_text("junk")
+    events = list(dd.download_events(plans[1], tmp_path))
+    assert any("was damaged" in each.text for each in events if isinstance(each, Noticed))
+    assert (tmp_path / ".dataset-dl" / "plan.damaged").read_text() == "junk"
 
 
 def test_a_directory_without_a_plan_is_refused(tmp_path: Path, cli: Cli) -> None:

@@ -114,8 +114,17 @@ def workbook(*sheets: list[list[object]]) -> bytes:
 
 def test_workbooks_by_their_column() -> None:
     notes: list[list[object]] = [["what I did"], [datetime.date(2024, 1, 1)]]
-    table: list[list[object]] = [[], ["Nr", "SeriesInstanceUID"], [1, "1.2.3"], [], [2, " 1.2.4 "], [3, None]]
+    table: list[list[object]] = [[], ["Nr", "SeriesInstanceUID"], [1, "1.2.3"], [], [2, " 1.2.4 "]]
     assert parse(workbook(notes, table), "m.xlsx").identifiers == ("1.2.3", "1.2.4")
+
+
+def test_a_row_is_told_by_the_next_column_that_names_it() -> None:
+    text = f"crdc_series_uuid,SeriesInstanceUID,PatientID\n{UUID},1.2.3,P\n,1.2.4,P\n,,P2\n"
+    assert parse(text.encode(), "m.csv").identifiers == (UUID, "1.2.4", "P2")
+    with pytest.raises(
+        ManifestError, match=r"Row 5 of m\.csv names nothing: it is empty in crdc_series_uuid, Ser"
+    ):
+        parse(f"{text},,\n".encode(), "m.csv")
 
 
 def test_workbooks_that_name_nothing_say_so() -> None:

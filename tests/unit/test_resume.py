@@ -420,8 +420,9 @@ def test_a_new_version_of_a_series_is_not_taken_for_the_old_one(store: Store, tm
     old = store.put(directory="c/1.2.3.4.5", uid="1.2.3.4.5")
     new = store.put(directory="c/1.2.3.4.5", uid="1.2.3.4.5")
     assert run(plan_of([old]), tmp_path, store).ok
-    report = run(plan_of([new]), tmp_path, store)
-    assert [failure.cause for failure in report.failures] == ["extra_files"]
+    with pytest.raises(StorageError, match=r"another version of the series 1\.2\.3\.4\.5"):
+        run(plan_of([new]), tmp_path, store)
+    assert dd.verify(tmp_path).ok
     for name in store.content[old.crdc_series_uuid]:
         (tmp_path / old.directory / name).unlink()
     assert run(plan_of([new]), tmp_path, store).ok

@@ -63,7 +63,8 @@ def _show(difference: Difference, form: Format) -> None:
         size_bytes[group] += each.size_bytes
     if difference.is_current:
         click.echo(
-            f"{difference.root}: {difference.series_count:,} series, all as in IDC v{difference.idc_version}"
+            f"{difference.root}: {difference.series_count:,} series asked for, all as in IDC"
+            f" v{difference.idc_version}; `dataset-dl idc verify` says whether they are on disk"
         )
     else:
         rows = [(*group, count, size(size_bytes[group])) for group, count in series.items()]
@@ -72,5 +73,7 @@ def _show(difference: Difference, form: Format) -> None:
             f"\n{difference.root}: planned from IDC v{difference.downloaded_version}; the index here is of"
             f" v{difference.idc_version}. --format csv tells every series, --update fetches what is new"
         )
+    if any(each.change == "files revised" for each in difference.changes):
+        click.echo("Of “files revised” single files were asked for: they stay; ask for the new ones by name.")
     if not difference.knows_request:
         click.echo("It was planned from a manifest or from series alone, so nothing can be said to be added.")

@@ -132,8 +132,9 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
             " the tables do not tell the number and size of files: the store is asked"
         )
     fits = "fits" if needed <= free else "DOES NOT FIT"
-    click.echo(f"\nto {destination}, for example {next(iter(plan)).directory}/")
-    click.echo(f"{size(needed)} needed at most, {size(free)} free: {fits}; nothing was fetched")
+    click.echo(f"\nto {destination}, for example {next(iter(plan)).directory or '.'}/")
+    most = "needed besides" if plan.unsized_series else "needed at most"
+    click.echo(f"{size(needed)} {most}, {size(free)} free: {fits}; nothing was fetched")
 
 
 def _show_report(report: Report, md5: bool) -> None:

@@ -30,6 +30,11 @@ def manifest(sources: tuple[str, ...], output: Path, **options: Any) -> None:
         f" IDC v{made.idc_version}",
         err=True,
     )
+    if made.unsized_series:
+        click.echo(
+            f"Not counted: the files of {made.unsized_series:,} series, which only the store can tell.",
+            err=True,
+        )
     if made.missing and not made.skip_missing:
         click.echo("dataset-dl: the rest was written; --skip-missing accepts that.", err=True)
         click.get_current_context().exit(3)

@@ -96,7 +96,7 @@ def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None
         _tell_missing(made)
     if made.unreferenced:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in made.unreferenced.items())
-        click.echo(f"No table tells which images these were drawn on: {kinds} series.", err=True)
+        click.echo(f"No table tells which images in IDC these were drawn on: {kinds} series.", err=True)
     return made
 
 

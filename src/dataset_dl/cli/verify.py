@@ -57,7 +57,7 @@ def verify(
         _show(outcome, report)
     if report is not None:
         api.raise_for_report(report)
-        if strangers := [each for each in outcome.deviations if not each.expected_instances]:
+        if strangers := {each.directory for each in outcome.deviations if each.problem == "extra"}:
             raise VerificationError(
                 str(directory),
                 f"What could be fetched is repaired; {len(strangers):,} directories below {directory} hold"
@@ -97,7 +97,7 @@ def _show(outcome: Verification, report: Report | None) -> None:
         click.echo(
             f"{outcome.root}: {outcome.series_count:,} series, {size(outcome.size_bytes)}, all complete"
         )
-    elif report is not None and report.ok:
+    elif report is not None and report.ok and report.fetched_series:
         click.echo(
             f"{outcome.root}: repaired; {report.fetched_series:,} series, and"
             f" {outcome.complete_series:,} were complete before"

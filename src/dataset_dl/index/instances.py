@@ -36,12 +36,13 @@ def is_telling(table: str) -> bool:
 
 def named(database: Database, identifiers: Sequence[str]) -> list[NamedFile]:
     """The files of today's series that are named."""
-    asked, found = set(identifiers), []
+    lowered = {each.lower(): each for each in identifiers}
+    found = []
     condition = " OR ".join(f"{name} IN (SELECT unnest($1::VARCHAR[]))" for name in _NAMES)
     for table in tables():
         if tables()[table].parquet_path is not None and is_telling(table):
-            for *names, uuid, file in database.run(_files(table, condition), [list(identifiers)]):
-                found += [NamedFile(name, uuid, file) for name in names if name in asked]
+            for *names, uuid, file in database.run(_files(table, condition), [list(lowered)]):
+                found += [NamedFile(lowered[name], uuid, file) for name in names if name in lowered]
     return found
 
 

@@ -10,9 +10,8 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -150,7 +149,7 @@ class PlanFile:
             return set()  # none is there, or it is no plan
 
     def _is_new_to(self, path: Path) -> bool:
-        row = "hash(crdc_series_uuid, directory, coalesce(files, ''))"
+        row = "hash(crdc_series_uuid, directory, instanceCount, coalesce(files, ''))"
         earlier = f"SELECT {row} FROM {PlanFile(path).source}"
         sql = f"SELECT count(*) > 0 FROM {self.source} WHERE {row} NOT IN ({earlier})"
         return bool(Database().column(sql)[0])
@@ -226,17 +225,32 @@ class PlanFile:
         finally:
             part.unlink(missing_ok=True)
 
-    def save_with(self, path: Path) -> None:
+    def elsewhere_in(self, path: Path) -> int:
+        """How many of the series the plan at `path` has in other directories."""
+        sql = f"""
+            SELECT count(*) FROM {self.source} AS own
+            JOIN {PlanFile(path).source} AS was USING (crdc_series_uuid)
+            WHERE own.directory <> was.directory
+        """
+        try:
+            count: int = Database().column(sql)[0]
+        except duckdb.Error:
+            return 0  # none is there, or it is no plan
+        return count
+
+    def save_with(self, path: Path) -> Path | None:
         """Write to ``.parquet``, with the series of the plan that is there and that this one lacks.
 
         An earlier version of a series that goes to the same directory is left out; of a series of which
-        files were asked for, all that ever were are in it.
+        files were asked for, all that ever were are in it. Returns where a file was moved to that was there
+        and is no plan.
         """
         if not set(COLUMNS) <= {*(parquet_columns(path) or ()), "files"}:
-            with suppress(FileNotFoundError):
-                path.replace(path.with_suffix(".damaged"))
+            set_aside = path.with_suffix(".damaged") if path.exists() else None
+            if set_aside is not None:
+                path.replace(set_aside)
             self.save(path)
-            return
+            return set_aside
         columns = ", ".join(COLUMNS)
         earlier = PlanFile(path).source
         own = self._with_files_of(earlier) if self._names_files() else self.source
@@ -256,6 +270,7 @@ class PlanFile:
             raise StorageError(
                 str(path), f"What was asked for cannot be added to {path}: {reason}.", "Nothing was fetched."
             ) from None
+        return None
 
     def _names_files(self) -> bool:
         return bool(Database().column(f"SELECT count(files) > 0 FROM {self.source}")[0])
@@ -396,10 +411,9 @@ def parquet_columns(path: Path) -> list[str] | None:
         return None
 
 
-def parquet_values(path: Path, column: str) -> list[object]:
-    """The values of one of its columns."""
-    name = column.replace('"', '""')
-    return Database().column(f'SELECT "{name}" FROM read_parquet({quote(str(path))})')
+def parquet_rows(path: Path) -> Iterator[tuple[Any, ...]]:
+    """The rows of a Parquet file."""
+    yield from Database().run(f"FROM read_parquet({quote(str(path))})")
 
 
 def _csv_select(path: Path) -> str:

@@ -130,7 +130,10 @@ def make_plan(
         )
         matches = matches if matches.has_earlier else replace(matches, rows=source())
         belonging = "SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM related)"
-        where = f"(({where}) OR {belonging})"
+        # What may be done with the data is no matter of which series are meant.
+        rights, more = where_sql([each for each in of_series if each.column == "license_short_name"])
+        where = f"(({where}) OR ({' AND '.join([belonging, *rights])}))"
+        bound += more
         if has_parts:
             _keep_whole(database, belonging, [])
     rows = _write_rows(
@@ -199,9 +202,10 @@ def _refuse_two_directories(database: Database) -> None:
     """A series goes to one place; which of several was meant nobody can know."""
     twice = list(
         database.run(
-            "SELECT uuid, line, directory FROM entry_line JOIN ("
-            "  SELECT uuid FROM entry_line GROUP BY uuid HAVING count(DISTINCT directory) > 1 LIMIT 1"
-            ") USING (uuid) WHERE directory IS NOT NULL ORDER BY line"
+            "SELECT uuid, line, coalesce(directory, '.') FROM entry_line JOIN ("
+            "  SELECT uuid FROM entry_line WHERE line > 0 GROUP BY uuid"
+            "  HAVING count(DISTINCT (directory IS NULL, coalesce(directory, ''))) > 1 LIMIT 1"
+            ") USING (uuid) WHERE line > 0 ORDER BY line"
         )
     )
     if twice:
@@ -435,5 +439,5 @@ def _nothing(
     return SelectionError(
         condition.column,
         f"No series asked for{among} has {condition}, so nothing was started.",
-        f"The values there: {shown}{' …' if len(there) > 8 else ''}.",
+        f"The values there: {shown or '(none)'}{' …' if len(there) > 8 else ''}.",
     )

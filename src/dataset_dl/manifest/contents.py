@@ -124,11 +124,12 @@ def _delimited(text: str, name: str) -> Contents | None:
     header = headers[delimiter]
     if is_plan(header):
         return Contents(is_plan=True)
-    if table.column_of(header) is None:
+    if not table.columns_of(header):
         return None
     reader = csv.reader((line for _, line in numbered), delimiter=delimiter)
+    next(reader)
     rows = ((numbered[reader.line_num - 1][0], row) for row in reader)
-    return Contents(identifiers=table.identifiers(rows, name))
+    return Contents(identifiers=table.identifiers(rows, header, name))
 
 
 def is_plan(columns: Sequence[str]) -> bool:
@@ -157,8 +158,8 @@ def _workbook(data: bytes, name: str) -> Contents:
             for number, row in enumerate(cells, 1)
             if any(cell is not None for cell in row)
         ]
-        if rows and table.column_of(rows[0][1]) is not None:
-            return Contents(identifiers=table.identifiers(iter(rows), name))
+        if rows and table.columns_of(rows[0][1]):
+            return Contents(identifiers=table.identifiers(rows[1:], rows[0][1], name))
     raise _not_a_manifest(
         name, "no sheet of the workbook begins with a column of series, studies or patients"
     )

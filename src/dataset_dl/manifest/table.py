@@ -1,14 +1,15 @@
-"""Tables of others: which column names the series, by the names that people give it."""
+"""Tables of others: which columns name series or files, by the names that people give them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from dataset_dl.errors import ManifestError
 
 # What a column is called where it names one thing exactly, best first, without case and punctuation.
 _NAMES = (
+    ("sopinstanceuid", "instanceuid", "sopinstanceuids", "crdcinstanceuuid"),
     ("crdcseriesuuid", "idcseriesuuid", "seriesuuid"),
     ("seriesinstanceuid", "seriesuid", "seriesinstanceuids", "seriesuids", "imageseriesuid"),
     ("studyinstanceuid", "studyuid", "studyinstanceuids", "studyuids"),
@@ -17,30 +18,33 @@ _NAMES = (
 )
 
 
-def column_of(header: Sequence[str]) -> int | None:
-    """The column that names series most exactly; None if none names any."""
+def columns_of(header: Sequence[str]) -> list[int]:
+    """The columns that name something, the most exact first."""
     plain = [re.sub(r"[^a-z]", "", each.lower()) for each in header]
-    for names in _NAMES:
-        for index, column in enumerate(plain):
-            if column in names:
-                return index
-    return None
+    return [index for names in _NAMES for index, column in enumerate(plain) if column in names]
 
 
-def identifiers(rows: Iterator[tuple[int, list[str]]], name: str) -> tuple[str, ...]:
-    """The values of that column, each once.
+def identifiers(
+    rows: Iterable[tuple[int, Sequence[object]]], header: Sequence[str], name: str
+) -> tuple[str, ...]:
+    """What each row names most exactly, each once.
 
     Parameters
     ----------
     rows
-        The number of its line, and each row; the first is the header.
+        The number of its line or row, and each row.
+    header
+        The names of the columns.
     name
         Of the table, for an error.
+
+    Raises
+    ------
+    ManifestError
+        If a row has another number of fields than the header, or names nothing.
     """
-    _, header = next(rows)
-    index = column_of(header)
-    assert index is not None, "whoever calls has looked"
-    values = []
+    columns = columns_of(header)
+    found: dict[str, None] = {}
     for number, row in rows:
         if len(row) != len(header):
             raise ManifestError(
@@ -49,5 +53,24 @@ def identifiers(rows: Iterator[tuple[int, list[str]]], name: str) -> tuple[str, 
                 "Nothing was started.",
                 number,
             )
-        values.append(row[index])
-    return tuple(dict.fromkeys(value.strip() for value in values if value.strip()))
+        value = next((text for index in columns if (text := _text(row[index]))), "")
+        if not value:
+            empty = ", ".join(header[index] for index in columns)
+            raise ManifestError(
+                name,
+                f"Row {number} of {name} names nothing: it is empty in {empty}.",
+                "Nothing was started. Fill it in, or take the row out.",
+                number,
+            )
+        found[value] = None
+    return tuple(found)
+
+
+def _text(value: object) -> str:
+    # What is missing is None, or a float that is not equal to itself.
+    if value is None or value != value:  # noqa: PLR0124
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # pandas makes floats of whole numbers where one is missing
+    text = str(value).strip()
+    return "" if text in ("<NA>", "NaT") else text

@@ -25,7 +25,7 @@ from dataset_dl.events import (
 from dataset_dl.index import rights
 from dataset_dl.index.plan_file import PlanFile
 from dataset_dl.journal import Journal
-from dataset_dl.model import Plan, PlannedSeries, Report, SeriesFailure, Size, Suspects
+from dataset_dl.model import Plan, PlannedSeries, PlanRows, Report, SeriesFailure, Size, Suspects
 from dataset_dl.transfer.engine import Engine
 from dataset_dl.transfer.ledger import Ledger, Line, State
 from dataset_dl.transfer.rounds import Options, Rounds
@@ -34,7 +34,7 @@ from dataset_dl.verification import batches, sweep
 
 __all__ = ["Engine", "transfer"]
 
-_UNLISTED = "the store does not name the files asked for, or did not answer for them"
+_UNLISTED = "the store does not name its files, or did not answer for them"
 # Of a series, where nobody has said how many it has.
 _USUAL_INSTANCES = 100
 
@@ -54,11 +54,11 @@ class _Totals:
 class _Tally:
     """What a download has found, fetched and failed at."""
 
-    def __init__(self, unlisted: Iterable[PlannedSeries]) -> None:
+    def __init__(self, unlisted: Iterable[tuple[PlannedSeries, str]]) -> None:
         self.here, self.missing, self.present = _Totals(), _Totals(), _Totals()
         self.trusted = 0
         self.fetched_series = self.fetched_bytes = 0
-        self.failures = [SeriesFailure(series, "not_found", _UNLISTED, 0, 0) for series in unlisted]
+        self.failures = [SeriesFailure(series, "not_found", why, 0, 0) for series, why in unlisted]
         self._unlisted = len(self.failures)
 
     def see(self, seen: Seen) -> None:
@@ -149,6 +149,7 @@ def transfer(
         If s5cmd cannot be used, or has ended on its own several times in a row.
     """
     began = time.monotonic()
+    asked = plan
     plan, unlisted = _sized(plan, destination, make_engine) if plan.unsized_series else (plan, [])
     tally = _Tally(unlisted)
     yield Started(plan.series_count + len(unlisted), plan.instance_count, plan.size_bytes)
@@ -161,11 +162,11 @@ def transfer(
         journal = records.journal if records else None
         if journal is not None and journal.set_aside:
             yield Noticed(_set_aside(journal))
-        doubtful = _doubtful(plan, destination, md5=md5, suspects=suspects or {})
+        doubtful = _doubtful(md5=md5, suspects=suspects or {})
         all_seen = survey(
             plan, destination, journal, by_name=options.by_name, trust=trust_journal, doubtful=doubtful
         )
-        for index, seen in enumerate(all_seen):
+        for index, seen in enumerate(_of_one_version(all_seen, plan, destination)):
             ledger.set(index, seen.state)
             tally.see(seen)
             if journal is not None:
@@ -178,7 +179,7 @@ def transfer(
             if records is None:
                 place.prepare(destination)
                 records = _enter_records(destination, stack)
-            place.keep(destination, plan)
+            yield from map(Noticed, _keep(destination, plan, asked.rows, unlisted))
             _clear_the_way(todo, destination, by_name=options.by_name)
             missing, present = tally.missing, tally.present
             yield FetchStarted(
@@ -201,7 +202,7 @@ def transfer(
         else:
             records = records or _adopt(plan, destination, stack, options)
             if records is not None:
-                place.keep(destination, plan)
+                yield from map(Noticed, _keep(destination, plan, asked.rows, unlisted))
         if records is not None:
             place.write_failures(destination, tally.failures, plan.idc_version)
             place.write_missing(destination, plan.missing)
@@ -211,12 +212,13 @@ def transfer(
 
 def _sized(
     plan: Plan, destination: Path, make_engine: Callable[[], Engine]
-) -> tuple[Plan, list[PlannedSeries]]:
+) -> tuple[Plan, list[tuple[PlannedSeries, str]]]:
     """Complete a plan that holds series of which no table tells how many files they have, of what size.
 
     An earlier download into the destination knows them, else the store does. Returns the plan of those that
-    are known, and the others.
+    are known, and the others, each with the reason.
     """
+    lacking: list[tuple[PlannedSeries, str]] = []
     sizes = plan.rows.sizes_in(place.plan_path(destination))
     left = [series for series in plan.rows.unsized() if series.crdc_series_uuid not in sizes]
     if left:
@@ -227,16 +229,60 @@ def _sized(
             for series in batch:
                 there = {each.name: each.size_bytes for each in stored.get(series.crdc_series_uuid, ())}
                 wanted = series.wanted() or there
-                if wanted and wanted.keys() <= there.keys():
+                absent = sorted(wanted.keys() - there.keys())
+                if wanted and not absent:
                     exact = {name: there[name] for name in wanted}
                     sizes[series.crdc_series_uuid] = Size.of(exact, named=series.files is not None)
+                elif there:
+                    lacking.append(
+                        (series, f"the store has no {absent[0]}; {len(absent):,} files are lacking")
+                    )
+                else:
+                    lacking.append((series, _UNLISTED))
     sized = replace(
         plan.rows.sized(sizes),
         missing=plan.missing,
         skip_missing=plan.skip_missing,
         request=plan.request,
     )
-    return sized, [series for series in left if series.crdc_series_uuid not in sizes]
+    return sized, lacking
+
+
+def _keep(
+    destination: Path, plan: Plan, asked: PlanRows, unlisted: list[tuple[PlannedSeries, str]]
+) -> list[str]:
+    """Add to what was asked for in a destination; returns what a person should know of that."""
+    said = []
+    if moved := plan.rows.elsewhere_in(place.plan_path(destination)):
+        said.append(
+            f"{moved:,} of these series went to other directories here before: what is there stays, and is no"
+            " longer looked at."
+        )
+    if unlisted:  # they stay asked for, though nobody knows how much that is
+        place.keep(destination, asked.only([series.directory for series, _ in unlisted]))
+    set_aside = place.keep(destination, plan)
+    if set_aside is not None:
+        said.append(
+            f"The plan of this destination was damaged; it is now {set_aside}, and what was asked for before"
+            " this download is no longer known."
+        )
+    return said
+
+
+def _of_one_version(all_seen: Iterable[Seen], plan: Plan, destination: Path) -> Iterator[Seen]:
+    """Refuse to fetch a series to where files of another version of it are."""
+    replaced = plan.rows.replaced_in(place.plan_path(destination))
+    for seen in all_seen:
+        series = seen.series
+        if series.crdc_series_uuid in replaced and seen.found.instances:
+            raise StorageError(
+                str(destination),
+                f"{destination}/{series.directory} holds another version of the series"
+                f" {series.SeriesInstanceUID} than is asked for now; nothing was fetched.",
+                f"`dataset-dl idc diff {destination} --update` brings all there up to date, and keeps what it"
+                " replaces; for versions side by side choose another directory.",
+            )
+        yield seen
 
 
 def _leave_rights(destination: Path) -> None:
@@ -246,15 +292,11 @@ def _leave_rights(destination: Path) -> None:
     place.leave_rights(destination, rights.licences_text(found, works), rights.bibtex(works))
 
 
-def _doubtful(
-    plan: Plan, destination: Path, *, md5: bool, suspects: Suspects
-) -> Callable[[PlannedSeries], bool]:
+def _doubtful(*, md5: bool, suspects: Suspects) -> Callable[[PlannedSeries], bool]:
     """Which series are not complete by count and bytes alone."""
     if md5:
         return lambda series: True
-    # The files there may be those of an earlier version of the same series.
-    replaced = plan.rows.replaced_in(place.plan_path(destination))
-    return lambda series: series.crdc_series_uuid in replaced or series.directory in suspects
+    return lambda series: series.directory in suspects
 
 
 def _write_down(journal: Journal, seen: Seen) -> None:
