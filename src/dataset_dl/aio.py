@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Unpack
 
 from dataset_dl.api import DownloadOptions, ProgressCallback, download
 from dataset_dl.model import DownloadProgress, Plan, Report
+
+_LOOK_SECONDS = 0.5
 
 
 class _Unwanted(Exception):
@@ -27,7 +30,7 @@ async def adownload(
     """Download a plan without blocking the event loop; parameters, answer and errors as of `download`.
 
     Cancelling the task ends the download, and s5cmd with it, before the cancellation is passed on; what was
-    finished is kept. The callback is called in the event loop.
+    finished is kept. The callback is called in the event loop, and may be a coroutine function.
     """
     loop = asyncio.get_running_loop()
     unwanted = threading.Event()
@@ -35,9 +38,14 @@ async def adownload(
     def call_back(progress: DownloadProgress) -> None:
         if unwanted.is_set():
             raise _Unwanted
-        if progress_callback is not None:
-            called = asyncio.run_coroutine_threadsafe(_called(progress_callback, progress), loop)
-            called.result()  # an exception in it ends the download
+        if progress_callback is None:
+            return
+        called = asyncio.run_coroutine_threadsafe(_called(progress_callback, progress), loop)
+        # A callback may take its time; a loop that was stopped will never call it.
+        while not wait([called], _LOOK_SECONDS).done:
+            if not loop.is_running():
+                raise _Unwanted
+        called.result()  # an exception in it ends the download
 
     def work() -> Report:
         return download(plan, into, progress="none", progress_callback=call_back, check=check, **options)

@@ -67,3 +67,23 @@ def test_its_errors_are_those_of_a_download(tmp_path: Path) -> None:
     plan = dd.plan("qin_pet_phantom", into=tmp_path)
     with pytest.raises(dd.NetworkError):
         asyncio.run(dd.adownload(plan, endpoint_url="http://127.0.0.1:9"))
+
+
+def test_a_callback_may_be_a_coroutine_and_its_exception_ends_the_download(
+    bucket: LocalBucket, tmp_path: Path
+) -> None:
+    plan = dd.plan([each.crdc_series_uuid for each in bucket.series], into=tmp_path)
+
+    async def stop(progress: dd.DownloadProgress) -> None:
+        await asyncio.sleep(0)
+        if progress.completed_files:
+            raise ValueError("the caller's own")
+
+    with pytest.raises(ValueError, match="the caller's own"):
+        asyncio.run(
+            dd.adownload(
+                plan, progress_callback=stop, endpoint_url=bucket.endpoint_url, workers=1, max_rate_mbps=5
+            )
+        )
+    assert not running()
+    assert asyncio.run(dd.adownload(plan, endpoint_url=bucket.endpoint_url)).ok
