@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@functools.cache
 def planned(version: int | None) -> dd.Plan:
     return dd.plan(PATIENT, where=WHERE, idc_version=version)
 

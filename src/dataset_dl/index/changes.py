@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dataset_dl.index.database import Database, idc_version, main_columns, source
-from dataset_dl.index.plan_file import COLUMNS, PlanFile, each_once
+from dataset_dl.index.plan_file import ADDRESS, COLUMNS, PlanFile, each_once
 from dataset_dl.index.planner import make_plan
 from dataset_dl.layout import Layout
 from dataset_dl.model import Change, Plan, Request, Selection
 
-_TODAY = """(
-    SELECT SeriesInstanceUID, crdc_series_uuid, series_aws_url, instanceCount, license_short_name, source_DOI,
+# What the index has of the series of a tree; to look through it takes longer than all the rest.
+_TODAY = """
+    CREATE TEMP TABLE today AS
+    SELECT SeriesInstanceUID, crdc_series_uuid, {address}, instanceCount, license_short_name, source_DOI,
            round(series_size_MB * 1e6)::BIGINT AS size_bytes
-    FROM {main}
-)"""
+    FROM {main} WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM {kept})
+"""
 # Stays as it is: today's content, beside which an earlier one may have been wanted; and files of a series,
 # for nobody knows which files of a newer version they would be.
 _STAYS = """(kept.crdc_series_uuid = today.crdc_series_uuid OR kept.files IS NOT NULL
@@ -48,20 +50,22 @@ def renewed(kept: PlanFile, requests: Iterable[Request], into: Path) -> tuple[Pl
     tuple
         The plan, which leaves everything where it is; and the changes, by kind and collection.
     """
-    database, today = Database(), _TODAY.format(main=source())
+    database = Database()
+    database.run(_TODAY.format(main=source(), kept=kept.source, address=ADDRESS))
     stays = _STAYS.format(kept=kept.source)
     taken = {name: f"CASE WHEN {stays} THEN kept.{name} ELSE today.{name} END" for name in _CHANGING}
     taken |= {name: f"today.{name}" for name in ("license_short_name", "source_DOI")}
     taken["directory"] = f"CASE WHEN {stays} THEN kept.directory ELSE {_PLACE} END"
     taken["idc_version"] = f"CASE WHEN {stays} THEN kept.idc_version ELSE {idc_version()} END::BIGINT"
     values = ", ".join(f"{taken.get(name, f'kept.{name}')} AS {name}" for name in COLUMNS)
-    known = f"SELECT {values} FROM {kept.source} AS kept JOIN {today} AS today USING (SeriesInstanceUID)"
+    known = f"SELECT {values} FROM {kept.source} AS kept JOIN today USING (SeriesInstanceUID)"
     columns = ", ".join(COLUMNS)
     theirs = f"SELECT SeriesInstanceUID FROM {kept.source}"
     plans = [_today(request, into) for request in requests]
     new = [f"SELECT {columns} FROM {each.source} WHERE SeriesInstanceUID NOT IN ({theirs})" for each in plans]
-    rows = PlanFile.create(database, each_once(" UNION ALL ".join([known, *new])), [])
-    return rows.plan(into), _changes(database, kept, rows, today)
+    database.run(f"CREATE TEMP TABLE renewed AS {' UNION ALL '.join([known, *new])}")
+    rows = PlanFile.create(database, each_once("SELECT * FROM renewed"), [])
+    return rows.plan(into), _changes(database, kept, rows)
 
 
 def _today(request: Request, into: Path) -> PlanFile:
@@ -74,7 +78,7 @@ def _today(request: Request, into: Path) -> PlanFile:
     return rows
 
 
-def _changes(database: Database, kept: PlanFile, rows: PlanFile, today: str) -> list[Change]:
+def _changes(database: Database, kept: PlanFile, rows: PlanFile) -> list[Change]:
     told = "collection_id, PatientID, SeriesInstanceUID, Modality, directory"
     there = told.replace("directory", _PLACE)
     known = f"SELECT SeriesInstanceUID FROM {kept.source}"
@@ -84,12 +88,12 @@ def _changes(database: Database, kept: PlanFile, rows: PlanFile, today: str) -> 
         UNION ALL
         SELECT {_KIND}, {there}, today.crdc_series_uuid, kept.crdc_series_uuid, today.instanceCount,
                today.size_bytes
-        FROM {kept.source} AS kept JOIN {today} AS today USING (SeriesInstanceUID)
+        FROM {kept.source} AS kept JOIN today USING (SeriesInstanceUID)
         WHERE kept.crdc_series_uuid <> today.crdc_series_uuid
         AND today.crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM {kept.source})
         UNION ALL
         SELECT 'withdrawn', {told}, NULL, crdc_series_uuid, instanceCount, size_bytes
-        FROM {kept.source} WHERE SeriesInstanceUID NOT IN (SELECT SeriesInstanceUID FROM {today})
+        FROM {kept.source} WHERE SeriesInstanceUID NOT IN (SELECT SeriesInstanceUID FROM today)
         ORDER BY 1, 2, directory
     """
     return list(map(Change._make, database.run(sql)))

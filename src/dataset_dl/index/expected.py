@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from dataset_dl.index.database import Database, idc_version, source
-from dataset_dl.index.plan_file import FROM_INDEX, PlanFile
+from dataset_dl.index.plan_file import ADDRESS, FROM_INDEX, PlanFile
 from dataset_dl.layout import check_directory
 from dataset_dl.model import Plan
 
@@ -37,19 +37,35 @@ def plan_by_name(directories: Iterable[str]) -> tuple[Plan, dict[str, str]]:
                 strangers[directory] = f"its name cannot stand in a plan: {problem}"
             else:
                 named[directory] = match[0]
-    columns = ", ".join(FROM_INDEX)
-    found = f"""
-        SELECT {columns}, directory, instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes,
-               NULL::VARCHAR AS files, {idc_version()}::BIGINT AS idc_version
-        FROM (SELECT unnest($1::VARCHAR[]) AS directory, unnest($2::VARCHAR[]) AS identifier)
-        JOIN {source()} ON identifier =
+    database = Database()
+    database.run(
+        "CREATE TEMP TABLE named AS"
+        " SELECT unnest($1::VARCHAR[]) AS directory, unnest($2::VARCHAR[]) AS identifier",
+        [list(named), list(named.values())],
+    )
+    columns = ", ".join(name for name in FROM_INDEX if name != "series_aws_url")
+    of_index = f"SELECT {columns}, {ADDRESS}, instanceCount, series_size_MB FROM {source()}"
+    # A column is looked through only if something is called by it, for that takes longer than all the rest.
+    kinds = {
+        "SeriesInstanceUID": any("." in identifier for identifier in named.values()),
+        "crdc_series_uuid": any("-" in identifier for identifier in named.values()),
+    }
+    called = [
+        f"SELECT *, {column} AS identifier FROM ({of_index}) WHERE {column} IN (SELECT identifier FROM named)"
+        for column, is_there in kinds.items()
+        if is_there
+    ]
+    nothing = f"SELECT *, '' AS identifier FROM ({of_index}) WHERE false"
+    database.run(f"CREATE TEMP TABLE called AS {' UNION ALL '.join(called) or nothing}")
+    once = f"""
+        SELECT DISTINCT ON (crdc_series_uuid) {", ".join(FROM_INDEX)}, directory, instanceCount,
+               round(series_size_MB * 1e6)::BIGINT AS size_bytes, NULL::VARCHAR AS files,
+               {idc_version()}::BIGINT AS idc_version
+        FROM named JOIN called USING (identifier) ORDER BY crdc_series_uuid, directory
     """
-    # One join over either column would compare each directory with each series.
-    held = f"{found} SeriesInstanceUID UNION ALL {found} crdc_series_uuid"
-    once = f"SELECT DISTINCT ON (crdc_series_uuid) * FROM ({held}) ORDER BY crdc_series_uuid, directory"
-    plan = PlanFile.create(Database(), once, [list(named), list(named.values())]).plan(None)
+    plan = PlanFile.create(database, once, []).plan(None)
     known = {directory for directory, *_ in plan.rows.directories()}
-    copied = set(Database().column(_KNOWN.format(source=source()), [list(named.values())]))
+    copied = set(database.column("SELECT identifier FROM called"))
     for directory, identifier in named.items():
         if directory not in known:
             is_copy = identifier in copied
@@ -65,10 +81,3 @@ def _not_text(directory: str) -> str | None:
     except UnicodeEncodeError:
         return "it is no text"
     return None
-
-
-_KNOWN = """
-    SELECT identifier FROM (SELECT unnest($1::VARCHAR[]) AS identifier)
-    WHERE identifier IN (SELECT SeriesInstanceUID FROM {source})
-    OR identifier IN (SELECT crdc_series_uuid FROM {source})
-"""

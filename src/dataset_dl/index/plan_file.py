@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 COLUMNS = (*PlannedSeries._fields, "idc_version")
 # Of these: what the main index has by the same name.
 FROM_INDEX = PlannedSeries._fields[: PlannedSeries._fields.index("directory")]
+# From the main index: put together again from its parts, as IDC does, for it would be its largest column.
+ADDRESS = "'s3://' || aws_bucket || '/' || crdc_series_uuid || '/*' AS series_aws_url"
 # Reading holds a few row groups in memory: at DuckDB's own size of 122,880 rows that is 400 MB. Compression
 # would halve the file (354 MB for all of IDC) and double the time that it takes to write.
 _PARQUET_OPTIONS = "FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE 8192"

@@ -17,7 +17,7 @@ from dataset_dl.index.database import (
     quote,
     source,
 )
-from dataset_dl.index.plan_file import FILES, FROM_INDEX, PlanFile, parts
+from dataset_dl.index.plan_file import ADDRESS, FILES, FROM_INDEX, PlanFile, parts
 from dataset_dl.index.resolve import (
     Matches,
     among,
@@ -39,10 +39,8 @@ from dataset_dl.model import Condition, Plan, Request, Selection
 
 _INSERT_BATCH = 50_000
 _FEW_VALUES = 100
-# Of the main index: those that a plan takes as they are. The address is put together again from its parts, as
-# IDC does, for it would be the largest column to read; and one is taken in bytes.
+# Of the main index: those that a plan takes as they are; of the others one is taken in bytes.
 _AS_THEY_ARE = tuple(name for name in FROM_INDEX if name != "series_aws_url")
-_ADDRESS = "'s3://' || aws_bucket || '/' || crdc_series_uuid || '/*' AS series_aws_url"
 _WHOLE = "instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes, NULL::VARCHAR AS files"
 _IN_PARTS = (
     "coalesce(part.instances, instanceCount) AS instanceCount,"
@@ -311,7 +309,7 @@ def _write_rows(
 
     def write() -> PlanFile:
         select = f"""
-            SELECT {", ".join(_AS_THEY_ARE)}, {_ADDRESS}, coalesce({", ".join(directories)}) AS directory,
+            SELECT {", ".join(_AS_THEY_ARE)}, {ADDRESS}, coalesce({", ".join(directories)}) AS directory,
                    {sizes}, {version}::BIGINT AS idc_version
             FROM {chosen} {" ".join(joins)}
         """
