@@ -70,7 +70,7 @@ def test_the_annotations_of_images_are_added(series: dict[str, list[str]], cli: 
 def test_a_licence_holds_for_what_is_added(series: dict[str, list[str]]) -> None:
     licences = {row.license_short_name for row in dd.plan(series["CT"][0], with_annotations=True)}
     assert licences == {"CC BY 4.0", "CC BY 3.0"}
-    only = dd.plan(series["CT"][0], where=["license_short_name=CC BY 4.0"], with_annotations=True)
+    only = dd.plan(series["CT"][0], where=["License_Short_Name=CC BY 4.0"], with_annotations=True)
     assert {row.license_short_name for row in only} == {"CC BY 4.0"}
 
 

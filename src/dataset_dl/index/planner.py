@@ -117,46 +117,51 @@ def make_plan(
     clauses, bound = where_sql(of_series)
     if of_files:
         clauses.append("crdc_series_uuid IN (SELECT uuid FROM part)")
-    where, unreferenced = " AND ".join([chosen, *clauses]), {}
-    if selection.with_references or selection.with_annotations:
-        unreferenced = references.store_related(
-            database,
-            f"{matches.rows} WHERE {where}",
-            [*parameters, *bound],
-            references=selection.with_references,
-            annotations=selection.with_annotations,
-        )
-        matches = matches if matches.has_earlier else replace(matches, rows=source())
-        belonging = "SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM related)"
-        # What may be done with the data is no matter of which series are meant.
-        rights, more = where_sql([each for each in of_series if each.column == "license_short_name"])
-        where = f"(({where}) OR ({' AND '.join([belonging, *rights])}))"
-        bound += more
-        if has_parts:
-            _keep_whole(database, belonging, [])
-    rows = _write_rows(
-        database,
-        layout,
-        _Rows(
-            matches.rows,
-            where,
-            [*parameters, *bound],
-            with_parts=has_parts,
-            with_entries=bool(entries),
-        ),
-        path_limit,
-        version=version or idc_version(),
+    rows = _Rows(
+        matches.rows,
+        " AND ".join([chosen, *clauses]),
+        [*parameters, *bound],
+        with_parts=has_parts,
+        with_entries=bool(entries),
     )
+    unreferenced: dict[str, int] = {}
+    if selection.with_references or selection.with_annotations:
+        rows, unreferenced = _with_related(database, rows, selection, matches)
+    written = _write_rows(database, layout, rows, path_limit, version=version or idc_version())
     growing = tuple(each for each in selection.identifiers if each in matches.growing)
     by_conditions_alone = selection.where and not selection.identifiers and not entries
     request = None
     if growing or by_conditions_alone:
         related = selection.with_references, selection.with_annotations
         request = Request(growing, selection.where, layout.template, *related)
-    plan = replace(rows.plan(into), missing=matches.missing, unreferenced=unreferenced, request=request)
+    plan = replace(written.plan(into), missing=matches.missing, unreferenced=unreferenced, request=request)
     if plan.series_count == 0 and not may_be_empty:
         raise _nothing(database, selection, matches.rows, chosen, parameters)
     return plan
+
+
+def _with_related(
+    database: Database, rows: _Rows, selection: Selection, matches: Matches
+) -> tuple[_Rows, dict[str, int]]:
+    """The rows with those that belong to them; and the annotations of which no table tells the image."""
+    unreferenced = references.store_related(
+        database,
+        f"{rows.origin} WHERE {rows.where}",
+        rows.parameters,
+        references=selection.with_references,
+        annotations=selection.with_annotations,
+    )
+    belonging = "SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM related)"
+    if rows.with_parts:
+        _keep_whole(database, belonging, [])
+    # What may be done with the data is no matter of which series are meant.
+    rights = [each for each in selection.where if known_column(each.column)[1] == "license_short_name"]
+    clauses, bound = where_sql(rights)
+    return rows._replace(
+        origin=matches.rows if matches.has_earlier else source(),
+        where=f"(({rows.where}) OR ({' AND '.join([belonging, *clauses])}))",
+        parameters=[*rows.parameters, *bound],
+    ), unreferenced
 
 
 def _with_entries(

@@ -35,7 +35,10 @@ _JOINING = {
     "collection_id": "collection_id",
 }
 _KEPT = "kept"
-_KNOWN_FILES = " Single files are known by name only where they are of slides."
+_KNOWN_FILES = (
+    " Single files are known by name only where they are of slides; where a table names them besides their"
+    " series, leave that column out to get whole series."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +344,7 @@ def _about_one(database: Database, identifier: str, names: dict[str, tuple[str, 
                 f" `--idc-version {versions[1]}` has it."
             )
         near = _starting_alike(database, identifier)
-        hint = "" if near else instances.hint_of_unknown() or _KNOWN_FILES
+        hint = "" if near else instances.hint_of_unknown() + _KNOWN_FILES
     else:
         hint = ""
         near = [names[each][1] for each in difflib.get_close_matches(_squash(identifier), names, n=3)]
