@@ -164,18 +164,26 @@ def _find(directory: Path, expected: Expected, found: Found, findings: _Findings
     """Look for the files that were asked for by name."""
     for series in expected.series:
         for name, size_bytes in (series.wanted() or {}).items():
-            size = file_size(directory / name)
-            if size is None:
-                findings.add(expected, "missing", name, found)
-            elif size != size_bytes:
-                _add_size(expected, name, size, size_bytes or 0, found, findings)
+            _is_as_long(directory, name, size_bytes, expected, found, findings)
 
 
-def _add_size(
-    expected: Expected, name: str, size: int, wanted_bytes: int, found: Found, findings: _Findings
-) -> None:
-    problem: Problem = "short" if size < wanted_bytes else "long"
-    findings.add(expected, problem, name, found, f"{size:,} bytes where the store has {wanted_bytes:,}")
+def _is_as_long(
+    directory: Path,
+    name: str,
+    wanted_bytes: int | None,
+    expected: Expected,
+    found: Found,
+    findings: _Findings,
+) -> bool:
+    """Whether a file is there and of so many bytes; what it is instead is a finding."""
+    size = file_size(directory / name)
+    if size is None:
+        findings.add(expected, "missing", name, found)
+    elif size != wanted_bytes:
+        stored_bytes = wanted_bytes or 0
+        problem: Problem = "short" if size < stored_bytes else "long"
+        findings.add(expected, problem, name, found, f"{size:,} bytes where the store has {stored_bytes:,}")
+    return size is not None and size == wanted_bytes
 
 
 def _compare(
@@ -196,15 +204,11 @@ def _compare(
         objects += [each for each in answer or () if wanted is None or each.name in wanted]
     for name in sorted({entry.name for entry in instances(directory)} - {each.name for each in objects}):
         findings.add(expected, "extra", name, found)
-    comparable = []
-    for each in objects:
-        size = file_size(directory / each.name)
-        if size is None:
-            findings.add(expected, "missing", each.name, found)
-        elif size != each.size_bytes:
-            _add_size(expected, each.name, size, each.size_bytes, found, findings)
-        else:
-            comparable.append((directory / each.name, each))
+    comparable = [
+        (directory / each.name, each)
+        for each in objects
+        if _is_as_long(directory, each.name, each.size_bytes, expected, found, findings)
+    ]
     for (path, each), outcome in zip(comparable, checksums.compare(comparable), strict=True):
         if outcome == "different":
             findings.add(

@@ -158,10 +158,13 @@ class PlannedSeries(NamedTuple):
 
     def wanted(self) -> dict[str, int | None] | None:
         """The files that are wanted with their bytes, None of bytes that are not known; None for all."""
-        if self.files is None:
-            return None
-        pairs = (each.split(":") for each in self.files.split("/"))
-        return {name: int(size_bytes) if size_bytes else None for name, size_bytes in pairs}
+        return None if self.files is None else file_sizes(self.files)
+
+
+def file_sizes(files: str) -> dict[str, int | None]:
+    """What `PlannedSeries.files` tells: names of files with their bytes, None of bytes that are not known."""
+    pairs = (each.split(":") for each in files.split("/"))
+    return {name: int(size_bytes) if size_bytes else None for name, size_bytes in pairs}
 
 
 class StoredObject(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dataset_dl.index.database import Database, idc_version, main_columns, source
-from dataset_dl.index.plan_file import ADDRESS, COLUMNS, PlanFile, each_once
+from dataset_dl.index.plan_file import ADDRESS, COLUMNS, SIZE_BYTES, PlanFile, each_once
 from dataset_dl.index.planner import make_plan
 from dataset_dl.layout import Layout
 from dataset_dl.model import Change, Plan, Request, Selection
@@ -15,7 +15,7 @@ from dataset_dl.model import Change, Plan, Request, Selection
 _TODAY = """
     CREATE TEMP TABLE today AS
     SELECT SeriesInstanceUID, crdc_series_uuid, {address}, instanceCount, license_short_name, source_DOI,
-           round(series_size_MB * 1e6)::BIGINT AS size_bytes
+           {size_bytes} AS size_bytes
     FROM {main} WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM {kept})
 """
 # Stays as it is: today's content, beside which an earlier one may have been wanted; and files of a series,
@@ -51,7 +51,7 @@ def renewed(kept: PlanFile, requests: Iterable[Request], into: Path) -> tuple[Pl
         The plan, which leaves everything where it is; and the changes, by kind and collection.
     """
     database = Database()
-    database.run(_TODAY.format(main=source(), kept=kept.source, address=ADDRESS))
+    database.run(_TODAY.format(main=source(), kept=kept.source, address=ADDRESS, size_bytes=SIZE_BYTES))
     stays = _STAYS.format(kept=kept.source)
     taken = {name: f"CASE WHEN {stays} THEN kept.{name} ELSE today.{name} END" for name in _CHANGING}
     taken |= {name: f"today.{name}" for name in ("license_short_name", "source_DOI")}

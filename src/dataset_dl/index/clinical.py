@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from dataset_dl.errors import NetworkError, SelectionError, StorageError
-from dataset_dl.index.database import Database, clinical_directory, idc_version, look_again, quote, source
+from dataset_dl.index.database import (
+    Database,
+    clinical_directory,
+    first_line,
+    idc_version,
+    look_again,
+    quote,
+    source,
+)
 
 if TYPE_CHECKING:
     from dataset_dl.model import StoredObject
@@ -28,8 +36,8 @@ _KEY = re.compile(r"([A-Za-z][A-Za-z0-9_]*)/([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 _AT_ONCE = 8
 
 
-def fetch(network: NetworkSettings) -> int:
-    """Fetch all of them, unless they are here; returns how many there are.
+def fetch(network: NetworkSettings) -> None:
+    """Fetch all of them, unless they are here.
 
     Raises
     ------
@@ -39,7 +47,7 @@ def fetch(network: NetworkSettings) -> int:
     from dataset_dl.network.listing import objects_below
 
     if is_here():
-        return _count()
+        return
     prefix = _PREFIX.format(idc_version())
     with tempfile.TemporaryDirectory(prefix="dataset-dl-clinical-") as scratch:
         found = [each for each in objects_below(network, _BUCKET, prefix) if _KEY.fullmatch(each.name)]
@@ -51,7 +59,7 @@ def fetch(network: NetworkSettings) -> int:
                 "A mirror may lack them; --endpoint-url https://s3.amazonaws.com is where IDC keeps them.",
             )
         _fetch_all(network, prefix, found, Path(scratch))
-        return put_in(Path(scratch))
+        put_in(Path(scratch))
 
 
 def is_here() -> bool:
@@ -59,8 +67,8 @@ def is_here() -> bool:
     return clinical_directory().is_dir()
 
 
-def put_in(directory: Path) -> int:
-    """Put them in from a directory with a folder for each table; returns how many there are.
+def put_in(directory: Path) -> None:
+    """Put them in from a directory with a folder for each table.
 
     Raises
     ------
@@ -93,11 +101,6 @@ def put_in(directory: Path) -> int:
     finally:
         shutil.rmtree(made, ignore_errors=True)
     look_again()
-    return len(parts)
-
-
-def _count() -> int:
-    return sum(1 for _ in clinical_directory().glob("*.parquet"))
 
 
 def _fetch_all(network: NetworkSettings, prefix: str, objects: list[StoredObject], directory: Path) -> None:
@@ -142,9 +145,8 @@ def _store(name: str, files: list[Path], directory: Path, labels: dict[str, str]
     try:
         database.write(f"FROM {several}", directory / f"{name}.parquet", "FORMAT parquet")
     except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
         raise SelectionError(
-            name, f"The clinical table {name} cannot be read: {reason}.", "Nothing was changed."
+            name, f"The clinical table {name} cannot be read: {first_line(error)}.", "Nothing was changed."
         ) from None
     columns = [
         {"name": row[0], "type": row[1], "description": labels.get(row[0], "")}

@@ -179,7 +179,7 @@ def not_the_table(path: Path, name: str) -> str | None:
         columns = {row[0] for row in Database().run(f"DESCRIBE FROM read_parquet({quote(str(path))})")}
         Database().column(f"SELECT count(*) FROM read_parquet({quote(str(path))})")
     except duckdb.Error as error:
-        return _first_line(error)
+        return first_line(error)
     lacking = [column["name"] for column in tables()[name].schema()["columns"]]
     lacking = [column for column in lacking if column not in columns]
     return f"it lacks the columns {', '.join(lacking[:5])} of {name}" if lacking else None
@@ -273,7 +273,7 @@ def query(sql: str) -> Result:
         if missing and missing[1] in tables():
             raise QueryError(sql, _NOT_HERE.format(missing[1]), _FETCH_IT.format(missing[1])) from None
         hint = "`dataset-dl idc indices` lists the tables that are here."
-        raise QueryError(sql, _first_line(error), hint) from None
+        raise QueryError(sql, first_line(error), hint) from None
     raise QueryError(
         sql, "Only a single SELECT is answered here, so nothing was run.", "The tables are read-only."
     )
@@ -356,5 +356,6 @@ def _data_directory() -> Path:
     return Path(spec.origin).parent
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What DuckDB says first; the rest points into the statement."""
     return str(error).strip().splitlines()[0]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from dataset_dl.index.database import Database, idc_version, source
-from dataset_dl.index.plan_file import ADDRESS, FROM_INDEX, PlanFile
+from dataset_dl.index.plan_file import ADDRESS, AS_THEY_ARE, FROM_INDEX, SIZE_BYTES, PlanFile
 from dataset_dl.layout import check_directory
 from dataset_dl.model import Plan
 
@@ -43,8 +43,7 @@ def plan_by_name(directories: Iterable[str]) -> tuple[Plan, dict[str, str]]:
         " SELECT unnest($1::VARCHAR[]) AS directory, unnest($2::VARCHAR[]) AS identifier",
         [list(named), list(named.values())],
     )
-    columns = ", ".join(name for name in FROM_INDEX if name != "series_aws_url")
-    of_index = f"SELECT {columns}, {ADDRESS}, instanceCount, series_size_MB FROM {source()}"
+    of_index = f"SELECT {', '.join(AS_THEY_ARE)}, {ADDRESS}, instanceCount, series_size_MB FROM {source()}"
     # A column is looked through only if something is called by it, for that takes longer than all the rest.
     kinds = {
         "SeriesInstanceUID": any("." in identifier for identifier in named.values()),
@@ -59,7 +58,7 @@ def plan_by_name(directories: Iterable[str]) -> tuple[Plan, dict[str, str]]:
     database.run(f"CREATE TEMP TABLE called AS {' UNION ALL '.join(called) or nothing}")
     once = f"""
         SELECT DISTINCT ON (crdc_series_uuid) {", ".join(FROM_INDEX)}, directory, instanceCount,
-               round(series_size_MB * 1e6)::BIGINT AS size_bytes, NULL::VARCHAR AS files,
+               {SIZE_BYTES} AS size_bytes, NULL::VARCHAR AS files,
                {idc_version()}::BIGINT AS idc_version
         FROM named JOIN called USING (identifier) ORDER BY crdc_series_uuid, directory
     """

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from dataset_dl.errors import ManifestError, StorageError
-from dataset_dl.index.database import Database, quote
+from dataset_dl.index.database import Database, first_line, quote
 from dataset_dl.index.versions import with_earlier
 from dataset_dl.layout import check_directory
 from dataset_dl.manifest.lines import manifest_header
-from dataset_dl.model import Plan, PlanGroup, PlannedSeries, Share, Size
+from dataset_dl.model import Plan, PlanGroup, PlannedSeries, Share, Size, file_sizes
 from dataset_dl.network import IDC_BUCKETS
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 COLUMNS = (*PlannedSeries._fields, "idc_version")
 # Of these: what the main index has by the same name.
 FROM_INDEX = PlannedSeries._fields[: PlannedSeries._fields.index("directory")]
-# From the main index: put together again from its parts, as IDC does, for it would be its largest column.
+# The address is put together again from its parts, as IDC does, for it would be the largest column to read.
+AS_THEY_ARE = tuple(name for name in FROM_INDEX if name != "series_aws_url")
 ADDRESS = "'s3://' || aws_bucket || '/' || crdc_series_uuid || '/*' AS series_aws_url"
+SIZE_BYTES = "round(series_size_MB * 1e6)::BIGINT"
 # Reading holds a few row groups in memory: at DuckDB's own size of 122,880 rows that is 400 MB. Compression
 # would halve the file (354 MB for all of IDC) and double the time that it takes to write.
 _PARQUET_OPTIONS = "FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE 8192"
@@ -70,7 +72,7 @@ class PlanFile:
         try:
             rows = Database().run(f"SELECT {names} FROM {self.source}")
         except duckdb.IOException as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise ManifestError(str(self.path), f"The plan {self.path} cannot be read: {reason}.") from None
         return map(PlannedSeries._make, rows)
 
@@ -221,7 +223,7 @@ class PlanFile:
             writer(part)
             part.replace(path)
         except (OSError, duckdb.IOException) as error:
-            known = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            known = error.strerror if isinstance(error, OSError) else first_line(error)
             reason = "there is no such directory" if not path.parent.is_dir() else known
             raise StorageError(str(path), f"The plan cannot be written to {path}: {reason}.") from None
         finally:
@@ -268,7 +270,7 @@ class PlanFile:
             if self._is_new_to(path):
                 PlanFile.create(Database(), select, []).save(path)
         except duckdb.Error as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise StorageError(
                 str(path), f"What was asked for cannot be added to {path}: {reason}.", "Nothing was fetched."
             ) from None
@@ -362,11 +364,9 @@ def each_once(select: str) -> str:
 
 def _size_of(files: str, known: str) -> Size | None:
     """The exact size of named files, told from those that are known; None if one is not among them."""
-    sizes = dict(each.split(":") for each in known.split("/"))
-    names = [each.split(":")[0] for each in files.split("/")]
-    if not sizes.keys() >= set(names):
-        return None
-    return Size.of({name: int(sizes[name]) for name in names}, named=True)
+    sizes = {name: size for name, size in file_sizes(known).items() if size is not None}
+    names = file_sizes(files).keys()
+    return Size.of({name: sizes[name] for name in names}, named=True) if names <= sizes.keys() else None
 
 
 def _shell_quoted(expression: str) -> str:
@@ -400,7 +400,7 @@ def open_plan(path: Path, name: str | None = None, *, may_be_empty: bool = False
             name, f"{name} is not a plan: it lacks columns that a plan has.", "Nothing was started."
         ) from None
     except duckdb.Error as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise ManifestError(name, f"{name} is not a plan: {reason}.", "Nothing was started.") from None
     return rows
 
@@ -494,13 +494,11 @@ def _row_problem(
 def _files_problem(files: str, count: int, size_bytes: int) -> str | None:
     if not FILES.fullmatch(files):
         return "its files are not told as NAME.dcm:BYTES/NAME.dcm:BYTES"
-    pairs = [each.split(":") for each in files.split("/")]
-    if len({name for name, _ in pairs}) < len(pairs):
+    sizes = file_sizes(files)
+    if len(sizes) <= files.count("/"):
         return "it names a file more than once"
     if count == 0:
         return None
-    is_exact = all(size for _, size in pairs) and (len(pairs), sum(int(size) for _, size in pairs)) == (
-        count,
-        size_bytes,
-    )
+    told = [size for size in sizes.values() if size is not None]
+    is_exact = len(told) == len(sizes) == count and sum(told) == size_bytes
     return None if is_exact else "its files are not as many, or not of as many bytes, as it says"

@@ -17,7 +17,7 @@ from dataset_dl.index.database import (
     quote,
     source,
 )
-from dataset_dl.index.plan_file import ADDRESS, FILES, FROM_INDEX, PlanFile, parts
+from dataset_dl.index.plan_file import ADDRESS, AS_THEY_ARE, FILES, SIZE_BYTES, PlanFile, parts
 from dataset_dl.index.resolve import (
     Matches,
     among,
@@ -40,15 +40,14 @@ from dataset_dl.model import Condition, Plan, Request, Selection
 _INSERT_BATCH = 50_000
 _FEW_VALUES = 100
 # Of the main index: those that a plan takes as they are; of the others one is taken in bytes.
-_AS_THEY_ARE = tuple(name for name in FROM_INDEX if name != "series_aws_url")
-_WHOLE = "instanceCount, round(series_size_MB * 1e6)::BIGINT AS size_bytes, NULL::VARCHAR AS files"
+_WHOLE = f"instanceCount, {SIZE_BYTES} AS size_bytes, NULL::VARCHAR AS files"
 _IN_PARTS = (
     "coalesce(part.instances, instanceCount) AS instanceCount,"
-    " coalesce(part.bytes, round(series_size_MB * 1e6)::BIGINT) AS size_bytes, part.files AS files"
+    f" coalesce(part.bytes, {SIZE_BYTES}) AS size_bytes, part.files AS files"
 )
 # All files of a series by their names are the whole series.
 _IS_PART = "NOT (part.instances > 0 AND part.instances = instanceCount)"
-_TAKEN = (*_AS_THEY_ARE, "aws_bucket", "instanceCount", "series_size_MB")
+_TAKEN = (*AS_THEY_ARE, "aws_bucket", "instanceCount", "series_size_MB")
 
 
 def make_plan(
@@ -314,7 +313,7 @@ def _write_rows(
 
     def write() -> PlanFile:
         select = f"""
-            SELECT {", ".join(_AS_THEY_ARE)}, {ADDRESS}, coalesce({", ".join(directories)}) AS directory,
+            SELECT {", ".join(AS_THEY_ARE)}, {ADDRESS}, coalesce({", ".join(directories)}) AS directory,
                    {sizes}, {version}::BIGINT AS idc_version
             FROM {chosen} {" ".join(joins)}
         """

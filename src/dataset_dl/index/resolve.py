@@ -152,26 +152,23 @@ def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]
     SelectionError
         If a column is unknown, or a value is not of the column's type.
     """
-    clauses: list[str] = []
-    parameters: list[object] = []
-    for condition in conditions:
-        (clause,), values = own_clauses([condition])
-        table = known_column(condition.column)[0]
-        if table != MAIN_INDEX:
-            key, own = joining_columns(table)
-            clause = f"{key} IN (SELECT {own} FROM {source(table)} WHERE {clause})"
-        clauses.append(clause)
-        parameters += values
-    return clauses, parameters
+    return _clauses(conditions, own=False)
 
 
 def own_clauses(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:
     """The same, each on a row of the table that has its column."""
+    return _clauses(conditions, own=True)
+
+
+def _clauses(conditions: Iterable[Condition], *, own: bool) -> tuple[list[str], list[object]]:
     clauses: list[str] = []
     parameters: list[object] = []
     for condition in conditions:
-        _, column, type_name = known_column(condition.column)
+        table, column, type_name = known_column(condition.column)
         clause, values = _clause(condition, column, type_name)
+        if table != MAIN_INDEX and not own:
+            key, theirs = joining_columns(table)
+            clause = f"{key} IN (SELECT {theirs} FROM {source(table)} WHERE {clause})"
         clauses.append(clause)
         parameters += values
     return clauses, parameters
