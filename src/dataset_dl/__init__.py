@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dataset_dl.aio import adownload
     from dataset_dl.api import (
-        DownloadOptions,
-        NetworkOptions,
         cite,
         collections,
         columns,
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
         ProxyError,
         QueryError,
         SelectionError,
+        SelectionWarning,
         StorageError,
         TransferError,
         TransferIncomplete,
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
         SeriesFailure,
         Verification,
     )
+    from dataset_dl.options import DownloadOptions, NetworkOptions, PlanOptions
     from dataset_dl.renewal import diff, update
     from dataset_dl.service import Service
 
@@ -87,11 +87,13 @@ __all__ = [
     "NetworkOptions",
     "Plan",
     "PlanError",
+    "PlanOptions",
     "PlannedSeries",
     "ProxyError",
     "QueryError",
     "Report",
     "SelectionError",
+    "SelectionWarning",
     "Series",
     "SeriesFailure",
     "Service",
@@ -123,8 +125,9 @@ __all__ = [
 # neither. A name that is not listed here lives in `errors`.
 _HOMES = {
     "adownload": "aio",
-    "DownloadOptions": "api",
-    "NetworkOptions": "api",
+    "DownloadOptions": "options",
+    "NetworkOptions": "options",
+    "PlanOptions": "options",
     "cite": "api",
     "collections": "api",
     "columns": "api",

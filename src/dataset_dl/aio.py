@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+from collections.abc import Iterable
 from concurrent.futures import wait
 from pathlib import Path
 from typing import Unpack
 
-from dataset_dl.api import DownloadOptions, ProgressCallback, download
+from dataset_dl.api import ProgressCallback, Table, download
 from dataset_dl.model import DownloadProgress, Plan, Report
+from dataset_dl.options import TransferOptions, spelled_out
 
 _LOOK_SECONDS = 0.5
 
@@ -19,15 +21,17 @@ class _Unwanted(Exception):
     """Ends the download of a task that was cancelled."""
 
 
+@spelled_out(TransferOptions)
 async def adownload(
-    plan: Plan,
+    what: Plan | str | Path | Iterable[str | Path] | Table = (),
+    /,
     into: str | Path | None = None,
     *,
     progress_callback: ProgressCallback | None = None,
     check: bool = True,
-    **options: Unpack[DownloadOptions],
+    **options: Unpack[TransferOptions],
 ) -> Report:
-    """Download a plan without blocking the event loop; parameters, answer and errors as of `download`.
+    """Download without blocking the event loop; parameters, answer and errors as of `download`.
 
     Cancelling the task ends the download, and s5cmd with it, before the cancellation is passed on; what was
     finished is kept. The callback is called in the event loop, and may be a coroutine function.
@@ -48,7 +52,7 @@ async def adownload(
         called.result()  # an exception in it ends the download
 
     def work() -> Report:
-        return download(plan, into, progress="none", progress_callback=call_back, check=check, **options)
+        return download(what, into, progress="none", progress_callback=call_back, check=check, **options)
 
     running = loop.run_in_executor(None, work)
     try:

@@ -7,10 +7,11 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
 from dataset_dl import sources
 from dataset_dl.errors import (
@@ -19,15 +20,18 @@ from dataset_dl.errors import (
     NetworkError,
     PlanError,
     SelectionError,
+    SelectionWarning,
     TransferIncomplete,
 )
 from dataset_dl.index import catalog, database
-from dataset_dl.index.plan_file import open_plan
+from dataset_dl.index.kept import keep, kept_plan
 from dataset_dl.index.planner import make_plan
 from dataset_dl.index.resolve import resolve
 from dataset_dl.layout import Layout
+from dataset_dl.manifest.commands import Places
 from dataset_dl.model import (
     DEFAULT_LAYOUT,
+    Condition,
     DownloadProgress,
     Plan,
     Report,
@@ -35,10 +39,17 @@ from dataset_dl.model import (
     Series,
     Suspects,
     Verification,
-    Where,
     conditions,
 )
-from dataset_dl.network import NetworkSettings, Source
+from dataset_dl.network import FORMER_BUCKETS, IDC_BUCKETS, NetworkSettings
+from dataset_dl.options import (
+    DEFAULTS,
+    DownloadOptions,
+    NetworkOptions,
+    PlanOptions,
+    TransferOptions,
+    spelled_out,
+)
 
 if TYPE_CHECKING:
     from dataset_dl.events import Event
@@ -50,62 +61,10 @@ Table = Any
 ProgressCallback = Callable[[DownloadProgress], object]
 
 
-class NetworkOptions(TypedDict, total=False):
-    """How the network is reached; what is not given here is looked for elsewhere, see docs/networks.md.
-
-    Attributes
-    ----------
-    endpoint_url
-        Address of an S3 service that holds IDC's buckets; that of `source` if not given.
-    source
-        ``aws`` (the default) or ``gcs``, the two stores that IDC publishes to.
-    sign
-        Sign requests with the credentials of the usual AWS chain, as a mirror may want.
-    proxy
-        Address of the proxy to go through.
-    ca_bundle
-        A PEM file, or a folder of them, with certificate authorities to trust besides the system's.
-    """
-
-    endpoint_url: str | None
-    source: Source | None
-    sign: bool | None
-    proxy: str | None
-    ca_bundle: str | Path | None
-
-
-class DownloadOptions(NetworkOptions, total=False):
-    """How to fetch: what `download`, `stream` and `download_events` all take, besides `NetworkOptions`.
-
-    Attributes
-    ----------
-    workers
-        Objects fetched at once; chosen by the machine and the distance of the store if not given.
-    retries
-        How often series are tried again that failed for a reason that may pass; 2 if not given.
-    stall_timeout_seconds
-        After so long without a byte (120 if not given) s5cmd is ended and what is left goes on anew; after
-        three times in a row without a series completed, the download gives up.
-    verify
-        ``size`` (the default): count and bytes of each series are those of the index. ``md5``: besides,
-        every file is compared with the checksums of the store.
-    trust_journal
-        Believe the journal for the series that it has as complete, without a look at the disk.
-    max_rate_mbps
-        A bound on what is fetched, in MB a second, for a network that others use, too.
-    """
-
-    workers: int | None
-    retries: int
-    stall_timeout_seconds: float
-    verify: Literal["size", "md5"]
-    trust_journal: bool
-    max_rate_mbps: float | None
-
-
 _log = logging.getLogger("dataset_dl")
 _log.addHandler(logging.NullHandler())  # whoever wants to hear it says so
 _CALLBACK_SECONDS = 0.1
+_NAMED_AT_MOST = 5
 # Where every series fails so, it is not the series.
 _IN_THE_WAY = {"network", "server_error", "access_denied"}
 # Windows takes 259 characters; the name of an instance and s5cmd's temporary figures need 51.
@@ -113,6 +72,7 @@ _WINDOWS_PATH_CHARACTERS = 259
 _NAME_CHARACTERS = 51
 
 
+@spelled_out()
 def collections(search: str | None = None) -> Frame:
     """Every collection of IDC with its totals.
 
@@ -134,6 +94,7 @@ def collections(search: str | None = None) -> Frame:
     return Frame.of(lambda: catalog.collections(search))
 
 
+@spelled_out()
 def indices() -> Frame:
     """Every table that IDC publishes: ``name``, ``here`` (on this machine), ``description``."""
     from dataset_dl.frame import Frame
@@ -141,6 +102,7 @@ def indices() -> Frame:
     return Frame(catalog.indices(), columns=["name", "here", "description"])
 
 
+@spelled_out()
 def columns(index: str) -> Frame:
     """Each column of a table: ``name``, ``type``, ``description``, from the published schema.
 
@@ -154,6 +116,7 @@ def columns(index: str) -> Frame:
     return Frame(catalog.columns(index), columns=["name", "type", "description"])
 
 
+@spelled_out()
 def query(sql: str) -> Frame:
     """Answer one SELECT over the tables of IDC, by their names; nothing else can be read or written.
 
@@ -169,6 +132,7 @@ def query(sql: str) -> Frame:
     return Frame.of(lambda: database.query(sql))
 
 
+@spelled_out(NetworkOptions)
 def fetch_index(name: str, *, from_file: str | Path | None = None, **options: Unpack[NetworkOptions]) -> Path:
     """Fetch a table that IDC publishes beside the package, once for each version of it.
 
@@ -198,6 +162,7 @@ def fetch_index(name: str, *, from_file: str | Path | None = None, **options: Un
     return catalog.fetch(name, network_settings(options))
 
 
+@spelled_out(NetworkOptions)
 def cite(
     selection: str | Path | Iterable[str | Path] | Table,
     /,
@@ -246,6 +211,7 @@ def cite(
     return [text or rights.cited(work, style) for text, work in zip(texts, works, strict=True)]
 
 
+@spelled_out()
 def page_url(identifier: str) -> str:
     """The address of the page that shows a collection, study or series to a person.
 
@@ -259,46 +225,31 @@ def page_url(identifier: str) -> str:
     return catalog.page_url(column, values[0])
 
 
+@spelled_out(PlanOptions)
 def plan(
     source: str | Path | Iterable[str | Path] | Table = (),
     *,
-    where: Where | None = None,
-    layout: str | None = None,
     into: str | Path | None = None,
-    idc_version: int | None = None,
-    skip_missing: bool = False,
-    with_references: bool = False,
-    with_annotations: bool = False,
+    **options: Unpack[PlanOptions],
 ) -> Plan:
     """Decide what to download and where each series goes; nothing is fetched.
 
     Parameters
     ----------
     source
-        Collections (in any spelling), patients, studies, series, crdc series uuids, analysis results, or
-        single files by SOPInstanceUID, mixed, one or several, and files: manifests, lists of identifiers,
-        saved plans. Or a table with a column of identifiers, of pandas, polars or Arrow.
-    where
-        ``{column: value or values}``, or conditions like ``"instanceCount>=100"``; all must hold. A column
-        of another table is ``TABLE.COLUMN``; where the table tells of single files (sm_instance_index), only
-        those are planned.
-    layout
-        Template of the directories, `dataset_dl.DEFAULT_LAYOUT` if not given.
+        Collections (in any spelling, or a pattern like ``tcga_*``), patients, studies, series, crdc series
+        uuids, analysis results, DOIs, addresses of the portal or the viewer, or single files by
+        SOPInstanceUID, mixed, one or several, and files: manifests, lists of identifiers, saved plans. Or a
+        table with a column of identifiers, of pandas, polars or Arrow.
     into
         The destination, kept with the plan for `download`.
-    idc_version
-        Select as of this IDC version (2 or later), as far as the tables tell; today's if not given. A crdc
-        series uuid is one content of one series and needs none.
-    skip_missing
-        Leave out what IDC does not have, instead of an error; the plan's `missing` names it. Series of a
-        TCIA manifest that IDC does not have are left out in any case, but then make the download
-        incomplete.
-    with_references
-        Add the images that selected SEG, RTSTRUCT and ANN series were drawn on, whatever `where` says, as far
-        as the tables seg_index, rtstruct_index and ann_index tell; the plan's `unreferenced` counts the
-        annotations of which they do not.
-    with_annotations
-        Add the SEG, RTSTRUCT and ANN series that were drawn on selected images, by the same tables.
+    **options
+        See `PlanOptions`.
+
+    Returns
+    -------
+    Plan
+        Its ``notes`` say what was asked for and matches nothing, or was left out.
 
     Raises
     ------
@@ -309,20 +260,40 @@ def plan(
         If the layout or a manifest is wrong.
     """
     began = time.monotonic()
-    chosen = conditions(where)
-    destination = Path(into) if into is not None else None
+    destination = _absolute(into) if into is not None else None
+    made = _plan(source, destination, options)
+    for note in (*made.notes, *_note_on_excluded(made)):
+        warnings.warn(note, SelectionWarning, stacklevel=3)
+    if _log.isEnabledFor(logging.INFO):
+        from dataset_dl.ui.log import planned
+
+        planned(made, time.monotonic() - began)
+    return made
+
+
+def _plan(source: Any, destination: Path | None, options: PlanOptions) -> Plan:
+    chosen = conditions(options.get("where"))
+    if options.get("original_only"):
+        chosen = (*chosen, Condition("analysis_result_id", "=", ("",)))
+    layout, version, skip = options.get("layout"), options.get("idc_version"), options.get("skip_missing")
+    _check_counts(options)
     is_one = isinstance(source, str | Path) or sources.is_table(source)
-    named = sources.read([source] if is_one else cast(Iterable[Any], source))
-    if idc_version is not None and (named.plans or named.entries):
+    places = Places(destination, ignored=layout is not None)
+    named = sources.read([source] if is_one else cast(Iterable[Any], source), places)
+    if version is not None and (named.plans or named.entries):
         raise SelectionError(
-            f"v{idc_version}",
+            f"v{version}",
             "A manifest names series of the versions that it was made for, so no other can be asked for;"
             " nothing was started.",
             "Leave the IDC version out, or give identifiers.",
         )
-    related = with_references, with_annotations
-    if named.only_plan is not None and not chosen and layout is None and not any(related):
-        return named.only_plan.plan(destination)
+    origin = named.origin
+    origin = origin._replace(notes=(*origin.notes, *_notes_on(named)))
+    if skip:
+        origin = origin._replace(skip_missing=True)
+    narrowing = ("with_references", "with_annotations", "limit", "sample")
+    if named.only_plan is not None and not chosen and layout is None and not any(map(options.get, narrowing)):
+        return replace(named.only_plan.plan(destination), origin=origin)
     entries = named.all_entries()
     if layout is not None:
         entries = [entry._replace(directory=None) for entry in entries]
@@ -331,32 +302,104 @@ def plan(
             "", "Nothing was asked for.", "Name a collection, a patient, a study, a series or a manifest."
         )
     identifiers = tuple(dict.fromkeys([*named.identifiers, *named.optional]))
+    requests = tuple(
+        request._replace(where=(*request.where, *chosen), layout=layout or request.layout)
+        for request in origin.requests
+    )
     made = make_plan(
-        Selection(identifiers, chosen, *related),
+        Selection(
+            identifiers,
+            chosen,
+            bool(options.get("with_references")),
+            bool(options.get("with_annotations")),
+            options.get("limit"),
+            options.get("sample"),
+            options.get("seed", DEFAULTS["seed"]),
+        ),
         Layout.parse(layout or DEFAULT_LAYOUT, database.main_columns()),
         entries=entries,
         into=destination,
         path_limit=_path_limit(destination),
-        version=idc_version,
-        optional=frozenset(identifiers if skip_missing else named.optional),
+        version=version,
+        optional=frozenset(identifiers if skip else named.optional),
+        strict=bool(options.get("strict")),
+        origin=origin._replace(requests=requests),
     )
-    made = replace(made, skip_missing=skip_missing)
-    if _log.isEnabledFor(logging.INFO):
-        from dataset_dl.ui.log import planned
-
-        planned(made, time.monotonic() - began)
-    return made
+    # What a saved plan accepted as missing does not hold for what is missing besides.
+    is_accepted = bool(skip) or (origin.skip_missing and made.missing == origin.missing)
+    return replace(made, origin=made.origin._replace(skip_missing=is_accepted))
 
 
+def _check_counts(options: PlanOptions) -> None:
+    counts = {"limit": options.get("limit"), "sample": options.get("sample")}
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise PlanError(name, f"{name} is {count}, and has to be 1 or more.")
+    if None not in counts.values():
+        raise PlanError("sample", "limit and sample contradict each other.", "Choose one.")
+
+
+def _notes_on(named: sources.Named) -> Iterator[str]:
+    """What was left out of files, and what is strange in them."""
+    for account in named.accounts:
+        for sentence in account.left_out:
+            yield f"Left out of {account.source}: {sentence}."
+    buckets = {*IDC_BUCKETS, *IDC_BUCKETS.values(), *FORMER_BUCKETS}
+    if strange := [each for each in named.buckets if each.lower() not in buckets]:
+        yield (
+            f"The bucket {strange[0]} is none of IDC's"
+            + (f" ({len(strange):,} such buckets are named)" if len(strange) > 1 else "")
+            + ": the series are fetched from where the index has them."
+        )
+
+
+def _note_on_excluded(made: Plan) -> Iterator[str]:
+    # Narrowing a manifest or a plan by conditions is nothing to warn of.
+    if made.excluded and not made.origin.accounts:
+        shown = ", ".join(made.excluded[:_NAMED_AT_MOST])
+        more = (
+            f" and {len(made.excluded) - _NAMED_AT_MOST:,} more"
+            if len(made.excluded) > _NAMED_AT_MOST
+            else ""
+        )
+        yield f"No series of {shown}{more} meets the conditions."
+
+
+def _absolute(into: str | Path) -> Path:
+    from dataset_dl.destination import absolute
+
+    return absolute(into)
+
+
+@spelled_out(TransferOptions)
 def download_events(
-    plan: Plan, into: str | Path | None = None, **options: Unpack[DownloadOptions]
+    what: Plan | str | Path | Iterable[str | Path] | Table = (),
+    /,
+    into: str | Path | None = None,
+    **options: Unpack[TransferOptions],
 ) -> Iterator[Event]:
-    """Download a plan and yield what happens, as it happens.
+    """Download and yield what happens, as it happens.
 
     The last event is `Finished`, with the report; failed series do not raise here. Closing the
     iterator stops the download; the same call goes on where it was. Parameters as for `download`.
     """
-    return _transfer(plan, _destination(plan, into), options)
+    made, rest = _planned(what, into, options)
+    return _transfer(made, _destination(made, into), rest)
+
+
+def _planned(source: Any, into: str | Path | None, options: TransferOptions) -> tuple[Plan, DownloadOptions]:
+    """The plan that is meant, and the options that are left for its download."""
+    rest: dict[str, Any] = dict(options)
+    chosen = {name: rest.pop(name) for name in PlanOptions.__annotations__ if name in rest}
+    if not isinstance(source, Plan):
+        return plan(source, into=into, **cast(PlanOptions, chosen)), cast(DownloadOptions, rest)
+    if chosen:
+        raise PlanError(
+            next(iter(chosen)),
+            f"{' and '.join(chosen)} choose what is planned, and this plan is made already.",
+            "Give them to plan(), or give download() what plan() takes.",
+        )
+    return source, cast(DownloadOptions, rest)
 
 
 def _transfer(
@@ -376,14 +419,14 @@ def _transfer(
         raise PlanError("verify", f"verify is “{check}”; there are size and md5.")
     if check == "md5" and trust:
         raise PlanError(
-            "trust_journal", "To compare every file and to look at none exclude each other.", "Choose one."
+            "trust_journal", 'verify="md5" and trust_journal contradict each other.', "Choose one."
         )
     network = network_settings(options)
     events = transfer(
         plan,
         destination,
-        lambda: engine_of(network, workers, options.get("stall_timeout_seconds", 120.0), rate),
-        retries=options.get("retries", 2),
+        lambda: engine_of(network, workers, options.get("stall_timeout_seconds"), rate),
+        retries=options.get("retries", DEFAULTS["retries"]),
         md5=check == "md5",
         trust_journal=trust,
         suspects=doubtful,
@@ -394,13 +437,14 @@ def _transfer(
 def engine_of(
     network: NetworkSettings,
     workers: int | None = None,
-    stall_seconds: float = 120.0,
+    stall_seconds: float | None = None,
     max_rate_mbps: float | None = None,
 ) -> S5cmdEngine:
     """The engine that these settings give."""
     from dataset_dl.s5cmd.binary import require
     from dataset_dl.s5cmd.engine import S5cmdEngine
 
+    stall_seconds = DEFAULTS["stall_timeout_seconds"] if stall_seconds is None else stall_seconds
     return S5cmdEngine(require(), network, workers, stall_seconds, max_rate_mbps)
 
 
@@ -415,21 +459,23 @@ def network_settings(options: NetworkOptions) -> NetworkSettings:
     )
 
 
+@spelled_out(TransferOptions)
 def download(
-    plan: Plan,
+    what: Plan | str | Path | Iterable[str | Path] | Table = (),
+    /,
     into: str | Path | None = None,
     *,
     progress: Literal["auto", "none"] = "auto",
     progress_callback: ProgressCallback | None = None,
     check: bool = True,
-    **options: Unpack[DownloadOptions],
+    **options: Unpack[TransferOptions],
 ) -> Report:
-    """Download a plan and check every series on disk.
+    """Download a plan, or whatever `plan` takes, and check every series on disk.
 
     Parameters
     ----------
-    plan
-        From `plan`.
+    what
+        A `Plan`, or what to make one from, as for `plan`.
     into
         The destination; the plan's own if not given.
     progress
@@ -440,10 +486,13 @@ def download(
         Raise if a series failed; with False, look at ``report.failures`` yourself.
     **options
         ``workers``, ``retries``, ``stall_timeout_seconds``, ``verify``, ``trust_journal``, and how the
-        network is reached: see `DownloadOptions` and `NetworkOptions`.
+        network is reached: see `DownloadOptions` and `NetworkOptions`. Where `what` is no plan also
+        `PlanOptions`.
 
     Raises
     ------
+    SelectionError, PlanError
+        As for `plan`.
     TransferIncomplete
         If a series failed; its ``report`` says which and why. The same call resumes.
     NetworkError
@@ -451,7 +500,7 @@ def download(
     StorageError
         If the destination cannot be used or is full.
     """
-    report = _watch_alone(download_events(plan, into, **options), progress, progress_callback)
+    report = _watch_alone(download_events(what, into, **options), progress, progress_callback)
     if check:
         raise_for_report(report)
     return report
@@ -507,8 +556,8 @@ def raise_for_report(report: Report) -> None:
     """
     if report.ok:
         return
-    if not report.failures and not report.untried_series:
-        raise _lacking(report)
+    if not report.failures:
+        raise _lacking(report) if not report.untried_series else _untried(report)
     first = report.failures[0]
     causes = {each.cause for each in report.failures}
     unreachable = causes <= {"network"} or (report.stopped and causes <= _IN_THE_WAY)
@@ -529,6 +578,15 @@ def raise_for_report(report: Report) -> None:
     )
 
 
+def _untried(report: Report) -> TransferIncomplete:
+    return TransferIncomplete(
+        f"{report.untried_series:,} of {report.series_count:,} series were not tried"
+        f" ({report.stopped or 'the download was ended'}); {report.complete_series:,} are complete on disk.",
+        "The same command resumes.",
+        report=report,
+    )
+
+
 def _lacking(report: Report) -> TransferIncomplete:
     from dataset_dl.destination import missing_path
 
@@ -541,20 +599,28 @@ def _lacking(report: Report) -> TransferIncomplete:
     )
 
 
+@spelled_out(TransferOptions)
 def stream(
-    plan: Plan, into: str | Path | None = None, **options: Unpack[DownloadOptions]
+    what: Plan | str | Path | Iterable[str | Path] | Table = (),
+    /,
+    into: str | Path | None = None,
+    **options: Unpack[TransferOptions],
 ) -> Iterator[Series]:
     """Yield each series as soon as it is complete and checked, while the others are being fetched.
 
     Series that were on disk before come first. Parameters and errors as for `download`; an error about
     failed series is raised after all good ones were yielded. Leaving the loop stops the download.
     """
+    made, rest = _planned(what, into, options)
+    destination = _destination(made, into)
+    return _stream(_transfer(made, destination, rest), destination)
+
+
+def _stream(happenings: Iterator[Event], destination: Path) -> Iterator[Series]:
     from dataset_dl import destination as place
     from dataset_dl.events import Finished, SeriesCompleted
     from dataset_dl.verification import instance_paths
 
-    destination = _destination(plan, into)
-    happenings = download_events(plan, into, **options)
     try:
         for event in happenings:
             if isinstance(event, SeriesCompleted):
@@ -568,6 +634,7 @@ def stream(
         happenings.close()  # type: ignore[attr-defined]
 
 
+@spelled_out(NetworkOptions)
 def verify(
     root: str | Path,
     *,
@@ -614,10 +681,10 @@ def verify(
     tree = Path(root)
     if not tree.is_dir():
         raise ManifestError(str(tree), f"{tree} is not a directory, so there is nothing to verify.")
-    kept = place.plan_path(tree)
+    kept = kept_plan(tree)
     strangers: dict[str, str] = {}
-    if kept.is_file():
-        expected = open_plan(kept, may_be_empty=True).plan(tree)
+    if kept is not None:
+        expected = kept.plan(tree)
     else:
         expected, strangers = plan_by_name(instance_directories(tree))
         if not expected.series_count and not strangers:
@@ -635,6 +702,7 @@ def verify(
         return audit(tree, expected, strangers=strangers, deep=deep, objects=objects, on_progress=on_progress)
 
 
+@spelled_out(DownloadOptions)
 def repair(verification: Verification, **options: Unpack[DownloadOptions]) -> Report:
     """Fetch what a verification found to be wrong, and nothing else.
 
@@ -669,7 +737,7 @@ def repair(verification: Verification, **options: Unpack[DownloadOptions]) -> Re
     if wanted.series_count and not place.plan_path(root).is_file():
         # So that a later look is at all of the tree and not at what was repaired.
         place.prepare(root)
-        place.keep(root, plan)
+        keep(root, plan, None)
     events = _transfer(wanted, root, DownloadOptions(**options), doubtful)
     return _watch_alone(events, "auto", None)
 

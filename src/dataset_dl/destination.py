@@ -12,12 +12,11 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 from dataset_dl.errors import InsufficientDiskSpace, ManifestError, StorageError
 from dataset_dl.manifest import tcia
-from dataset_dl.model import STATE_DIRECTORY, Condition, Plan, PlannedSeries, Request, SeriesFailure
+from dataset_dl.model import STATE_DIRECTORY, PlannedSeries, Request, SeriesFailure
 
 # Directories, file system overhead and what others write meanwhile.
 _MARGIN_SHARE = 0.01
@@ -126,24 +125,20 @@ def prepare(destination: Path) -> None:
         ) from None
 
 
-def keep(destination: Path, plan: Plan) -> Path | None:
-    """Add the plan to what was asked for before in a destination that `prepare` has made.
+def remember(destination: Path, asked: Sequence[Request]) -> None:
+    """Add to what was asked for in a destination that `prepare` has made; a damaged record is set aside."""
+    path = _requests_path(destination)
+    try:
+        known = requests(destination)
+    except ManifestError:
+        known = []
+        path.replace(path.with_suffix(".damaged"))
+    if new := [request for request in asked if request not in known]:
+        import msgspec
 
-    Returns where a damaged record of that was moved to.
-    """
-    set_aside = plan.rows.save_with(plan_path(destination))
-    if plan.request is not None:
-        try:
-            known = requests(destination)
-        except ManifestError:
-            known = []
-            _requests_path(destination).replace(_requests_path(destination).with_suffix(".damaged"))
-        if plan.request not in known:
-            text = json.dumps([*known, plan.request], indent=1, default=asdict)
-            part = state(destination) / f".requests.{os.getpid()}.part"
-            part.write_text(text, encoding="utf-8")
-            part.replace(_requests_path(destination))
-    return set_aside
+        part = state(destination) / f".requests.{os.getpid()}.part"
+        part.write_bytes(msgspec.json.format(msgspec.json.encode([*known, *new]), indent=1))
+        part.replace(path)
 
 
 def requests(destination: Path) -> list[Request]:
@@ -157,17 +152,11 @@ def requests(destination: Path) -> list[Request]:
     path = _requests_path(destination)
     if not path.is_file():
         return []
+    import msgspec
+
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return [
-            Request(
-                tuple(identifiers),
-                tuple(Condition(each["column"], each["operator"], tuple(each["values"])) for each in where),
-                *others,
-            )
-            for identifiers, where, *others in kept
-        ]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        return msgspec.json.decode(path.read_bytes(), type=list[Request])
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ManifestError(
             str(path),
             f"{path} is damaged ({error}), so nobody knows what was asked for in {destination}.",
@@ -204,11 +193,14 @@ class Cage:
         """
         if directory in self._real:
             return
-        self.check(directory.rpartition("/")[0])
-        path = f"{self._destination}/{directory}"
-        if os.path.islink(path):
-            raise _is_link(path)
-        self._real.add(directory)
+        level = ""
+        for component in directory.split("/"):
+            level = f"{level}/{component}" if level else component
+            if level not in self._real:
+                path = f"{self._destination}/{level}"
+                if os.path.islink(path):
+                    raise _is_link(path)
+                self._real.add(level)
 
 
 def _is_link(path: str | Path) -> StorageError:
@@ -323,10 +315,17 @@ def hold(destination: Path) -> Iterator[Hold]:
 
 
 def _refuse_links(records: Path) -> None:
-    """The records of a destination must be its own, not somebody's whom a link leads to."""
+    """The records of a destination must be its own files, not what a link or a pipe leads to."""
     for path in [records, *records.iterdir()]:
         if path.is_symlink():
             raise _is_link(path)
+        if not (path.is_file() or path.is_dir()):
+            raise StorageError(
+                str(path),
+                f"{path} is neither a file nor a directory, so the records of {records.parent} cannot be"
+                " trusted; nothing was started.",
+                "Remove it.",
+            )
 
 
 def _holder(path: Path) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from dataset_dl import __version__
 from dataset_dl import destination as place
-from dataset_dl.api import NetworkOptions, network_settings
+from dataset_dl.api import network_settings
 from dataset_dl.errors import DatasetDlError, NetworkError
 from dataset_dl.index import database
 from dataset_dl.network import (
@@ -28,6 +28,7 @@ from dataset_dl.network import (
     config_path,
     without_secrets,
 )
+from dataset_dl.options import NetworkOptions
 from dataset_dl.s5cmd.binary import known_checksums, require, sha256
 from dataset_dl.s5cmd.engine import S5cmdEngine, descriptor_limit
 

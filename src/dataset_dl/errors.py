@@ -10,7 +10,7 @@ DatasetDlError
 │   ├── ProxyError
 │   ├── CertificateError
 │   └── ConnectionTimeout
-├── StorageError              the destination
+├── StorageError              a disk, or the memory, that has no room or cannot be used
 │   └── InsufficientDiskSpace
 ├── TransferError             the download
 │   ├── EngineMissing         s5cmd is not here, or is another version
@@ -70,6 +70,10 @@ class SelectionError(DatasetDlError, ValueError):
     exit_code = 2
 
 
+class SelectionWarning(UserWarning):
+    """Something that was asked for matches nothing, or was left out, and the rest was planned."""
+
+
 class QueryError(SelectionError):
     """An SQL statement that is wrong, or that tries to do more than read."""
 
@@ -117,7 +121,7 @@ class ConnectionTimeout(NetworkError):
 
 
 class StorageError(DatasetDlError):
-    """The destination cannot be used."""
+    """The destination, the temporary directory or the memory cannot be used, or has no room."""
 
     exit_code = 5
 

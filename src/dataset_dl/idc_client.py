@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from dataset_dl.api import DownloadOptions, download, network_settings, plan
+from dataset_dl.api import download, network_settings, plan
 from dataset_dl.errors import InsufficientDiskSpace, SelectionError
 from dataset_dl.index import catalog, clinical, instances
 from dataset_dl.index.database import (
@@ -25,6 +25,7 @@ from dataset_dl.index.database import (
 )
 from dataset_dl.index.resolve import present
 from dataset_dl.model import Condition
+from dataset_dl.options import DownloadOptions, spelled_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,6 +96,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         As for `dataset_dl.download`, for every download of this client.
     """
 
+    @spelled_out(DownloadOptions)
     def __init__(self, **options: Unpack[DownloadOptions]) -> None:
         # Not the constructor of idc-index, which reads every table into memory.
         self._options = options

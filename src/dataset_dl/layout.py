@@ -25,12 +25,16 @@ from dataset_dl.model import STATE_DIRECTORY
 _NAME_LIMIT_BYTES = 240
 _DIGEST_CHARACTERS = 12
 _MOST_LEVELS = 16
+# Of a directory from a file; a path of Linux has 4,096 bytes.
+_MOST_LEVELS_OF_OTHERS = 64
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])[ ]*(\..*)?",
     re.IGNORECASE | re.DOTALL,
 )
+# Categories of Unicode: controls, formats (which turn the direction of writing), line and paragraph ends.
+_ACTING = ("Cc", "Cf", "Zl", "Zp", "Cs")
 _TOKEN = re.compile(r"%([A-Za-z_][A-Za-z0-9_]*)?")
 
 # What SQL may keep without asking `Layout.directory`: a stricter form of the rules above, for RE2. It is one
@@ -159,7 +163,10 @@ def check_directory(directory: str) -> str | None:
     """Say why a directory from a file must not be used; None if it may."""
     if directory == "":
         return None
-    for component in directory.split("/"):
+    components = directory.split("/")
+    if len(components) > _MOST_LEVELS_OF_OTHERS:
+        return f"it has {len(components):,} levels, and {_MOST_LEVELS_OF_OTHERS} are taken"
+    for component in components:
         if component in ("", ".", ".."):
             return "it leaves the destination"
         if _FORBIDDEN.search(component) or any(map(_is_invisible, component)):
@@ -168,9 +175,14 @@ def check_directory(directory: str) -> str | None:
             return "Windows reserves such a name"
         if len(component.encode("utf-8", "surrogatepass")) > _NAME_LIMIT_BYTES:
             return f"a name in it is longer than {_NAME_LIMIT_BYTES} bytes"
-    if directory.split("/", maxsplit=1)[0].casefold() == STATE_DIRECTORY:
+    if components[0].casefold() == STATE_DIRECTORY:
         return f"{STATE_DIRECTORY} is where the download keeps its own records"
     return None
+
+
+def has_control(text: str) -> bool:
+    """Whether a text holds a character that a terminal acts on: a control character, or one of direction."""
+    return any(unicodedata.category(each) in _ACTING for each in text)
 
 
 def shorten(directory: str, limit: int) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dataset_dl.errors import SelectionError
 
 if TYPE_CHECKING:
     from dataset_dl.frame import Frame
+    from dataset_dl.index.plan_file import PlanFile
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "~"]
 Where = Mapping[str, object] | Iterable["str | Condition"]
@@ -21,8 +21,15 @@ DEFAULT_LAYOUT = "%collection_id/%PatientID/%StudyInstanceUID/%Modality_%SeriesI
 STATE_DIRECTORY = ".dataset-dl"
 
 _CONDITION = re.compile(
-    r"\s*((?:[A-Za-z_][A-Za-z0-9_]*\.)?[A-Za-z_][A-Za-z0-9_]*)\s*(!=|<=|>=|=|<|>|~)(.*)", re.DOTALL
+    r"\s*((?:[A-Za-z_][A-Za-z0-9_]*\.)?[A-Za-z_][A-Za-z0-9_]*)\s*(!=|<=|>=|==|=|<|>|~)(.*)", re.DOTALL
 )
+# A value in double quotes, in which two of them are one; in single quotes; or bare; up to a comma or the end.
+_VALUE = re.compile(
+    r"""\s*(?:"(?P<double>(?:[^"]|"")*)"|'(?P<single>[^']*)'(?=\s*(?:,|$))|(?P<bare>[^,]*?))\s*(?P<end>,|$)""",
+    re.DOTALL,
+)
+# How a condition says that a column has no value.
+EMPTY = "(empty)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class Condition:
         ``=`` (any of the values), ``!=`` (none of them), ``<``, ``<=``, ``>``, ``>=``
         (one value), ``~`` (contains any of the values, in any letter case).
     values
-        The values to compare with; never empty.
+        The values to compare with, at least one; an empty text stands for no value.
     """
 
     column: str
@@ -46,11 +53,13 @@ class Condition:
     values: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.column}{self.operator}{','.join(self.values)}"
+        return f"{self.column}{self.operator}{','.join(value or EMPTY for value in self.values)}"
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Read ``COLUMN=VALUE[,VALUE…]``; a value with a comma stands in double quotes.
+        """Read ``COLUMN=VALUE[,VALUE…]``; a value with a comma stands in quotes.
+
+        No value at all, or ``(empty)``, means that the column has none.
 
         Raises
         ------
@@ -65,30 +74,60 @@ class Condition:
                 'Write COLUMN=VALUE, for example "Modality=CT,MR" or "instanceCount>=100".',
             )
         column, operator, rest = match.groups()
-        try:
-            row = next(csv.reader([rest], skipinitialspace=True), [])
-        except csv.Error as error:
-            raise SelectionError(
-                text, f"The values of the condition “{text}” cannot be read: {error}.", "Put them in quotes."
-            ) from None
-        return cls._checked(column, operator, tuple(value.strip() for value in row), text)
+        return cls._checked(column, "=" if operator == "==" else operator, _values(rest, text), text)
 
     @classmethod
     def of(cls, column: str, value: object) -> Condition:
-        """Equality with one value, or with any of a sequence of values."""
+        """Equality with one value, or with any of a sequence of values; None is no value."""
         several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
-        values = tuple(str(each) for each in value) if several else (str(value),)  # type: ignore[attr-defined]
+        values = tuple(map(_text, value if several else [value]))  # type: ignore[call-overload]
         return cls._checked(column, "=", values, f"{column}={value!r}")
 
     @classmethod
     def _checked(cls, column: str, operator: Any, values: tuple[str, ...], text: str) -> Condition:
-        if not values or (len(values) == 1 and not values[0]):
+        if not values or ("" in values and operator not in ("=", "!=")):
             raise SelectionError(text, f"The condition “{text}” names no value.", "Add one after the sign.")
         if operator in ("<", "<=", ">", ">=") and len(values) > 1:
             raise SelectionError(
                 text, f"“{operator}” compares with one value; “{text}” names {len(values)}.", "Keep one."
             )
         return cls(column, operator, values)
+
+
+def _values(text: str, condition: str) -> tuple[str, ...]:
+    values: list[str] = []
+    place = 0
+    while True:
+        match = _VALUE.match(text, place)
+        if match is None or (match["bare"] or "").startswith('"'):
+            raise SelectionError(
+                condition,
+                f"The values of the condition “{condition}” cannot be read: a quotation mark is left open.",
+                'Write COLUMN="VALUE, WITH A COMMA".',
+            )
+        bare = match["bare"]
+        if bare is not None:
+            values.append("" if bare == EMPTY else bare)
+        else:
+            values.append(
+                match["double"].replace('""', '"') if match["double"] is not None else match["single"]
+            )
+        if bare == "" and (match["end"] or len(values) > 1):
+            raise SelectionError(
+                condition,
+                f"The condition “{condition}” names no value beside a comma.",
+                f"Take the comma out, or write {EMPTY} for series without a value.",
+            )
+        if not match["end"]:
+            return tuple(values)
+        place = match.end()
+
+
+def _text(value: object) -> str:
+    # What is missing is None, or like a float that is no number not equal to itself, or cannot be compared.
+    if value is None or type(value).__name__ == "NAType" or value != value:  # noqa: PLR0124
+        return ""
+    return str(value)
 
 
 def conditions(where: Where | None) -> tuple[Condition, ...]:
@@ -114,12 +153,19 @@ class Selection:
         Conditions that every series must meet.
     with_references, with_annotations
         Add the images that these were drawn on, and what was drawn on these, whatever the conditions.
+    limit
+        Keep the first so many series, in the order of the index.
+    sample, seed
+        Keep so many series, chosen by chance: the same seed chooses the same.
     """
 
     identifiers: tuple[str, ...]
     where: tuple[Condition, ...] = ()
     with_references: bool = False
     with_annotations: bool = False
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
 
 
 class Request(NamedTuple):
@@ -231,58 +277,58 @@ class Share(NamedTuple):
     size_bytes: int
 
 
-class PlanRows(Protocol):
-    """The rows of a plan as a table that need not fit into memory."""
+class Account(NamedTuple):
+    """How the rows of one source were used: each names something new, or what an earlier row named.
 
-    def __iter__(self) -> Iterator[PlannedSeries]: ...
+    Attributes
+    ----------
+    source
+        A file, or ``table`` or ``standard input``.
+    rows
+        Rows, or lines, that name something; headers, comments and empty ones do not count.
+    named
+        What they name, each once.
+    left_out
+        What was not read, a sentence each.
+    """
 
-    def groups(self) -> list[PlanGroup]:
-        """Totals per collection and modality, largest first."""
+    source: str
+    rows: int
+    named: int
+    left_out: tuple[str, ...] = ()
 
-    def shares(self) -> list[Share]:
-        """Totals per collection, licence and work."""
 
-    def directories(self) -> Iterator[tuple[str, int, int, int]]:
-        """Each directory with the series, instances and bytes that go there."""
+class Origin(NamedTuple):
+    """What a plan was made from; kept in the file of the plan.
 
-    def shares_directories(self) -> bool:
-        """Whether two series go to one directory, on a file system that ignores letter case too."""
+    Attributes
+    ----------
+    requests
+        What a newer index may bring more of: collections, analysis results, patients, studies, conditions.
+    missing
+        SeriesInstanceUIDs, or other identifiers, that were asked for and that IDC does not have.
+    skip_missing
+        Whether a download of the rest is all that was wanted; otherwise the missing ones make it incomplete.
+    unreferenced
+        By modality, annotations of which no table tells the image, where images were to be added.
+    excluded
+        Identifiers that IDC has, and of which no series meets the conditions.
+    accounts
+        How the rows of each file or table were used.
+    notes
+        What else a person should know, a sentence each.
+    matching_series
+        How many series matched before only some were kept; None if all were.
+    """
 
-    def needs_names(self) -> bool:
-        """Whether a directory does not tell by its name, or not alone, which series its files are of."""
-
-    def replaced_in(self, path: Path) -> set[str]:
-        """The crdc series uuids that go where the plan at `path` has an earlier version of the series."""
-
-    def unsized(self) -> list[PlannedSeries]:
-        """The series of which files and bytes are not known exactly."""
-
-    def sizes_in(self, path: Path) -> dict[str, Size]:
-        """Of those that the plan at `path` knows, by crdc_series_uuid."""
-
-    def sized(self, sizes: Mapping[str, Size]) -> Plan:
-        """The plan with these files and bytes; a series of which they are still unknown is left out."""
-
-    def longest_directory(self) -> str:
-        """The directory with the most characters."""
-
-    def only(self, directories: Sequence[str]) -> Plan:
-        """The plan of the series that go to some directories."""
-
-    def save(self, path: Path) -> None:
-        """Write to ``.parquet``, ``.csv`` or ``.s5cmd``; complete under its name or not there."""
-
-    def elsewhere_in(self, path: Path) -> int:
-        """How many of the series the plan at `path` has in other directories."""
-
-    def save_with(self, path: Path) -> Path | None:
-        """Write to ``.parquet``, with the series of the plan that is there and that this one lacks.
-
-        Returns where a file was moved to that was there and is no plan.
-        """
-
-    def to_pandas(self) -> Frame:
-        """Every row as a frame."""
+    requests: tuple[Request, ...] = ()
+    missing: tuple[str, ...] = ()
+    skip_missing: bool = False
+    unreferenced: Mapping[str, int] = {}
+    excluded: tuple[str, ...] = ()
+    accounts: tuple[Account, ...] = ()
+    notes: tuple[str, ...] = ()
+    matching_series: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,15 +351,8 @@ class Plan:
         The part of the series that are of an earlier IDC version, or of which files are named by their
         address: how many files they have, and of how many bytes, is asked of the store when they are
         downloaded.
-    missing
-        SeriesInstanceUIDs, or other identifiers, that were asked for and that IDC does not have.
-    skip_missing
-        Whether a download of the rest is all that was wanted; otherwise the missing ones make it incomplete.
-    unreferenced
-        By modality, annotations of which no table tells the image, where images were to be added.
-    request
-        What it was made from, where a newer index may bring more of it: collections, analysis results,
-        patients, studies and conditions.
+    origin
+        What it was made from.
     """
 
     series_count: int
@@ -321,12 +360,45 @@ class Plan:
     size_bytes: int
     idc_version: int | None
     into: Path | None
-    rows: PlanRows = field(repr=False, compare=False)
+    rows: PlanFile = field(repr=False, compare=False)
     unsized_series: int = 0
-    missing: tuple[str, ...] = ()
-    skip_missing: bool = False
-    unreferenced: Mapping[str, int] = field(default_factory=dict)
-    request: Request | None = field(default=None, repr=False)
+    origin: Origin = field(default=Origin(), repr=False)
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """What a newer index may bring more of."""
+        return self.origin.requests
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What was asked for and IDC does not have."""
+        return self.origin.missing
+
+    @property
+    def skip_missing(self) -> bool:
+        """Whether a download of the rest is all that was wanted."""
+        return self.origin.skip_missing
+
+    @property
+    def unreferenced(self) -> Mapping[str, int]:
+        """By modality, annotations of which no table tells the image."""
+        return self.origin.unreferenced
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Identifiers that IDC has, and of which no series meets the conditions."""
+        return self.origin.excluded
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the selection, a sentence each."""
+        return self.origin.notes
+
+    def __len__(self) -> int:
+        return self.series_count
+
+    def __bool__(self) -> bool:
+        return True
 
     def __iter__(self) -> Iterator[PlannedSeries]:
         return iter(self.rows)

@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import Unpack
 
 from dataset_dl import destination as place
-from dataset_dl.api import DownloadOptions, download, engine_of, network_settings
+from dataset_dl.api import download, engine_of, network_settings
 from dataset_dl.errors import ManifestError, NetworkError
 from dataset_dl.index.changes import renewed
 from dataset_dl.index.database import idc_version
-from dataset_dl.index.plan_file import PlanFile, open_plan
+from dataset_dl.index.kept import kept_plan
 from dataset_dl.journal import Journal
 from dataset_dl.model import Difference, Plan, PlannedSeries, Report, StoredObject
 from dataset_dl.network import NetworkSettings
+from dataset_dl.options import DownloadOptions, spelled_out
 from dataset_dl.transfer import Engine
 from dataset_dl.verification import batches, instances
 
 _OUTDATED = ("revised", "withdrawn")
 
 
+@spelled_out()
 def diff(root: str | Path) -> Difference:
     """Say what today's index has newer, added or withdrawn against a tree that was downloaded.
 
@@ -40,16 +42,16 @@ def diff(root: str | Path) -> Difference:
         If no download went there.
     """
     tree = place.absolute(root)
-    path = place.plan_path(tree)
     if not tree.is_dir():
         raise ManifestError(str(tree), f"There is no directory {tree}.")
-    if not path.is_file():
+    kept = kept_plan(tree)
+    if kept is None:
         raise ManifestError(
             str(tree),
             f"{tree} holds no plan, so nobody knows which versions of series are there.",
             "Give a directory that a download of this program went to.",
         )
-    kept, requests = open_plan(path, may_be_empty=True), place.requests(tree)
+    requests = kept.origin.requests
     plan, changes = renewed(kept, requests, tree)
     totals = kept.plan(tree)
     return Difference(
@@ -63,6 +65,7 @@ def diff(root: str | Path) -> Difference:
     )
 
 
+@spelled_out(DownloadOptions)
 def update(difference: Difference, **options: Unpack[DownloadOptions]) -> Report:
     """Bring a tree up to date: fetch what is newer or was added, and set aside what is no longer so.
 
@@ -98,7 +101,8 @@ def update(difference: Difference, **options: Unpack[DownloadOptions]) -> Report
 
 def _make_way(difference: Difference, journal: Journal, network: NetworkSettings) -> None:
     """Set aside what is no longer so, and keep the plan of what is."""
-    root, kept = difference.root, PlanFile(place.plan_path(difference.root))
+    root, kept = difference.root, kept_plan(difference.root)
+    assert kept is not None, "a difference is of what is kept"
     new = [each for each in difference.changes if each.change in ("added", "revised")]
     place.check_space(root, sum(each.size_bytes for each in new), sum(each.instanceCount for each in new))
     outdated = {each.earlier_crdc_series_uuid for each in difference.changes if each.change in _OUTDATED}

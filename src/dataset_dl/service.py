@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
-from dataset_dl.api import DownloadOptions, ProgressCallback, download, plan
+from dataset_dl.api import ProgressCallback, download, plan
 from dataset_dl.errors import SelectionError
 from dataset_dl.index.database import main_columns
 from dataset_dl.index.planner import make_plan
 from dataset_dl.layout import Layout, check_directory
-from dataset_dl.manifest.commands import Entry
+from dataset_dl.manifest.entry import Entry
 from dataset_dl.model import DEFAULT_LAYOUT, Report, Selection
+from dataset_dl.options import DownloadOptions, spelled_out
 
 
 class Service:
@@ -24,9 +25,11 @@ class Service:
         As for `dataset_dl.download`.
     """
 
+    @spelled_out(DownloadOptions)
     def __init__(self, **options: Unpack[DownloadOptions]) -> None:
         self._options = options
 
+    @spelled_out()
     def download_dataset(
         self,
         collection_id: str,
@@ -59,6 +62,7 @@ class Service:
         wanted = plan(collection_id, where=filters, layout=layout, into=output_dir)
         return download(wanted, progress_callback=progress_callback, **self._options)
 
+    @spelled_out()
     def download_filtered(
         self,
         items: Iterable[Mapping[str, Any]],

@@ -6,22 +6,30 @@ import os
 import re
 import stat
 import sys
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_dl.destination import plan_path
 from dataset_dl.errors import ManifestError
 from dataset_dl.index.database import Database
-from dataset_dl.index.plan_file import PlanFile, open_plan, parquet_columns, parquet_rows
+from dataset_dl.index.kept import kept_plan
+from dataset_dl.index.plan_file import (
+    PlanFile,
+    copy_file,
+    lacks_columns,
+    open_plan,
+    open_table,
+    parquet_columns,
+    parquet_rows,
+)
 from dataset_dl.index.resolve import resolve
-from dataset_dl.manifest.commands import Entry, entries
-from dataset_dl.manifest.contents import Contents, Line, is_plan, parse
-from dataset_dl.manifest.contents import read as read_manifest
+from dataset_dl.manifest.commands import Places, entries
+from dataset_dl.manifest.contents import PARQUET_MAGIC, PlanTable, parse
+from dataset_dl.manifest.entry import Entry, Line
 from dataset_dl.manifest.table import columns_of, identifiers
-from dataset_dl.model import as_identifiers
+from dataset_dl.model import Account, Origin, as_identifiers
+from dataset_dl.scratch import Scratch, writing_scratch
 
 # An identifier, a file, or a table of pandas, polars or Arrow, none of which is imported here.
 Source = Any
@@ -43,18 +51,37 @@ class Named:
         Series named by manifests.
     plans
         Saved plans.
+    accounts
+        How the rows of each file or table were used.
+    buckets
+        The buckets that addresses name.
     """
 
     identifiers: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
     plans: tuple[PlanFile, ...] = ()
+    accounts: tuple[Account, ...] = ()
+    buckets: tuple[str, ...] = ()
 
     @property
     def only_plan(self) -> PlanFile | None:
         """The saved plan, if one is all there is."""
         alone = len(self.plans) == 1 and not (self.identifiers or self.optional or self.entries)
         return self.plans[0] if alone else None
+
+    @property
+    def origin(self) -> Origin:
+        """What the saved plans were made from, together, and how the rows of the others were used."""
+        each = [rows.origin for rows in self.plans]
+        missing = _once(uid for origin in each for uid in origin.missing)
+        return Origin(
+            requests=_once(request for origin in each for request in origin.requests),
+            missing=missing,
+            skip_missing=bool(missing) and all(origin.skip_missing for origin in each if origin.missing),
+            excluded=_once(name for origin in each for name in origin.excluded),
+            accounts=self.accounts,
+        )
 
     def all_entries(self) -> list[Entry]:
         """The series of the manifests, then those of the saved plans, each with its directory."""
@@ -66,39 +93,52 @@ class Named:
         return [*self.entries, *saved]
 
 
-def read(sources: Iterable[Source]) -> Named:
+def read(sources: Iterable[Source], places: Places = Places()) -> Named:  # noqa: B008
     """Read every source; a file is told from an identifier by being there.
+
+    Parameters
+    ----------
+    sources
+        What a person names.
+    places
+        What the directories are good for that manifests name.
 
     Raises
     ------
     ManifestError
         If a file is missing or cannot be read.
     """
-    each = [_read_one(source) for source in sources]
+    each = [_read_one(source, places) for source in sources]
     return Named(
-        tuple(dict.fromkeys(identifier for named in each for identifier in named.identifiers)),
-        tuple(dict.fromkeys(uid for named in each for uid in named.optional)),
+        _once(identifier for named in each for identifier in named.identifiers),
+        _once(uid for named in each for uid in named.optional),
         tuple(entry for named in each for entry in named.entries),
         tuple(rows for named in each for rows in named.plans),
+        tuple(account for named in each for account in named.accounts),
+        _once(bucket for named in each for bucket in named.buckets),
     )
 
 
-def _read_one(source: Source) -> Named:
+def _once(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _read_one(source: Source, places: Places) -> Named:
     if not isinstance(source, str | Path):
-        return Named(_of_table(source))
+        return _of_table(source)
     path = Path(source)
     if source == "-":
-        return _read_data(sys.stdin.buffer.read(), "standard input")
+        return _of_data(sys.stdin.buffer.read(), "standard input", places)
     if os.path.isfile(path):
-        contents = read_manifest(path)
-        return _of_plan(path) if contents.is_plan else _named(contents)
+        return _of_file(path, places)
     # A tree that was downloaded; not one that is called like what went there.
-    if os.path.isfile(kept := plan_path(path)) and not _is_identifier(source):
-        return Named(plans=(open_plan(kept),))
+    if os.path.isdir(path) and not _is_identifier(source) and (kept := kept_plan(path)) is not None:
+        return Named(plans=(kept,), accounts=(_account_of(kept, str(source)),))
     if stat.S_ISFIFO(_mode(path)):  # like <(command) in a shell
-        return _read_data(path.read_bytes(), str(source))
+        return _of_data(path.read_bytes(), str(source), places)
     if not isinstance(source, Path) and _ADDRESS.match(source):
-        return Named(entries=entries([Line(1, source)], source))
+        line = Line(1, source)
+        return Named(entries=entries([line], source), accounts=(Account(source, 1, 1),))
     if isinstance(source, Path) or _FILE_LIKE.search(source):
         what = f"There is no file {source}"
         if os.path.isdir(path):
@@ -113,12 +153,74 @@ def _is_identifier(source: str | Path) -> bool:
     return not resolve(Database(), [source], optional=[source]).missing
 
 
-def _of_plan(path: Path) -> Named:
+def _of_file(path: Path, places: Places) -> Named:
+    """A file as it is now: it is copied, and only the copy is read."""
+    with Scratch("source") as scratch:
+        copy = scratch / "source"
+        copy_file(path, copy, str(path))
+        return _of_copy(copy, str(path), places)
+
+
+def _of_data(data: bytes, name: str, places: Places) -> Named:
+    if not data.startswith(PARQUET_MAGIC):
+        return _of_text(data, name, places)
+    with Scratch("source") as scratch:
+        copy = scratch / "source"
+        with writing_scratch():
+            copy.write_bytes(data)
+        return _of_parquet(copy, name)
+
+
+def _of_copy(copy: Path, name: str, places: Places) -> Named:
+    with copy.open("rb") as file:
+        start = file.read(len(PARQUET_MAGIC))
+        if start != PARQUET_MAGIC:
+            return _of_text(start + file.read(), name, places)
+    return _of_parquet(copy, name)
+
+
+def _of_parquet(copy: Path, name: str) -> Named:
     """A saved plan, or another Parquet file with a column that names series."""
-    columns = [] if (names := parquet_columns(path)) is None else names
-    if is_plan(columns) or not columns_of(columns):
-        return Named(plans=(open_plan(path),))
-    return Named(identifiers(enumerate(parquet_rows(path), 1), columns, str(path)))
+    columns = parquet_columns(copy) or []
+    if columns and lacks_columns(copy) and columns_of(columns):
+        return _of_rows(identifiers(enumerate(parquet_rows(copy), 1), columns, name), name)
+    rows = open_plan(copy, name)
+    return Named(plans=(rows,), accounts=(_account_of(rows, name),))
+
+
+def _of_text(data: bytes, name: str, places: Places) -> Named:
+    contents = parse(data, name, places)
+    if contents.plan is not None:
+        rows = _of_plan_table(contents.plan, name)
+        return Named(plans=(rows,), accounts=(_account_of(rows, name),))
+    return Named(
+        contents.identifiers,
+        contents.optional,
+        contents.entries,
+        accounts=contents.accounts,
+        buckets=contents.buckets,
+    )
+
+
+def _of_plan_table(table: PlanTable, name: str) -> PlanFile:
+    with Scratch("source") as scratch:
+        path = scratch / "plan.csv"
+        with writing_scratch():
+            path.write_text(table.text, encoding="utf-8", newline="\n")
+        rows = open_table(path, name, table.header, table.delimiter)
+    count = rows.plan(None).series_count
+    if count != table.rows:
+        raise ManifestError(
+            name,
+            f"{name} has {table.rows:,} rows, and {count:,} of them can be read.",
+            "Nothing was started.",
+        )
+    return rows
+
+
+def _account_of(rows: PlanFile, name: str) -> Account:
+    count = rows.plan(None).series_count
+    return Account(name, count, count)
 
 
 def is_table(source: object) -> bool:
@@ -126,7 +228,7 @@ def is_table(source: object) -> bool:
     return hasattr(source, "columns") or hasattr(source, "column_names")
 
 
-def _of_table(source: Any) -> tuple[str, ...]:
+def _of_table(source: Any) -> Named:
     names = list(getattr(source, "column_names", None) or source.columns)
     header = [str(name) for name in names]
     if not (columns := columns_of(header)):
@@ -137,17 +239,13 @@ def _of_table(source: Any) -> tuple[str, ...]:
         )
     told = [source[names[index]] for index in columns]
     values = [each.to_pylist() if hasattr(each, "to_pylist") else each.to_list() for each in told]
-    return identifiers(enumerate(zip(*values, strict=True), 1), [header[index] for index in columns], "table")
+    rows = enumerate(zip(*values, strict=True), 1)
+    return _of_rows(identifiers(rows, [header[index] for index in columns], "table"), "table")
 
 
-def _read_data(data: bytes, name: str) -> Named:
-    contents = parse(data, name)
-    if not contents.is_plan:
-        return _named(contents)
-    with tempfile.TemporaryDirectory(prefix="dataset-dl-stdin-") as scratch:
-        path = Path(scratch) / "plan"
-        path.write_bytes(data)
-        return Named(plans=(open_plan(path, name).copy(),))
+def _of_rows(named: Sequence[str], name: str) -> Named:
+    once = _once(named)
+    return Named(once, accounts=(Account(name, len(named), len(once)),))
 
 
 def _mode(path: Path) -> int:
@@ -155,7 +253,3 @@ def _mode(path: Path) -> int:
         return path.stat().st_mode
     except (OSError, ValueError):  # a name too long, or with a zero byte, is no file's
         return 0
-
-
-def _named(contents: Contents) -> Named:
-    return Named(contents.identifiers, contents.optional, contents.entries)

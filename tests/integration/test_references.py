@@ -86,5 +86,5 @@ def test_a_table_that_is_missing_is_named(series: dict[str, list[str]], tmp_path
 
 def test_an_update_asks_the_same_again(series: dict[str, list[str]]) -> None:
     plan = dd.plan(COLLECTION, where={"Modality": "SEG"}, with_references=True)
-    assert plan.request is not None
-    assert (plan.request.with_references, plan.request.with_annotations) == (True, False)
+    (request,) = plan.requests
+    assert (request.with_references, request.with_annotations) == (True, False)

@@ -6,6 +6,7 @@ import os
 import shlex
 from pathlib import PurePosixPath, PureWindowsPath
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -113,6 +114,7 @@ def test_no_bytes_make_the_reading_of_a_manifest_fail_otherwise(data: bytes) -> 
         assert error.message
 
 
+@pytest.mark.filterwarnings("ignore::dataset_dl.errors.SelectionWarning")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(nasty, st.sampled_from(["PatientID", "instanceCount", "StudyDate", "Modality"]), nasty,
        st.sampled_from(["=", "!=", "<", ">=", "~"]))  # fmt: skip

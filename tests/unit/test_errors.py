@@ -10,7 +10,9 @@ from dataset_dl import errors
 from dataset_dl.model import Report
 
 CLASSES = [
-    each for _, each in inspect.getmembers(errors, inspect.isclass) if each.__module__ == errors.__name__
+    each
+    for _, each in inspect.getmembers(errors, inspect.isclass)
+    if each.__module__ == errors.__name__ and not issubclass(each, Warning)
 ]
 REPORT = Report(Path("/d"), 2, 4, 40, 1, 2, 20, 1, 20, (), 1.0)
 

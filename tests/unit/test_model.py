@@ -19,6 +19,15 @@ from dataset_dl.model import Condition, as_identifiers, conditions
         ('Manufacturer="Varian, Inc"', ("Manufacturer", "=", ("Varian, Inc",))),
         ("SeriesDescription=a=b", ("SeriesDescription", "=", ("a=b",))),
         ("Modality='; DROP TABLE", ("Modality", "=", ("'; DROP TABLE",))),
+        ("Modality==CT", ("Modality", "=", ("CT",))),
+        ("Modality='CT', 'MR'", ("Modality", "=", ("CT", "MR"))),
+        ("Manufacturer='Varian, Inc',GE", ("Manufacturer", "=", ("Varian, Inc", "GE"))),
+        ("PatientID=O'Brien,'tis", ("PatientID", "=", ("O'Brien", "'tis"))),
+        ('SeriesDescription="say ""a"""', ("SeriesDescription", "=", ('say "a"',))),
+        ("BodyPartExamined=", ("BodyPartExamined", "=", ("",))),
+        ("BodyPartExamined!=", ("BodyPartExamined", "!=", ("",))),
+        ('BodyPartExamined=""', ("BodyPartExamined", "=", ("",))),
+        ("BodyPartExamined=(empty), LUNG", ("BodyPartExamined", "=", ("", "LUNG"))),
     ],
 )
 def test_conditions_are_read(text: str, expected: tuple[str, str, tuple[str, ...]]) -> None:
@@ -26,7 +35,22 @@ def test_conditions_are_read(text: str, expected: tuple[str, str, tuple[str, ...
     assert (condition.column, condition.operator, condition.values) == expected
 
 
-@pytest.mark.parametrize("text", ["", "Modality", "=CT", "Modality=", "1a=2", "instanceCount>1,2", "a b=c"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Modality",
+        "=CT",
+        "Modality~",
+        "1a=2",
+        "instanceCount>1,2",
+        "a b=c",
+        "a=1,,2",
+        "a=1,",
+        'a="b',
+        "a<",
+    ],
+)
 def test_what_is_no_condition_says_so(text: str) -> None:
     with pytest.raises(SelectionError) as caught:
         Condition.parse(text)
@@ -47,6 +71,14 @@ def test_where_takes_mappings_and_texts() -> None:
     assert conditions({"Modality": ["CT", "MR"]})[0].values == ("CT", "MR")
     assert conditions({"instanceCount": 5})[0].values == ("5",)
     assert conditions(None) == ()
+    assert conditions({"Modality": None})[0].values == ("",)
+    assert conditions({"Modality": ["CT", None, float("nan")]})[0].values == ("CT", "", "")
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=4))
+def test_quoted_values_read_back(values: list[str]) -> None:
+    quoted = ",".join('"' + value.replace('"', '""') + '"' for value in values)
+    assert Condition.parse(f"PatientID={quoted}").values == tuple(values)
 
 
 def test_identifiers_are_split_and_kept_once() -> None:

@@ -10,7 +10,7 @@ import click
 from dataset_dl.cli.options import SOURCES, way_out
 
 if TYPE_CHECKING:
-    from dataset_dl.api import NetworkOptions
+    from dataset_dl.options import NetworkOptions
 
 
 @click.command()

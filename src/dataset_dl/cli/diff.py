@@ -13,8 +13,8 @@ import click
 from dataset_dl.cli.options import FORMAT, Directory, network
 
 if TYPE_CHECKING:
-    from dataset_dl.api import NetworkOptions
     from dataset_dl.model import Difference
+    from dataset_dl.options import NetworkOptions
     from dataset_dl.ui.tables import Format
 
 

@@ -13,7 +13,7 @@ import click
 from dataset_dl.cli.options import Directory, network
 
 if TYPE_CHECKING:
-    from dataset_dl.api import NetworkOptions
+    from dataset_dl.options import NetworkOptions
 
 _NETWORK_EXIT_CODE = 4
 

@@ -14,7 +14,7 @@ from dataset_dl.cli.options import FORMAT, network
 from dataset_dl.ui.tables import Format, write
 
 if TYPE_CHECKING:
-    from dataset_dl.api import NetworkOptions
+    from dataset_dl.options import NetworkOptions
 
 
 @click.command()

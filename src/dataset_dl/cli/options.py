@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dataset_dl.cli import completion
+from dataset_dl.errors import SelectionWarning
+from dataset_dl.ui.units import counted
 
 if TYPE_CHECKING:
     from dataset_dl.model import Plan
 
 _MISSING_SHOWN = 20
+_EXCLUDED_SHOWN = 5
 
 
 class Directory(click.Path):
@@ -71,18 +75,42 @@ WITH_REFERENCES = click.option(
 WITH_ANNOTATIONS = click.option(
     "--with-annotations", is_flag=True, help="Add the annotations that were drawn on selected images."
 )
+ORIGINAL_ONLY = click.option(
+    "--original-only", is_flag=True, help="Leave out analysis results, which were made from the images."
+)
+LIMIT = click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N series, in the index's order."
+)
+SAMPLE = click.option(
+    "--sample", type=click.IntRange(min=1), metavar="N", help="Only N series, chosen by chance."
+)
+SEED = click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="S",
+    help="Of that chance: the same seed chooses the same series.",
+)
+STRICT = click.option(
+    "--strict", is_flag=True, help="A value of --where that matches nothing is an error, of whatever column."
+)
 SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...", shell_complete=completion.sources)
 
 
 def selection(function: Any) -> Any:
     """SOURCE… and its options: what a plan is made from, all that `planned` takes."""
-    related = WITH_REFERENCES(WITH_ANNOTATIONS(function))
-    return SOURCES(WHERE(LICENSE(LAYOUT(IDC_VERSION(SKIP_MISSING(related))))))
+    choosing = (WHERE, LICENSE, ORIGINAL_ONLY, LIMIT, SAMPLE, SEED, STRICT)
+    related = (WITH_REFERENCES, WITH_ANNOTATIONS)
+    for option in reversed((SOURCES, *choosing, *related, LAYOUT, IDC_VERSION, SKIP_MISSING)):
+        function = option(function)
+    return function
 
 
 def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None = None) -> Plan:
     """The plan of a command, after a word on what IDC does not have of it; its options are used up."""
     from dataset_dl.api import plan
+    from dataset_dl.options import PlanOptions
 
     where = [*options.pop("where")]
     if licences := options.pop("licences"):
@@ -90,14 +118,37 @@ def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None
         from dataset_dl.model import Condition
 
         where.append(Condition("license_short_name", "=", tuple(licences_like(licences))))
-    names = ("layout", "idc_version", "skip_missing", "with_references", "with_annotations")
-    made = plan(sources, where=where, into=into, **{name: options.pop(name) for name in names})
+    names = set(PlanOptions.__annotations__) - {"where"}
+    chosen = {name: options.pop(name) for name in names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SelectionWarning)  # it is said here
+        made = plan(sources, where=where, into=into, **chosen)
+    _tell(made)
     if made.missing:
         _tell_missing(made)
     if made.unreferenced:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in made.unreferenced.items())
         click.echo(f"No table tells which images in IDC these were drawn on: {kinds} series.", err=True)
     return made
+
+
+def _tell(plan: Plan) -> None:
+    """Say how the rows of each file were used, and what else a person should know."""
+    for account in plan.origin.accounts:
+        again = account.rows - account.named
+        repeated = f", {again:,} of them again" if again else ""
+        click.echo(
+            f"{account.source}: {counted(account.rows, 'row')}, {account.named:,} named{repeated}", err=True
+        )
+    if plan.origin.matching_series is not None:
+        click.echo(f"{plan.series_count:,} of {plan.origin.matching_series:,} series that match", err=True)
+    for note in plan.notes:
+        click.echo(note, err=True)
+    if plan.excluded:
+        shown = ", ".join(plan.excluded[:_EXCLUDED_SHOWN])
+        more = ", …" if len(plan.excluded) > _EXCLUDED_SHOWN else ""
+        what = f"{len(plan.excluded):,} of what was named"
+        click.echo(f"No series meets the conditions of {what}: {shown}{more}", err=True)
 
 
 def _tell_missing(plan: Plan) -> None:

@@ -15,8 +15,8 @@ from dataset_dl.cli.options import Directory, network
 from dataset_dl.errors import VerificationError
 
 if TYPE_CHECKING:
-    from dataset_dl.api import NetworkOptions
     from dataset_dl.model import Deviation, Report, Verification
+    from dataset_dl.options import NetworkOptions
 
 _DEVIATIONS_SHOWN = 100
 _UNCHECKED_SHOWN = 5

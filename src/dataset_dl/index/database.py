@@ -9,14 +9,14 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from dataset_dl.errors import QueryError, SelectionError, TransferError
+from dataset_dl.errors import QueryError, SelectionError, StorageError, TransferError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,18 +63,43 @@ class Result:
         self.columns = _distinct([each[0] for each in cursor.description or ()])
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        while batch := self._cursor.fetchmany(_BATCH_ROWS):
+        while batch := self._fetch():
             yield from batch
+
+    def _fetch(self) -> list[tuple[Any, ...]]:
+        with enough_memory():
+            return self._cursor.fetchmany(_BATCH_ROWS)
 
     def to_pandas(self) -> pd.DataFrame:
         """All rows as a frame."""
-        return self._cursor.df()
+        with enough_memory():
+            return self._cursor.df()
 
     def arrow(self) -> pyarrow.Table:
         """All rows as a table of Arrow."""
-        answer = self._cursor.arrow()
-        # A reader of it since DuckDB 1.5, the table itself before.
-        return answer.read_all() if hasattr(answer, "read_all") else answer
+        with enough_memory():
+            answer = self._cursor.arrow()
+            # A reader of it since DuckDB 1.5, the table itself before.
+            return answer.read_all() if hasattr(answer, "read_all") else answer
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Say it plainly when memory runs out.
+
+    Raises
+    ------
+    StorageError
+        In place of the error of DuckDB or Python.
+    """
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, MemoryError):
+        raise StorageError(
+            "memory",
+            "This machine has too little free memory for that, so it was not done.",
+            "Close other programs, raise the limit (ulimit -v), or narrow the selection.",
+        ) from None
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
@@ -98,7 +123,11 @@ class Database:
 
         It ends the result before it, so two results at once need two databases.
         """
-        return Result(self._connection.execute(sql, list(parameters)))
+        with enough_memory():
+            return Result(self._execute(sql, list(parameters)))
+
+    def _execute(self, sql: str, parameters: list[object]) -> duckdb.DuckDBPyConnection:
+        return self._connection.execute(sql, parameters)
 
     def write(
         self,
@@ -263,7 +292,8 @@ def query(sql: str) -> Result:
         # Old DuckDB reads files while it parses some statements, so even this is done behind the lock.
         statements = connection.extract_statements(sql)
         if len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT:
-            return Result(_interruptibly(connection, statements[0]))
+            with enough_memory():
+                return Result(_interruptibly(connection, statements[0]))
     except duckdb.PermissionException:
         raise QueryError(
             sql, "The statement reaches for a file, so it was not run.", "Only the IDC tables can be read."

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import os
 import re
 import shutil
-import tempfile
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import msgspec
 
 from dataset_dl.errors import ManifestError, StorageError
 from dataset_dl.index.database import Database, first_line, quote
 from dataset_dl.index.versions import with_earlier
-from dataset_dl.layout import check_directory
+from dataset_dl.layout import PLAIN_DIRECTORY_LIMIT, check_directory, has_control
 from dataset_dl.manifest.lines import manifest_header
-from dataset_dl.model import Plan, PlanGroup, PlannedSeries, Share, Size, file_sizes
+from dataset_dl.model import Origin, Plan, PlanGroup, PlannedSeries, Share, Size, file_sizes
 from dataset_dl.network import IDC_BUCKETS
+from dataset_dl.scratch import Scratch, scratch_error, writing_scratch
 
 if TYPE_CHECKING:
     from dataset_dl.frame import Frame
@@ -41,31 +42,77 @@ _TEXT_OPTIONS = "FORMAT csv, HEADER false, QUOTE '', ESCAPE ''"
 # CSV does not tell an empty directory, that of a flat layout, from none.
 _CSV_VALUES = {"directory": "coalesce(directory, '')"}
 _TYPES = {"instanceCount": "BIGINT", "size_bytes": "BIGINT", "idc_version": "BIGINT"}
+# The key of the file's own metadata that keeps its `Origin`, as JSON.
+_METADATA = "dataset_dl"
+# More than all of IDC will have; sums of them stay whole numbers of 64 bits.
+_MOST_INSTANCES, _MOST_BYTES = 10**9, 10**15
+_COPY_BYTES = 1 << 22
+_NOTHING = "Nothing was started."
 _URL = re.compile(r"s3://([a-z0-9.-]+)/([0-9a-f-]{36})/\*")
 FILES = re.compile(r"{0}(/{0})*".format(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.dcm:[0-9]*"))
 _PLAIN_DIRECTORY = r"[A-Za-z0-9_#@+=,-]+(/[A-Za-z0-9_#@+=,-][A-Za-z0-9_#@+=.,-]*[A-Za-z0-9_-])*"
 
 
 class PlanFile:
-    """The rows of a plan in a Parquet file; implements `PlanRows`."""
+    """The rows of a plan, in a Parquet file of our own that nobody else writes to.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Parameters
+    ----------
+    scratch
+        The temporary directory that holds the file, and goes with the object.
+    """
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
+        self.path = scratch.path / "plan.parquet"
 
     @classmethod
-    def create(cls, database: Database, select: str, parameters: list[object]) -> PlanFile:
-        """Write the rows of a SELECT, which must have `COLUMNS`, to a file that goes when the object does."""
-        scratch = Path(tempfile.mkdtemp(prefix="dataset-dl-plan-"))
-        rows = cls(scratch / "plan.parquet")
-        weakref.finalize(rows, _remove, scratch, os.getpid())
+    def create(
+        cls, database: Database, select: str, parameters: list[object], origin: Origin | None = None
+    ) -> PlanFile:
+        """Write the rows of a SELECT, which must have `COLUMNS`, and what they were made from."""
+        rows = cls(Scratch("plan"))
+        options = _parquet_options(origin or Origin())
         # The published index is a single row group, which DuckDB reads on one thread in any case; with more
         # of them it waits for the last row before it writes the first, and holds all.
-        database.write(select, rows.path, _PARQUET_OPTIONS, parameters, threads=1)
+        try:
+            database.write(select, rows.path, options, parameters, threads=1)
+        except duckdb.IOException as error:
+            if str(rows.path) in str(error):
+                raise scratch_error(first_line(error)) from None
+            raise
         return rows
 
-    def copy(self) -> PlanFile:
-        """The same rows in a file of our own, for a file that will not stay."""
-        return PlanFile.create(Database(), f"FROM {self.source}", [])
+    @classmethod
+    def copy_of(cls, path: Path, name: str | None = None) -> PlanFile:
+        """The rows of a file that others may change, in a copy; nothing is checked.
+
+        Raises
+        ------
+        ManifestError
+            If it is no file, or cannot be read.
+        """
+        rows = cls(Scratch("plan"))
+        copy_file(path, rows.path, name or str(path))
+        return rows
+
+    @functools.cached_property
+    def origin(self) -> Origin:
+        """What the rows were made from, as the file says; nothing if it does not.
+
+        Raises
+        ------
+        ManifestError
+            If it says something else.
+        """
+        sql = f"SELECT value FROM parquet_kv_metadata({quote(str(self.path))}) WHERE key = '{_METADATA}'"
+        values = Database().column(sql)
+        try:
+            return msgspec.json.decode(values[0], type=Origin) if values else Origin()
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ManifestError(
+                str(self.path), f"The metadata of the plan is damaged ({error}).", "Nothing was started."
+            ) from None
 
     def __iter__(self) -> Iterator[PlannedSeries]:
         names = ", ".join(PlannedSeries._fields)
@@ -98,12 +145,13 @@ class PlanFile:
 
     def plan(self, into: Path | None) -> Plan:
         """The plan over these rows, with its totals."""
+        origin = self.origin
         totals = Database().run(
             "SELECT count(*), coalesce(sum(instanceCount), 0)::BIGINT, coalesce(sum(size_bytes), 0)::BIGINT,"
             f" max(idc_version), count(*) FILTER (instanceCount = 0) FROM {self.source}"
         )
         series_count, instance_count, size_bytes, version, unsized = next(iter(totals))
-        return Plan(series_count, instance_count, size_bytes, version, into, self, unsized)
+        return Plan(series_count, instance_count, size_bytes, version, into, self, unsized, origin)
 
     def groups(self) -> list[PlanGroup]:
         """Totals per collection and modality, largest first."""
@@ -140,21 +188,19 @@ class PlanFile:
         sql = f"SELECT count(*) > 0 FROM {self.source} WHERE NOT coalesce({own}, false)"
         return bool(Database().column(sql)[0]) or self.shares_directories()
 
-    def replaced_in(self, path: Path) -> set[str]:
-        """The crdc series uuids that go where the plan at `path` has an earlier version of the series."""
+    def replaced_in(self, kept: PlanFile) -> set[str]:
+        """The crdc series uuids that go where another plan has an earlier version of the series."""
         sql = f"""
             SELECT new.crdc_series_uuid FROM {self.source} AS new
-            JOIN {PlanFile(path).source} AS earlier USING (SeriesInstanceUID, directory)
+            JOIN {kept.source} AS earlier USING (SeriesInstanceUID, directory)
             WHERE new.crdc_series_uuid <> earlier.crdc_series_uuid
         """
-        try:
-            return set(Database().column(sql)) if self._is_new_to(path) else set()
-        except duckdb.Error:
-            return set()  # none is there, or it is no plan
+        return set(Database().column(sql)) if self.is_new_to(kept) else set()
 
-    def _is_new_to(self, path: Path) -> bool:
+    def is_new_to(self, kept: PlanFile) -> bool:
+        """Whether another plan lacks something of this one."""
         row = "hash(crdc_series_uuid, directory, instanceCount, coalesce(files, ''))"
-        earlier = f"SELECT {row} FROM {PlanFile(path).source}"
+        earlier = f"SELECT {row} FROM {kept.source}"
         sql = f"SELECT count(*) > 0 FROM {self.source} WHERE {row} NOT IN ({earlier})"
         return bool(Database().column(sql)[0])
 
@@ -168,21 +214,19 @@ class PlanFile:
         rows = Database().run(f"SELECT {names} FROM {self.source} WHERE instanceCount = 0")
         return list(map(PlannedSeries._make, rows))
 
-    def sizes_in(self, path: Path) -> dict[str, Size]:
-        """Of those that the plan at `path` knows, by crdc_series_uuid."""
+    def sizes_in(self, kept: PlanFile) -> dict[str, Size]:
+        """Of those that another plan knows, by crdc_series_uuid."""
         names = ", ".join(f"known.{name}" for name in Size._fields)
         sql = f"""
             SELECT crdc_series_uuid, own.files, {names} FROM {self.source} AS own
-            JOIN {PlanFile(path).source} AS known USING (crdc_series_uuid)
+            JOIN {kept.source} AS known USING (crdc_series_uuid)
             WHERE own.instanceCount = 0 AND known.instanceCount > 0
             AND (own.files IS NULL) = (known.files IS NULL)
         """
-        sizes = {}
-        try:
-            for uuid, files, *known in Database().run(sql):
-                sizes[uuid] = Size(*known) if files is None else _size_of(files, known[-1])
-        except duckdb.Error:
-            return {}  # none is there, or it is no plan
+        sizes = {
+            uuid: Size(*known) if files is None else _size_of(files, known[-1])
+            for uuid, files, *known in Database().run(sql)
+        }
         return {uuid: size for uuid, size in sizes.items() if size is not None}
 
     def sized(self, sizes: Mapping[str, Size]) -> Plan:
@@ -196,7 +240,7 @@ class PlanFile:
             WHERE coalesce(known.instanceCount, own.instanceCount) > 0
         """
         columns = [list(each) for each in zip(*sizes.values(), strict=True)] or [[], [], []]
-        return PlanFile.create(Database(), select, [list(sizes), *columns]).plan(None)
+        return PlanFile.create(Database(), select, [list(sizes), *columns], self.origin).plan(None)
 
     def longest_directory(self) -> str:
         """The directory with the most characters."""
@@ -208,9 +252,16 @@ class PlanFile:
         select = f"FROM {self.source} WHERE directory IN (SELECT unnest($1::VARCHAR[]))"
         return PlanFile.create(Database(), select, [list(directories)]).plan(None)
 
-    def save(self, path: Path) -> None:
-        """Write to ``.parquet``, ``.csv`` or ``.s5cmd``; complete under its name or not there."""
-        writers = {".parquet": self._copy, ".csv": self._write_csv, ".s5cmd": self._write_s5cmd}
+    def save(self, path: Path, origin: Origin | None = None) -> None:
+        """Write to ``.parquet``, ``.csv`` or ``.s5cmd``; complete under its name or not there.
+
+        A Parquet file keeps what the plan was made from: what these rows say of it, unless it is given.
+        """
+        writers: dict[str, Callable[[Path], None]] = {
+            ".parquet": functools.partial(self._write_parquet, origin=origin),
+            ".csv": self._write_csv,
+            ".s5cmd": self._write_s5cmd,
+        }
         writer = writers.get(path.suffix.lower())
         if writer is None:
             raise ManifestError(
@@ -229,52 +280,32 @@ class PlanFile:
         finally:
             part.unlink(missing_ok=True)
 
-    def elsewhere_in(self, path: Path) -> int:
-        """How many of the series the plan at `path` has in other directories."""
+    def elsewhere_in(self, kept: PlanFile) -> int:
+        """How many of the series another plan has in other directories."""
         sql = f"""
-            SELECT count(*) FROM {self.source} AS own
-            JOIN {PlanFile(path).source} AS was USING (crdc_series_uuid)
+            SELECT count(*) FROM {self.source} AS own JOIN {kept.source} AS was USING (crdc_series_uuid)
             WHERE own.directory <> was.directory
         """
-        try:
-            count: int = Database().column(sql)[0]
-        except duckdb.Error:
-            return 0  # none is there, or it is no plan
+        count: int = Database().column(sql)[0]
         return count
 
-    def save_with(self, path: Path) -> Path | None:
-        """Write to ``.parquet``, with the series of the plan that is there and that this one lacks.
+    def joined_with(self, kept: PlanFile) -> PlanFile:
+        """These rows, and those of an earlier plan that are not among them.
 
         An earlier version of a series that goes to the same directory is left out; of a series of which
-        files were asked for, all that ever were are in it. Returns where a file was moved to that was there
-        and is no plan.
+        files were asked for, all that ever were are in it.
         """
-        if not set(COLUMNS) <= {*(parquet_columns(path) or ()), "files"}:
-            set_aside = path.with_suffix(".damaged") if path.exists() else None
-            if set_aside is not None:
-                path.replace(set_aside)
-            self.save(path)
-            return set_aside
         columns = ", ".join(COLUMNS)
-        earlier = PlanFile(path).source
-        own = self._with_files_of(earlier) if self._names_files() else self.source
+        own = self._with_files_of(kept.source) if self._names_files() else self.source
         # Where a whole series goes, no earlier version of it stays.
         place = "hash(SeriesInstanceUID, directory)"
         select = f"""
-            SELECT {columns} FROM {earlier}
+            SELECT {columns} FROM {kept.source}
             WHERE crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM {own})
             AND {place} NOT IN (SELECT {place} FROM {own} WHERE files IS NULL)
             UNION ALL SELECT {columns} FROM {own}
         """
-        try:
-            if self._is_new_to(path):
-                PlanFile.create(Database(), select, []).save(path)
-        except duckdb.Error as error:
-            reason = first_line(error)
-            raise StorageError(
-                str(path), f"What was asked for cannot be added to {path}: {reason}.", "Nothing was fetched."
-            ) from None
-        return None
+        return PlanFile.create(Database(), select, [])
 
     def _names_files(self) -> bool:
         return bool(Database().column(f"SELECT count(files) > 0 FROM {self.source}")[0])
@@ -305,12 +336,12 @@ class PlanFile:
 
         return Frame.of(lambda: Database().run(f"FROM {self.source}"))
 
-    def _copy(self, target: Path) -> None:
-        # The rows of a plan are never changed in place, so a second name does as well as a second file.
-        try:
-            os.link(self.path, target)
-        except OSError:
+    def _write_parquet(self, target: Path, origin: Origin | None) -> None:
+        if origin is None or origin == self.origin:
+            # Never a second name of the same file: whoever changed one would change the other.
             shutil.copyfile(self.path, target)
+        else:
+            Database().write(f"FROM {self.source}", target, _parquet_options(origin), threads=1)
 
     def _write_csv(self, target: Path) -> None:
         Database().write(f"FROM {self.source}", target, "FORMAT csv, HEADER")
@@ -328,6 +359,11 @@ class PlanFile:
             SELECT 'cp ' || {_shell_quoted("url")} || ' ' || {_shell_quoted(directory)} FROM {rows}
         """
         Database().write(select, target, _TEXT_OPTIONS)
+
+
+def _parquet_options(origin: Origin) -> str:
+    text = msgspec.json.encode(origin).decode()
+    return f"{_PARQUET_OPTIONS}, KV_METADATA {{{_METADATA}: {quote(text)}}}"
 
 
 def parts(select: str) -> str:
@@ -375,14 +411,34 @@ def _shell_quoted(expression: str) -> str:
     return f"{mark} || replace({expression}, {mark}, {marked}) || {mark}"
 
 
-def _remove(directory: Path, owner: int) -> None:
-    # A forked child has the object too, but the file is its parent's.
-    if os.getpid() == owner:
-        shutil.rmtree(directory, ignore_errors=True)
+def copy_file(path: Path, target: Path, name: str) -> None:
+    """Copy a file as it is now, opened once; what is no file, like a pipe without a writer, is refused.
+
+    Raises
+    ------
+    ManifestError
+        If it cannot be read.
+    StorageError
+        If the copy cannot be written.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        file = open(os.open(path, flags), "rb")  # noqa: SIM115 (with follows)
+    except OSError as error:
+        raise ManifestError(
+            name, f"{name}, which should be a plan or a manifest, cannot be read: {error.strerror}.", _NOTHING
+        ) from None
+    with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ManifestError(
+                name, f"{name}, which should be a plan or a manifest, is no file that can be read.", _NOTHING
+            )
+        with writing_scratch(), target.open("wb") as copy:
+            shutil.copyfileobj(file, copy, _COPY_BYTES)
 
 
 def open_plan(path: Path, name: str | None = None, *, may_be_empty: bool = False) -> PlanFile:
-    """Open a plan that was saved as Parquet or CSV, after a look at every row.
+    """Copy a plan that was saved as Parquet, and look at every row of the copy.
 
     Raises
     ------
@@ -390,19 +446,48 @@ def open_plan(path: Path, name: str | None = None, *, may_be_empty: bool = False
         If it is no plan, or a row in it could lead out of the destination or of IDC's buckets.
     """
     name = name or str(path)
-    with path.open("rb") as file:
-        is_parquet = file.read(4) == b"PAR1"
-    try:
-        rows = PlanFile(path) if is_parquet else PlanFile.create(Database(), _csv_select(path), [])
+    copied = PlanFile.copy_of(path, name)
+    with _of_a_plan(name):
+        rows = copied
+        described = dict(
+            row[:2] for row in Database().run(f"DESCRIBE FROM read_parquet({quote(str(copied.path))})")
+        )
+        if any(described.get(column) not in (None, _type_of(column)) for column in COLUMNS):
+            columns = ", ".join(f"CAST({each} AS {_type_of(each)}) AS {each}" for each in COLUMNS)
+            rows = PlanFile.create(Database(), f"SELECT {columns} FROM {copied.source}", [], copied.origin)
         _check_rows(rows, name, may_be_empty=may_be_empty)
+        _ = rows.origin
+    return rows
+
+
+def open_table(path: Path, name: str, header: Sequence[str], delimiter: str) -> PlanFile:
+    """Read a plan that was saved as CSV, and look at every row; its lines are those of the rows."""
+    with _of_a_plan(name):
+        rows = PlanFile.create(Database(), _csv_select(path, header, delimiter), [])
+        _check_rows(rows, name, may_be_empty=False)
+    return rows
+
+
+@contextmanager
+def _of_a_plan(name: str) -> Iterator[None]:
+    try:
+        yield
     except duckdb.BinderException:
         raise ManifestError(
-            name, f"{name} is not a plan: it lacks columns that a plan has.", "Nothing was started."
+            name, f"{name} is not a plan: it lacks columns that a plan has.", _NOTHING
         ) from None
     except duckdb.Error as error:
         reason = first_line(error).rstrip(".")
-        raise ManifestError(name, f"{name} is not a plan: {reason}.", "Nothing was started.") from None
-    return rows
+        raise ManifestError(name, f"{name} is not a plan: {reason}.", _NOTHING) from None
+
+
+def _type_of(column: str) -> str:
+    return _TYPES.get(column, "VARCHAR")
+
+
+def lacks_columns(path: Path) -> bool:
+    """Whether a file is no Parquet file with the columns of a plan; the first plans told no files."""
+    return not set(COLUMNS) <= {*(parquet_columns(path) or ()), "files"}
 
 
 def parquet_columns(path: Path) -> list[str] | None:
@@ -418,20 +503,18 @@ def parquet_rows(path: Path) -> Iterator[tuple[Any, ...]]:
     yield from Database().run(f"FROM read_parquet({quote(str(path))})")
 
 
-def _csv_select(path: Path) -> str:
+def _csv_select(path: Path, header: Sequence[str], delimiter: str) -> str:
     """The rows of a CSV file, its form said in full: a guess from its first lines misses a late quote."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file))
     types = ", ".join(f"{quote(name)}: 'VARCHAR'" for name in header)
     values = _CSV_VALUES | ({} if "files" in header else {"files": "NULL"})
     columns = ", ".join(
-        f"CAST({values.get(column, column)} AS {_TYPES.get(column, 'VARCHAR')}) AS {column}"
-        for column in COLUMNS
+        f"CAST({values.get(column, column)} AS {_type_of(column)}) AS {column}" for column in COLUMNS
     )
     return (
         f"SELECT {columns} FROM read_csv({quote(str(path))}, header = true, auto_detect = false,"
         f" columns = {{{types}}},"
-        " delim = ',', quote = '\"', escape = '\"')"
+        f" delim = {quote(delimiter)},"
+        " quote = '\"', escape = '\"')"
     )
 
 
@@ -446,28 +529,31 @@ def _check_rows(rows: PlanFile, name: str, *, may_be_empty: bool) -> None:
     if uuid is not None:
         raise ManifestError(name, f"The series {uuid} stands more than once in {name}; nothing was started.")
     buckets = "|".join(re.escape(bucket) for bucket in IDC_BUCKETS)
+    texts = " || ".join(f"coalesce({name}, '')" for name in COLUMNS if _type_of(name) == "VARCHAR")
     doubtful = Database().run(
         "SELECT file_row_number + 1, series_aws_url, crdc_series_uuid, directory, instanceCount, size_bytes,"
-        f" files, SeriesInstanceUID IS NULL FROM {rows.numbered}"
+        f" files, SeriesInstanceUID IS NULL, {texts} FROM {rows.numbered}"
         " WHERE files IS NOT NULL OR SeriesInstanceUID IS NULL OR NOT coalesce("
-        "instanceCount > 0 AND size_bytes >= 0"
+        f"instanceCount > 0 AND instanceCount < {_MOST_INSTANCES}"
+        f" AND size_bytes >= 0 AND size_bytes < {_MOST_BYTES}"
         f" AND regexp_full_match(series_aws_url, 's3://({buckets})/[0-9a-f-]{{36}}/\\*')"
         " AND contains(series_aws_url, '/' || crdc_series_uuid || '/')"
-        " AND regexp_full_match(directory, $1), false)",
+        f" AND regexp_full_match({texts}, '[ -~]*')"
+        f" AND strlen(directory) <= {PLAIN_DIRECTORY_LIMIT} AND regexp_full_match(directory, $1), false)",
         [_PLAIN_DIRECTORY],
     )
     unsized = [series.crdc_series_uuid for series in rows.unsized()]
     earlier = with_earlier(Database(), unsized, [])[1] if unsized else set()
-    for number, url, uuid, directory, count, size, files, is_nameless in doubtful:
+    for number, url, uuid, directory, count, size, files, is_nameless, text in doubtful:
         problem = (
             "it names no SeriesInstanceUID"
             if is_nameless
             else _row_problem(url, uuid, directory, count, size, uuid in earlier or files is not None)
         )
+        if not problem and has_control(text):
+            problem = "it holds a control character"
         if problem := problem or (files and _files_problem(files, count, size)):
-            raise ManifestError(
-                name, f"Row {number} of {name} is wrong: {problem}.", "Nothing was started.", number
-            )
+            raise ManifestError(name, f"Row {number} of {name} is wrong: {problem}.", _NOTHING, number)
 
 
 def _row_problem(
@@ -485,6 +571,8 @@ def _row_problem(
         return f"{match[1]} is not a bucket of IDC"
     if count is None or count < 0 or size is None or size < 0 or (count == 0 and not may_be_unsized):
         return "it does not say how many files and bytes the series has"
+    if count >= _MOST_INSTANCES or size >= _MOST_BYTES:
+        return "no series has so many files or bytes"
     if directory is None:
         return "it names no directory"
     reason = check_directory(directory)

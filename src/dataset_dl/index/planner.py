@@ -9,6 +9,16 @@ from typing import NamedTuple
 
 from dataset_dl.errors import ManifestError, SelectionError
 from dataset_dl.index import instances, references
+from dataset_dl.index.conditions import (
+    Unmatched,
+    among,
+    joining_columns,
+    known_column,
+    near_values,
+    own_clauses,
+    unmatched,
+    where_sql,
+)
 from dataset_dl.index.database import (
     MAIN_INDEX,
     Database,
@@ -18,15 +28,7 @@ from dataset_dl.index.database import (
     source,
 )
 from dataset_dl.index.plan_file import ADDRESS, AS_THEY_ARE, FILES, SIZE_BYTES, PlanFile, parts
-from dataset_dl.index.resolve import (
-    Matches,
-    among,
-    joining_columns,
-    known_column,
-    own_clauses,
-    resolve,
-    where_sql,
-)
+from dataset_dl.index.resolve import Matches, resolve
 from dataset_dl.index.versions import check_conditions, with_earlier
 from dataset_dl.layout import (
     PLAIN_DIRECTORY_LIMIT,
@@ -34,11 +36,12 @@ from dataset_dl.layout import (
     Layout,
     shorten,
 )
-from dataset_dl.manifest.commands import Entry
-from dataset_dl.model import Condition, Plan, Request, Selection
+from dataset_dl.manifest.entry import Entry
+from dataset_dl.model import Condition, Origin, Plan, Request, Selection
 
 _INSERT_BATCH = 50_000
 _FEW_VALUES = 100
+_NAMED_AT_MOST = 5
 # Of the main index: those that a plan takes as they are; of the others one is taken in bytes.
 _WHOLE = f"instanceCount, {SIZE_BYTES} AS size_bytes, NULL::VARCHAR AS files"
 _IN_PARTS = (
@@ -60,6 +63,8 @@ def make_plan(
     version: int | None = None,
     optional: Collection[str] = frozenset(),
     may_be_empty: bool = False,
+    strict: bool = False,
+    origin: Origin = Origin(),  # noqa: B008 (it is frozen)
 ) -> Plan:
     """Plan every series that is selected or named by a manifest, in the order of the index.
 
@@ -82,6 +87,10 @@ def make_plan(
         Identifiers that IDC may not have: they are in the plan's `missing` then.
     may_be_empty
         Give a plan without a series where nothing is selected, instead of an error.
+    strict
+        A value of a condition that matches nothing is an error, of whatever column.
+    origin
+        What is known already of what the plan is made from.
 
     Raises
     ------
@@ -100,6 +109,7 @@ def make_plan(
             matches.missing[0],
             f"IDC v{version or idc_version()} has none of the {len(matches.missing):,} series asked for"
             f" (the first: {matches.missing[0]}); nothing was started.",
+            "TCIA may have them: https://www.cancerimagingarchive.net.",
         )
     entries = [*entries, *(Entry(0, each.crdc_series_uuid, None, each.file) for each in matches.files)]
     if entries:
@@ -123,20 +133,100 @@ def make_plan(
         with_parts=has_parts,
         with_entries=bool(entries),
     )
+    if not may_be_empty:
+        origin = _accounted(database, selection, matches, entries, rows, origin, strict=strict)
     unreferenced: dict[str, int] = {}
     if selection.with_references or selection.with_annotations:
         rows, unreferenced = _with_related(database, rows, selection, matches)
-    written = _write_rows(database, layout, rows, path_limit, version=version or idc_version())
+    if selection.limit is not None or selection.sample is not None:
+        rows, origin = _some(database, rows, selection, origin)
     growing = tuple(each for each in selection.identifiers if each in matches.growing)
     by_conditions_alone = selection.where and not selection.identifiers and not entries
-    request = None
+    requests = origin.requests
     if growing or by_conditions_alone:
         related = selection.with_references, selection.with_annotations
-        request = Request(growing, selection.where, layout.template, *related)
-    plan = replace(written.plan(into), missing=matches.missing, unreferenced=unreferenced, request=request)
+        requests = (*requests, Request(growing, selection.where, layout.template, *related))
+    if selection.limit is not None or selection.sample is not None:
+        requests = ()  # nobody knows which of what a newer index adds would be among them
+    origin = origin._replace(
+        requests=requests,
+        missing=tuple(dict.fromkeys([*origin.missing, *matches.missing])),
+        unreferenced=unreferenced,
+    )
+    written = _write_rows(database, layout, rows, path_limit, version=version or idc_version(), origin=origin)
+    plan = written.plan(into)
     if plan.series_count == 0 and not may_be_empty:
         raise _nothing(database, selection, matches.rows, chosen, parameters)
     return plan
+
+
+def _accounted(
+    database: Database,
+    selection: Selection,
+    matches: Matches,
+    entries: Sequence[Entry],
+    rows: _Rows,
+    origin: Origin,
+    *,
+    strict: bool,
+) -> Origin:
+    """Name what was asked for and matches nothing: values of conditions, and identifiers of whatever kind."""
+    lost = unmatched(database, selection.where, rows.origin, rows.where, rows.parameters)
+    wrong = [each for each in lost if strict or (each.is_identifier and not each.is_known)]
+    if wrong:
+        raise SelectionError(
+            wrong[0].value, f"{_sentence(wrong)} Nothing was started.", "Take it out, or correct it."
+        )
+    excluded = _excluded(database, matches, entries, rows)
+    notes = [*origin.notes, *([_sentence(lost)] if lost else [])]
+    return origin._replace(notes=tuple(notes), excluded=tuple(dict.fromkeys([*origin.excluded, *excluded])))
+
+
+def _sentence(lost: Sequence[Unmatched]) -> str:
+    unknown = [each.what for each in lost if not each.is_known]
+    absent = [each.what for each in lost if each.is_known]
+    said = []
+    for what, several in (("No series of IDC has", unknown), ("No series asked for has", absent)):
+        if several:
+            more = (
+                f" and {len(several) - _NAMED_AT_MOST:,} more values" if len(several) > _NAMED_AT_MOST else ""
+            )
+            said.append(f"{what} {', '.join(several[:_NAMED_AT_MOST])}{more}.")
+    return " ".join(said)
+
+
+def _excluded(database: Database, matches: Matches, entries: Sequence[Entry], rows: _Rows) -> list[str]:
+    """The identifiers that name series of IDC of which none meets the conditions."""
+    if sum(map(len, matches.values.values())) + len(entries) < 2:
+        return []  # if there is only one, nothing is selected at all
+    excluded: list[str] = []
+    asked = {column: list(values) for column, values in matches.values.items()}
+    if entries:
+        uuids = (each.crdc_series_uuid for each in entries)
+        asked["crdc_series_uuid"] = list(dict.fromkeys([*asked.get("crdc_series_uuid", ()), *uuids]))
+    named = {file.crdc_series_uuid: file.identifier for file in matches.files}
+    for column, values in asked.items():
+        clause, bound = among(f'"{column}"', values)
+        sql = f'SELECT DISTINCT "{column}" FROM {rows.origin} WHERE ({rows.where}) AND {clause}'
+        there = set(database.column(sql, [*rows.parameters, *bound]))
+        excluded += [named.get(value, value) for value in values if value not in there]
+    return excluded
+
+
+def _some(database: Database, rows: _Rows, selection: Selection, origin: Origin) -> tuple[_Rows, Origin]:
+    """The first rows, or some by chance, which do not depend on the version of DuckDB."""
+    most = min(each for each in (selection.limit, selection.sample) if each is not None)
+    every = f"FROM {rows.origin} WHERE {rows.where}"
+    count: int = database.column(f"SELECT count(*) {every}", rows.parameters)[0]
+    order = ""
+    if selection.sample is not None:
+        order = f"ORDER BY md5(crdc_series_uuid || {quote(f'/{selection.seed}')})"
+    chosen = f"SELECT crdc_series_uuid {every} {order} LIMIT {most}"
+    database.run(f"CREATE TEMP TABLE only_some AS {chosen}", rows.parameters)
+    limited = rows._replace(
+        where="crdc_series_uuid IN (SELECT crdc_series_uuid FROM only_some)", parameters=[]
+    )
+    return limited, origin._replace(matching_series=count)
 
 
 def _with_related(
@@ -295,7 +385,13 @@ class _Rows(NamedTuple):
 
 
 def _write_rows(
-    database: Database, layout: Layout, rows: _Rows, path_limit: int | None, *, version: int
+    database: Database,
+    layout: Layout,
+    rows: _Rows,
+    path_limit: int | None,
+    *,
+    version: int,
+    origin: Origin,
 ) -> PlanFile:
     """Write the rows. Directories that SQL cannot make by itself are then asked of the layout."""
     raw = raw_sql(layout)
@@ -317,7 +413,7 @@ def _write_rows(
                    {sizes}, {version}::BIGINT AS idc_version
             FROM {chosen} {" ".join(joins)}
         """
-        return PlanFile.create(database, select, rows.parameters)
+        return PlanFile.create(database, select, rows.parameters, origin)
 
     plan = write()
     if not plan.lacks_directories():
@@ -438,8 +534,17 @@ def _nothing(
     )
     shown = ", ".join("(empty)" if value is None else value for value in there[:8])
     among = f" with {' and '.join(map(str, earlier))}" if earlier else ""
+    near: list[str] = []
+    if condition.operator in ("=", "!=", "~"):
+        near = [
+            each
+            for value in condition.values
+            if value
+            for each in near_values(database, table, column, value)
+        ]
+    meant = f"Did you mean {' or '.join(near[:3])}? " if near and near[0] not in condition.values else ""
     return SelectionError(
         condition.column,
         f"No series asked for{among} has {condition}, so nothing was started.",
-        f"The values there: {shown or '(none)'}{' …' if len(there) > 8 else ''}.",
+        f"{meant}The values there: {shown or '(none)'}{' …' if len(there) > 8 else ''}.",
     )

@@ -6,34 +6,19 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from fnmatch import fnmatchcase
 
 from dataset_dl.errors import SelectionError
 from dataset_dl.index import instances
-from dataset_dl.index.database import (
-    MAIN_INDEX,
-    Database,
-    idc_version,
-    literals,
-    source,
-    table_columns,
-    tables,
-)
+from dataset_dl.index.conditions import among
+from dataset_dl.index.database import Database, idc_version, source
 from dataset_dl.index.versions import as_of, collections_then, with_earlier
-from dataset_dl.model import Condition
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(?P<doi>10\.[0-9]{4,9}/\S+)", re.IGNORECASE)
+_PATTERN = re.compile(r"[*?]")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_DATE = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})")
 _NAMED_AT_MOST = 5
-# By these columns of its own a table tells of those of the main index, best first.
-_JOINING = {
-    "SeriesInstanceUID": "SeriesInstanceUID",
-    "StudyInstanceUID": "StudyInstanceUID",
-    "PatientID": "PatientID",
-    "dicom_patient_id": "PatientID",  # of clinical tables
-    "collection_id": "collection_id",
-}
 _KEPT = "kept"
 _KNOWN_FILES = (
     " Single files are known by name only where they are of slides; where a table names them besides their"
@@ -104,6 +89,12 @@ def resolve(
     has_earlier = not is_today
     rest, growing = [], set[str]()
     for identifier in identifiers:
+        if doi := _DOI.fullmatch(identifier):
+            sql = f"SELECT DISTINCT source_DOI FROM {base} WHERE lower(source_DOI) = lower($1)"
+            if works := database.column(sql, [doi["doi"].rstrip("/")]):
+                values["source_DOI"] = [*values.get("source_DOI", ()), *works]
+                growing.add(identifier)
+                continue
         if (match := names.get(_squash(identifier))) is not None:
             values.setdefault(match[0], []).append(match[1])
             growing.add(identifier)
@@ -134,6 +125,12 @@ def resolve(
                 if column in ("StudyInstanceUID", "PatientID"):
                     growing |= found
                 rest = [each for each in rest if _canonical(column, each) not in found]
+    for pattern in [each for each in rest if _PATTERN.search(each)]:
+        if (liked := _matching(database, names, base, pattern)) is not None:
+            column, several = liked
+            values[column] = sorted({*values.get(column, ()), *several})
+            growing.add(pattern)
+            rest.remove(pattern)
     files = instances.named(database, rest) if rest and is_today else []
     known = {file.identifier for file in files}
     rest = [each for each in rest if each not in known]
@@ -142,147 +139,6 @@ def resolve(
     if rest:
         raise _unknown(database, rest, names, version or idc_version())
     return Matches(values, rows, has_earlier, missing, tuple(files), frozenset(growing))
-
-
-def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:
-    """Conditions as SQL with placeholders, and the values to bind to them, in order.
-
-    Raises
-    ------
-    SelectionError
-        If a column is unknown, or a value is not of the column's type.
-    """
-    return _clauses(conditions, own=False)
-
-
-def own_clauses(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:
-    """The same, each on a row of the table that has its column."""
-    return _clauses(conditions, own=True)
-
-
-def _clauses(conditions: Iterable[Condition], *, own: bool) -> tuple[list[str], list[object]]:
-    clauses: list[str] = []
-    parameters: list[object] = []
-    for condition in conditions:
-        table, column, type_name = known_column(condition.column)
-        clause, values = _clause(condition, column, type_name)
-        if table != MAIN_INDEX and not own:
-            key, theirs = joining_columns(table)
-            clause = f"{key} IN (SELECT {theirs} FROM {source(table)} WHERE {clause})"
-        clauses.append(clause)
-        parameters += values
-    return clauses, parameters
-
-
-def _clause(condition: Condition, column: str, type_name: str) -> tuple[str, list[object]]:
-    if condition.operator == "~":
-        matches = " OR ".join(f'contains(lower("{column}"::VARCHAR), lower(?))' for _ in condition.values)
-        return f"({matches})", list(condition.values)
-    values = [_typed(condition, type_name, value) for value in condition.values]
-    if condition.operator in ("=", "!="):
-        clause, bound = among(f'"{column}"', values, type_name)
-        return (clause if condition.operator == "=" else f"NOT coalesce({clause}, false)"), bound
-    if type_name == "VARCHAR":
-        return _ordered_text(condition, column)
-    return f'"{column}" {condition.operator} ?', values
-
-
-def among(what: str, values: Sequence[Any], type_name: str = "VARCHAR") -> tuple[str, list[object]]:
-    """Whether something in SQL is one of some values, and what to bind; NULL is none of them."""
-    told = literals(values) if type_name == "VARCHAR" else None
-    if told is not None:
-        return f"{what} IN ({told or 'NULL'})", []
-    return f"{what} IN (SELECT unnest(?::{type_name}[]))", [list(values)]
-
-
-def joining_columns(table: str) -> tuple[str, str]:
-    """The column of the main index by which a table tells of series, the most exact there is; and its own.
-
-    Raises
-    ------
-    SelectionError
-        If it has none.
-    """
-    for own, key in _JOINING.items():
-        if own in table_columns(table):
-            return key, own
-    raise SelectionError(
-        table, f"The table {table} does not say which series it tells of, so it is no condition on series."
-    )
-
-
-def known_column(name: str) -> tuple[str, str, str]:
-    """A column as IDC spells it: its table, its name and its type; letter case does not matter.
-
-    Parameters
-    ----------
-    name
-        Of a column of the main index, or of another table with the table's name and a dot before it.
-
-    Raises
-    ------
-    SelectionError
-        If there is none of that name; the nearest are offered.
-    """
-    table, _, name = name.rpartition(".")
-    table = table.lower() or MAIN_INDEX
-    columns = table_columns(table)
-    lowered = {column.lower(): column for column in columns}
-    column = lowered.get(name.lower())
-    if column is None:
-        near = [lowered[each] for each in difflib.get_close_matches(name.lower(), lowered, n=3)]
-        elsewhere = _tables_with(name) if table == MAIN_INDEX else []
-        hint = f"`dataset-dl idc columns {table}` lists the columns."
-        if near:
-            hint = f"Did you mean {' or '.join(near)}?"
-        elif elsewhere:
-            hint = f"Did you mean {' or '.join(elsewhere[:3])}?"
-        what = "The IDC index" if table == MAIN_INDEX else f"The table {table}"
-        raise SelectionError(name, f"{what} has no column “{name}”, so nothing was selected.", hint)
-    return table, column, columns[column]
-
-
-def _tables_with(name: str) -> list[str]:
-    """The columns of that name in other tables, be they here or not."""
-    return [
-        f"{table}.{column['name']}"
-        for table, described in tables().items()
-        for column in described.schema()["columns"]
-        if column["name"].lower() == name.lower()
-    ]
-
-
-def _ordered_text(condition: Condition, column: str) -> tuple[str, list[object]]:
-    """Compare a text column by what it holds: dates as dates, numbers as numbers."""
-    value = condition.values[0]
-    if column.endswith("Date"):
-        match = _DATE.fullmatch(value)
-        if match is None:
-            raise SelectionError(
-                column,
-                f"The column {column} holds dates, and “{value}” is none; nothing was selected.",
-                "Write one like 1999-06-01.",
-            )
-        return f'"{column}" {condition.operator} ?', ["-".join(match.groups())]
-    try:
-        return f'TRY_CAST("{column}" AS DOUBLE) {condition.operator} ?', [float(value)]
-    except ValueError:
-        return f'"{column}" {condition.operator} ?', [value]
-
-
-def _typed(condition: Condition, type_name: str, value: str) -> object:
-    try:
-        if type_name == "BIGINT":
-            return int(value)
-        if type_name == "DOUBLE":
-            return float(value)
-    except ValueError:
-        raise SelectionError(
-            condition.column,
-            f"The column {condition.column} holds numbers, and “{value}” is none; nothing was selected.",
-            "",
-        ) from None
-    return value
 
 
 def _named(database: Database, is_today: bool) -> dict[str, tuple[str, str]]:
@@ -297,6 +153,27 @@ def _named(database: Database, is_today: bool) -> dict[str, tuple[str, str]]:
         for value in database.column(f"SELECT {column} FROM {source(table)}"):
             names[_squash(value)] = (column, value)
     return names
+
+
+def _matching(
+    database: Database, names: dict[str, tuple[str, str]], rows: str, pattern: str
+) -> tuple[str, list[str]] | None:
+    """What a pattern with ``*`` and ``?`` names: the first column that has values like it, and those."""
+    wanted = pattern.lower()
+    for column in ("collection_id", "analysis_result_id"):
+        of_column = [name for kind, name in names.values() if kind == column]
+        known = [name for name in of_column if fnmatchcase(name.lower(), wanted.replace("-", "_"))]
+        known += [name for name in of_column if name not in known and fnmatchcase(name.lower(), wanted)]
+        if known:
+            return column, known
+    for column in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"):
+        several = database.column(
+            f"SELECT DISTINCT {column} FROM {rows} WHERE lower({column}) GLOB $1",
+            [wanted.replace("[", "[[]")],
+        )
+        if several:
+            return column, several
+    return None
 
 
 def _squash(name: str) -> str:

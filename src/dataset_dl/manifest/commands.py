@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from dataset_dl.errors import ManifestError
 from dataset_dl.layout import check_directory
-
-if TYPE_CHECKING:
-    from dataset_dl.manifest.contents import Line
+from dataset_dl.manifest.entry import Entry, Line, WrongLine, wrong_lines
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.dcm")
-_SHOWN_AT_MOST = 5
+_ADDRESS = re.compile(
+    r"""(?:^|(?<=\s)|(?P<mark>["']))(?P<address>(?:s3|gs)://[^/\s"'][^\s"']*)""", re.IGNORECASE
+)
 # What may stand before an address: the words of a call of s5cmd that copies.
 _COPYING = {"s5cmd", "run", "cp", "sync"}
 _OTHER_COMMANDS = {"rm", "mv", "ls", "cat", "du", "mb", "rb", "head", "select", "pipe", "presign"}
+_PLACES_HINT = "--layout replaces all directories of a manifest; a line may also name the destination itself."
+_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]|~")
 
 
-class Entry(NamedTuple):
-    """A series named by a manifest, or files of one.
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What the directories of a manifest are good for.
 
-    The directory is None where the layout decides; `files` as in `PlannedSeries`.
+    Attributes
+    ----------
+    destination
+        Where the download goes: a line that names just this directory means what a line without one means.
+    ignored
+        A layout decides, whatever the lines say.
     """
 
-    line: int
-    crdc_series_uuid: str
-    directory: str | None
-    files: str | None = None
+    destination: Path | None = None
+    ignored: bool = False
 
 
-class WrongLine(NamedTuple):
-    """A line that cannot be used, and why."""
-
-    number: int
-    text: str
-    reason: str
-
-
-def entries(lines: Sequence[Line], name: str) -> tuple[Entry, ...]:
+def entries(lines: Iterable[Line], name: str, places: Places = Places()) -> tuple[Entry, ...]:
     """What lines copy: series, or files of them.
 
     Raises
@@ -54,47 +53,64 @@ def entries(lines: Sequence[Line], name: str) -> tuple[Entry, ...]:
     wrong: list[WrongLine] = []
     for number, text in lines:
         try:
-            found.append(_entry(number, text))
+            found.append(_entry(number, text, places))
         except ValueError as error:
             wrong.append(WrongLine(number, text, str(error)))
     if wrong:
-        raise wrong_lines(name, wrong)
+        has_places = any("its directory" in each.reason for each in wrong)
+        raise wrong_lines(name, wrong, _PLACES_HINT if has_places else "")
     return tuple(found)
 
 
-def wrong_lines(name: str, wrong: Sequence[WrongLine]) -> ManifestError:
-    """What is wrong with some lines of a manifest, as one error."""
-    sentences = []
-    for number, text, reason in wrong[:_SHOWN_AT_MOST]:
-        shown = text if len(text) <= 120 else text[:117] + "…"
-        sentences.append(f"Line {number} of {name} is wrong: {reason} (“{shown}”).")
-    if len(wrong) > _SHOWN_AT_MOST:
-        sentences.append(f"{len(wrong) - _SHOWN_AT_MOST:,} more lines are wrong.")
-    return ManifestError(name, " ".join(sentences), "Nothing was started.", wrong[0].number)
+def copies(text: str) -> bool:
+    """Whether a line begins like a command that copies."""
+    return text.split(maxsplit=1)[0].lower() in _COPYING
 
 
-def _entry(number: int, line: str) -> Entry:
+def buckets(lines: Iterable[Line]) -> Iterable[str]:
+    """The buckets that lines name, in their order, with repetitions."""
+    return (urlsplit(match["address"]).netloc for _, text in lines if (match := _ADDRESS.search(text)))
+
+
+def unknown_buckets(lines: Iterable[Line], known: Collection[str]) -> list[str]:
+    """The buckets among those of some lines that are not known, each once."""
+    return [each for each in dict.fromkeys(buckets(lines)) if each.lower() not in known]
+
+
+def _entry(number: int, line: str, places: Places) -> Entry:
     """Raises ValueError with the reason if the line names no series, or leads out of the destination."""
-    try:
-        words = shlex.split(line)
-    except ValueError:
-        raise ValueError("a quotation mark is left open") from None
-    place = next((index for index, word in enumerate(words) if _is_object_url(word)), None)
-    if place is None or _OTHER_COMMANDS.intersection(words[:place]):
+    match = _ADDRESS.search(line)
+    before = line[: match.start()].split() if match else []
+    if match is None or _OTHER_COMMANDS.intersection(before):
         raise ValueError("it does not copy from an s3:// or gs:// address")
-    after = [word for word in words[place + 1 :] if not word.startswith("--")]
-    if len(after) > 1 or (place > 0 and not _COPYING.intersection(words[:place])):
+    if before and not _COPYING.intersection(before):
         raise ValueError("it is not “cp s3://BUCKET/SERIES/* DIRECTORY”")
-    uuid, _, objects = urlsplit(words[place]).path.strip("/").partition("/")
+    uuid, _, objects = urlsplit(match["address"]).path.strip("/").partition("/")
     uuid = uuid.lower()
     is_file = _FILE.fullmatch(objects) is not None
     if not _UUID.fullmatch(uuid) or not (is_file or objects in ("", "*")):
         raise ValueError("it does not name a series of IDC (BUCKET/SERIES/*) or a file of one")
-    target = after[0] if after else "."
-    directory = target.removeprefix("./").rstrip("/")
-    if is_file and directory.endswith(".dcm"):
-        raise ValueError("it gives the file another name, and files keep theirs; name its directory")
     files = f"{objects}:" if is_file else None
+    if places.ignored:
+        return Entry(number, uuid, None, files)
+    rest = line[match.end() :]
+    mark = match["mark"] or ""
+    if not rest.startswith(mark):
+        raise ValueError("a quotation mark is left open")
+    words = [word for word in _words(rest.removeprefix(mark)) if not word.startswith("--")]
+    target = " ".join(words) or "."
+    if places.destination is not None and _ABSOLUTE.match(target) and _is_same(target, places.destination):
+        return Entry(number, uuid, None, files)
+    if len(words) > 1:
+        raise ValueError("it is not “cp s3://BUCKET/SERIES/* DIRECTORY”; its directory may need quotes")
+    if is_file and target.endswith(".dcm"):
+        folder, _, new_name = target.rpartition("/")
+        if new_name != objects:
+            raise ValueError("it gives the file another name, and files keep theirs; name its directory")
+        target = folder or "."
+    if _ABSOLUTE.match(target):
+        raise ValueError("its directory leaves the destination")
+    directory = target.removeprefix("./").rstrip("/")
     if directory in ("", "."):
         return Entry(number, uuid, "" if target == "./" else None, files)
     if problem := check_directory(directory):
@@ -102,5 +118,29 @@ def _entry(number: int, line: str) -> Entry:
     return Entry(number, uuid, directory, files)
 
 
-def _is_object_url(word: str) -> bool:
-    return re.match(r"(s3|gs)://[^/]", word, re.IGNORECASE) is not None
+def _words(text: str) -> list[str]:
+    """The words of a text as a shell reads them, up to a comment."""
+    try:
+        return shlex.split(_without_comment(text) if "#" in text else text)
+    except ValueError:
+        raise ValueError("a quotation mark is left open") from None
+
+
+def _without_comment(text: str) -> str:
+    """What stands before a ``#`` that begins a word and is not in quotes."""
+    quote, before = "", " "
+    for place, each in enumerate(text):
+        if quote:
+            quote = "" if each == quote else quote
+        elif each in "'\"":
+            quote = each
+        elif each == "#" and before.isspace():
+            return text[:place]
+        before = each
+    return text
+
+
+def _is_same(directory: str, destination: Path) -> bool:
+    if directory.startswith("~"):
+        directory = os.path.expanduser(directory)  # noqa: PTH111 (pathlib's raises for a user who is not there)
+    return os.path.normpath(directory) == str(destination)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from dataset_dl.errors import ManifestError
 from dataset_dl.manifest import commands, table, tcia
-from dataset_dl.manifest.commands import Entry
-from dataset_dl.model import PlannedSeries, as_identifiers
+from dataset_dl.manifest.commands import Places
+from dataset_dl.manifest.entry import Entry, Line, shown
+from dataset_dl.model import Account, PlannedSeries
 
-_PARQUET_MAGIC = b"PAR1"
+PARQUET_MAGIC = b"PAR1"
 _ZIP_MAGIC = b"PK\x03\x04"
 _WORKBOOK = "xl/workbook.xml"
+# A workbook of a million rows has about 60 MB of XML; what unpacks to more is not for us to unpack.
+_MOST_WORKBOOK_BYTES = 400_000_000
 _OTHER_MAGIC = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
@@ -27,13 +30,18 @@ _OTHER_MAGIC = {
     b"\xd0\xcf\x11\xe0": "a document of an old Office; save it as .xlsx or .csv",
 }
 _DELIMITERS = ",\t;"
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_NAMES_SERIES = re.compile(r"[0-9]+(\.[0-9]+)+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_LEFT_OUT_SHOWN = 3
 
 
-class Line(NamedTuple):
-    """A line that is not empty and no comment, and its number from 1."""
+class PlanTable(NamedTuple):
+    """A saved plan as CSV: its text from the header on, without comments and empty lines, and its form."""
 
-    number: int
+    header: list[str]
+    delimiter: str
     text: str
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,62 +50,62 @@ class Contents:
 
     Attributes
     ----------
-    is_plan
-        Whether it is a table with all columns of a plan (Parquet or CSV), to be read as one.
+    plan
+        The manifest as a plan that was saved, where it has all columns of one.
     identifiers
-        Identifiers of any kind.
+        Identifiers of any kind, each once.
     optional
-        SeriesInstanceUIDs that IDC may not have: those of a manifest of TCIA.
+        SeriesInstanceUIDs that IDC may not have: those of a manifest of TCIA, each once.
     entries
         Series named by their place in a bucket.
+    accounts
+        How its rows were used.
+    buckets
+        The buckets that its addresses name.
     """
 
-    is_plan: bool = False
+    plan: PlanTable | None = None
     identifiers: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
+    accounts: tuple[Account, ...] = ()
+    buckets: tuple[str, ...] = ()
 
 
-def read(path: Path) -> Contents:
-    """Read a manifest.
+def parse(data: bytes, name: str, places: Places = Places()) -> Contents:  # noqa: B008
+    """Read a manifest of any kind but Parquet.
 
     Raises
     ------
     ManifestError
-        If it cannot be read, is no manifest, or has a wrong line.
+        If it is no manifest, or has a wrong line.
     """
-    try:
-        with path.open("rb") as file:
-            start = file.read(1024)
-            rest = b"" if start.startswith(_PARQUET_MAGIC) else file.read()
-    except OSError as error:
-        raise ManifestError(
-            str(path), f"The manifest {path} cannot be read: {error.strerror}.", "Nothing was started."
-        ) from None
-    return parse(start + rest, str(path))
-
-
-def parse(data: bytes, name: str) -> Contents:
-    """Read a manifest that is in memory, for example from standard input."""
-    if data.startswith(_PARQUET_MAGIC):
-        return Contents(is_plan=True)
     if data.startswith(_ZIP_MAGIC):
         return _workbook(data, name)
     for magic, what in _OTHER_MAGIC.items():
         if data.startswith(magic):
             raise _not_a_manifest(name, f"it is {what}")
-    text = _text(data, name)
-    lines = [Line(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
-    lines = [line for line in lines if line.text and not line.text.startswith("#")]
+    every = list(enumerate(_LINE_END.split(_text(data, name)), 1))
+    lines = [Line(number, text) for number, each in every if (text := each.strip()) and text[0] != "#"]
     if not lines:
         raise _not_a_manifest(name, "it names nothing")
     if tcia.is_manifest(lines, name):
-        return Contents(optional=tcia.series(lines, name))
-    if (contents := _delimited(text, name)) is not None:
+        uids = tcia.series(lines, name)
+        return Contents(optional=_once(uids), accounts=(_account(name, uids),))
+    if (contents := _delimited(every[lines[0].number - 1 :], name)) is not None:
         return contents
     if any("://" in line.text for line in lines):
-        return Contents(entries=commands.entries(lines, name))
-    return Contents(identifiers=as_identifiers([line.text for line in lines]))
+        return _addresses(lines, name, places)
+    named = [each for line in lines for part in line.text.split(",") if (each := part.strip())]
+    return Contents(identifiers=_once(named), accounts=(_account(name, named),))
+
+
+def _once(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _account(name: str, named: Sequence[object], left_out: Sequence[str] = ()) -> Account:
+    return Account(name, len(named), len({*named}), tuple(left_out))
 
 
 def _text(data: bytes, name: str) -> str:
@@ -112,24 +120,92 @@ def _text(data: bytes, name: str) -> str:
     return text
 
 
-def _delimited(text: str, name: str) -> Contents | None:
-    """A table with a header that names series, or a plan; None if it has no such header."""
-    numbered = [
-        (number, line)
-        for number, line in enumerate(text.splitlines(), 1)
-        if line.strip() and not line.lstrip().startswith("#")
+def _addresses(lines: Sequence[Line], name: str, places: Places) -> Contents:
+    """Lines that copy from a store; UIDs among them are identifiers, and other words are left out."""
+    addressed = [line for line in lines if "://" in line.text or commands.copies(line.text)]
+    others = [line for line in lines if line not in addressed]
+    named = [line.text for line in others if _NAMES_SERIES.fullmatch(line.text)]
+    rest = [line for line in others if not _NAMES_SERIES.fullmatch(line.text)]
+    found = commands.entries(addressed, name, places)
+    left_out = [
+        f"line {line.number} has no address (“{shown(line.text)}”)" for line in rest[:_LEFT_OUT_SHOWN]
     ]
-    headers = {mark: next(csv.reader([numbered[0][1]], delimiter=mark)) for mark in _DELIMITERS}
+    if len(rest) > _LEFT_OUT_SHOWN:
+        left_out.append(f"{len(rest) - _LEFT_OUT_SHOWN:,} more lines have no address")
+    things = [*named, *((each.crdc_series_uuid, each.files) for each in found)]
+    return Contents(
+        identifiers=_once(named),
+        entries=found,
+        accounts=(_account(name, things, left_out),),
+        buckets=_once(commands.buckets(addressed)),
+    )
+
+
+def _delimited(lines: Sequence[tuple[int, str]], name: str) -> Contents | None:
+    """A table whose first line is a header that names series, or a plan; None if it is no such header."""
+    first, text = lines[0]
+    headers = {mark: fields for mark in _DELIMITERS if (fields := _fields(text, mark))}
+    if not headers:
+        return None
     delimiter = max(headers, key=lambda mark: len(headers[mark]))
     header = headers[delimiter]
     if is_plan(header):
-        return Contents(is_plan=True)
+        kept = [(number, line) for number, line in lines[1:] if line.strip()]
+        count = sum(1 for _ in _rows(kept, delimiter, name))
+        whole = "\n".join([text, *(line for _, line in kept)])
+        return Contents(plan=PlanTable(header, delimiter, f"{whole}\n", count))
     if not table.columns_of(header):
         return None
-    reader = csv.reader((line for _, line in numbered), delimiter=delimiter)
-    next(reader)
-    rows = ((numbered[reader.line_num - 1][0], row) for row in reader)
-    return Contents(identifiers=table.identifiers(rows, header, name))
+    named = table.identifiers(_rows(lines[1:], delimiter, name), header, name)
+    if not named:
+        raise ManifestError(name, f"{name} has a header and no row below it.", "Nothing was started.", first)
+    return Contents(identifiers=_once(named), accounts=(_account(name, named),))
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    """The fields of a single line; none if it is not in the form of CSV."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return []
+
+
+def _rows(lines: Sequence[tuple[int, str]], delimiter: str, name: str) -> Iterator[tuple[int, Sequence[str]]]:
+    """Each row and the number of its line; what may be one row more or less is an error.
+
+    Raises
+    ------
+    ManifestError
+        If quotation marks are wrong, or a field goes on over the end of its line: a mark that was left open
+        by mistake would swallow the rows below it.
+    """
+    reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
+    done = 0
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            number = lines[min(done, len(lines) - 1)][0]
+            raise ManifestError(
+                name,
+                f"Line {number} of {name} is wrong: {error}. Is a quotation mark left open?",
+                "Nothing was started.",
+                number,
+            ) from None
+        if row is None:
+            return
+        number = lines[done][0]
+        if reader.line_num != done + 1:
+            raise ManifestError(
+                name,
+                f"A field that begins in line {number} of {name} goes on in the next line."
+                " Is a quotation mark left open?",
+                "Nothing was started. Take line breaks out of the fields.",
+                number,
+            )
+        done = reader.line_num
+        if len(row) > 1 or (row and row[0].strip()):
+            yield number, row
 
 
 def is_plan(columns: Sequence[str]) -> bool:
@@ -138,31 +214,67 @@ def is_plan(columns: Sequence[str]) -> bool:
 
 
 def _workbook(data: bytes, name: str) -> Contents:
-    """The first sheet of an Excel workbook that has a column of identifiers."""
+    """Every sheet of an Excel workbook that begins with a column of identifiers; the others are named."""
     try:
-        is_workbook = _WORKBOOK in zipfile.ZipFile(io.BytesIO(data)).namelist()
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            is_workbook = _WORKBOOK in archive.namelist()
+            size_bytes = sum(each.file_size for each in archive.infolist())
     except zipfile.BadZipFile:
         is_workbook = False
     if not is_workbook:
         raise _not_a_manifest(name, "it is a ZIP archive")
+    if size_bytes > _MOST_WORKBOOK_BYTES:
+        raise _not_a_manifest(
+            name, f"the workbook would unpack to {size_bytes / 1e6:,.0f} MB, which is more than is taken"
+        )
     import openpyxl
 
+    named: list[str] = []
+    accounts: list[Account] = []
+    left_out: list[str] = []
     try:
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        sheets = [[list(row) for row in sheet.iter_rows(values_only=True)] for sheet in book.worksheets]
+        for sheet in book.worksheets:
+            sheet.reset_dimensions()  # what a file says of its size may be made up
+            rows = _cells(sheet.iter_rows(values_only=True))
+            _, header = next(rows, (0, []))
+            if table.columns_of(header):
+                found = table.identifiers(
+                    _of_width(rows, len(header)), header, f"{name}, sheet {sheet.title}"
+                )
+                accounts.append(_account(f"{name}, sheet {sheet.title}", found))
+                named += found
+            elif header:
+                left_out.append(
+                    f"the sheet {sheet.title} does not begin with a column of series, studies or patients"
+                )
+    except ManifestError:
+        raise
     except Exception as error:  # a damaged workbook raises whatever its parts raise
         raise _not_a_manifest(name, f"the workbook cannot be read ({error})") from None
-    for cells in sheets:
-        rows = [
-            (number, ["" if cell is None else str(cell).strip() for cell in row])
-            for number, row in enumerate(cells, 1)
-            if any(cell is not None for cell in row)
-        ]
-        if rows and table.columns_of(rows[0][1]):
-            return Contents(identifiers=table.identifiers(rows[1:], rows[0][1], name))
-    raise _not_a_manifest(
-        name, "no sheet of the workbook begins with a column of series, studies or patients"
-    )
+    if not named:
+        raise _not_a_manifest(
+            name, "no sheet of the workbook begins with a column of series, studies or patients"
+        )
+    if left_out:
+        accounts[-1] = accounts[-1]._replace(left_out=tuple(left_out))
+    return Contents(identifiers=_once(named), accounts=tuple(accounts))
+
+
+def _cells(rows: Iterable[Sequence[object]]) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, as texts, without the empty cells at their end."""
+    for number, row in enumerate(rows, 1):
+        texts = [table.text_of(cell) for cell in row]
+        while texts and not texts[-1]:
+            texts.pop()
+        if texts:
+            yield number, texts
+
+
+def _of_width(rows: Iterable[tuple[int, list[str]]], width: int) -> Iterator[tuple[int, list[str]]]:
+    """Rows with as many cells as the header has; what stands to the right of it belongs to no column."""
+    for number, row in rows:
+        yield number, [*row[:width], *[""] * (width - len(row))]
 
 
 def _not_a_manifest(name: str, reason: str) -> ManifestError:

@@ -24,10 +24,8 @@ def columns_of(header: Sequence[str]) -> list[int]:
     return [index for names in _NAMES for index, column in enumerate(plain) if column in names]
 
 
-def identifiers(
-    rows: Iterable[tuple[int, Sequence[object]]], header: Sequence[str], name: str
-) -> tuple[str, ...]:
-    """What each row names most exactly, each once.
+def identifiers(rows: Iterable[tuple[int, Sequence[object]]], header: Sequence[str], name: str) -> list[str]:
+    """What each row names most exactly, in their order, with repetitions.
 
     Parameters
     ----------
@@ -44,7 +42,7 @@ def identifiers(
         If a row has another number of fields than the header, or names nothing.
     """
     columns = columns_of(header)
-    found: dict[str, None] = {}
+    found: list[str] = []
     for number, row in rows:
         if len(row) != len(header):
             raise ManifestError(
@@ -53,7 +51,7 @@ def identifiers(
                 "Nothing was started.",
                 number,
             )
-        value = next((text for index in columns if (text := _text(row[index]))), "")
+        value = next((text for index in columns if (text := text_of(row[index]))), "")
         if not value:
             empty = ", ".join(header[index] for index in columns)
             raise ManifestError(
@@ -62,11 +60,12 @@ def identifiers(
                 "Nothing was started. Fill it in, or take the row out.",
                 number,
             )
-        found[value] = None
-    return tuple(found)
+        found.append(value)
+    return found
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A cell as a text; empty if it is missing."""
     # What is missing is None, or a float that is not equal to itself.
     if value is None or value != value:  # noqa: PLR0124
         return ""

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
-from dataset_dl.manifest.commands import WrongLine, wrong_lines
-
-if TYPE_CHECKING:
-    from dataset_dl.manifest.contents import Line
+from dataset_dl.manifest.entry import Line, WrongLine, wrong_lines
 
 # Answers with a ZIP archive of the series.
 SERIES_URL = "https://services.cancerimagingarchive.net/nbia-api/services/v1/getImage?SeriesInstanceUID={0}"
@@ -27,8 +23,8 @@ def is_manifest(lines: Sequence[Line], name: str) -> bool:
     return name.lower().endswith(".tcia") and all(is_uid(line.text) for line in lines)
 
 
-def series(lines: Sequence[Line], name: str) -> tuple[str, ...]:
-    """The SeriesInstanceUIDs, each once.
+def series(lines: Sequence[Line], name: str) -> list[str]:
+    """The SeriesInstanceUIDs, in their order, with repetitions.
 
     Raises
     ------
@@ -50,7 +46,7 @@ def series(lines: Sequence[Line], name: str) -> tuple[str, ...]:
         raise wrong_lines(
             name, wrong or [WrongLine(lines[-1].number, lines[-1].text, "no series follows it")]
         )
-    return tuple(dict.fromkeys(uids))
+    return uids
 
 
 def is_uid(identifier: str) -> bool:

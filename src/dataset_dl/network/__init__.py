@@ -2,6 +2,7 @@
 
 from dataset_dl.network.settings import (
     AWS_ENDPOINT_URL,
+    FORMER_BUCKETS,
     GCS_ENDPOINT_URL,
     IDC_BUCKETS,
     NetworkSettings,
@@ -12,6 +13,7 @@ from dataset_dl.network.settings import (
 
 __all__ = [
     "AWS_ENDPOINT_URL",
+    "FORMER_BUCKETS",
     "GCS_ENDPOINT_URL",
     "IDC_BUCKETS",
     "NetworkSettings",

@@ -27,6 +27,9 @@ IDC_BUCKETS = {
     "idc-open-data-cr": "idc-open-cr",
 }
 
+# Where IDC's data was in earlier versions; manifests of then still name them.
+FORMER_BUCKETS = ("public-datasets-idc",)
+
 _PREFIX = "DATASET_DL_"
 _SETTINGS = ("endpoint_url", "source", "proxy", "no_proxy", "ca_bundle", "sign")
 _HTTPS_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")

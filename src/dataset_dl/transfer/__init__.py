@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dataset_dl import destination as place
 from dataset_dl.destination import Hold
-from dataset_dl.errors import StorageError
+from dataset_dl.errors import ManifestError, StorageError
 from dataset_dl.events import (
     Event,
     FetchStarted,
@@ -23,9 +23,10 @@ from dataset_dl.events import (
     Started,
 )
 from dataset_dl.index import rights
+from dataset_dl.index.kept import keep, kept_plan, set_aside_damaged
 from dataset_dl.index.plan_file import PlanFile
 from dataset_dl.journal import Journal
-from dataset_dl.model import Plan, PlannedSeries, PlanRows, Report, SeriesFailure, Size, Suspects
+from dataset_dl.model import Plan, PlannedSeries, Report, SeriesFailure, Size, Suspects
 from dataset_dl.transfer.engine import Engine
 from dataset_dl.transfer.ledger import Ledger, Line, State
 from dataset_dl.transfer.rounds import Options, Rounds
@@ -166,7 +167,8 @@ def transfer(
         all_seen = survey(
             plan, destination, journal, by_name=options.by_name, trust=trust_journal, doubtful=doubtful
         )
-        for index, seen in enumerate(_of_one_version(all_seen, plan, destination)):
+        kept = _kept(destination)
+        for index, seen in enumerate(_of_one_version(all_seen, plan, destination, kept)):
             ledger.set(index, seen.state)
             tally.see(seen)
             if journal is not None:
@@ -179,7 +181,8 @@ def transfer(
             if records is None:
                 place.prepare(destination)
                 records = _enter_records(destination, stack)
-            yield from map(Noticed, _keep(destination, plan, asked.rows, unlisted))
+                kept = _kept(destination)  # another download may have been quicker
+            yield from _keep(destination, kept, plan, asked.rows, unlisted)
             _clear_the_way(todo, destination, by_name=options.by_name)
             missing, present = tally.missing, tally.present
             yield FetchStarted(
@@ -200,13 +203,13 @@ def transfer(
             tally.fetched_bytes = rounds.fetched_bytes
             stopped = rounds.stopped
         else:
-            records = records or _adopt(plan, destination, stack, options)
+            if records is None and (records := _adopt(plan, destination, stack, options)):
+                kept = _kept(destination)
             if records is not None:
-                yield from map(Noticed, _keep(destination, plan, asked.rows, unlisted))
+                yield from _keep(destination, kept, plan, asked.rows, unlisted)
         if records is not None:
             place.write_failures(destination, tally.failures, plan.idc_version)
             place.write_missing(destination, plan.missing)
-            _leave_rights(destination)
     yield Finished(tally.report(plan, destination, time.monotonic() - began, stopped))
 
 
@@ -219,7 +222,8 @@ def _sized(
     are known, and the others, each with the reason.
     """
     lacking: list[tuple[PlannedSeries, str]] = []
-    sizes = plan.rows.sizes_in(place.plan_path(destination))
+    kept = _kept(destination)
+    sizes = plan.rows.sizes_in(kept) if kept is not None else {}
     left = [series for series in plan.rows.unsized() if series.crdc_series_uuid not in sizes]
     if left:
         engine = make_engine()
@@ -239,39 +243,48 @@ def _sized(
                     )
                 else:
                     lacking.append((series, _UNLISTED))
-    sized = replace(
-        plan.rows.sized(sizes),
-        missing=plan.missing,
-        skip_missing=plan.skip_missing,
-        request=plan.request,
-    )
-    return sized, lacking
+    return replace(plan.rows.sized(sizes), origin=plan.origin), lacking
+
+
+def _kept(destination: Path) -> PlanFile | None:
+    """What is kept of earlier downloads; None where it is damaged, which `_keep` sets aside and tells of."""
+    try:
+        return kept_plan(destination, checked=False)
+    except ManifestError:
+        return None
 
 
 def _keep(
-    destination: Path, plan: Plan, asked: PlanRows, unlisted: list[tuple[PlannedSeries, str]]
-) -> list[str]:
-    """Add to what was asked for in a destination; returns what a person should know of that."""
-    said = []
-    if moved := plan.rows.elsewhere_in(place.plan_path(destination)):
-        said.append(
+    destination: Path,
+    kept: PlanFile | None,
+    plan: Plan,
+    asked: PlanFile,
+    unlisted: list[tuple[PlannedSeries, str]],
+) -> Iterator[Event]:
+    """Add to what was asked for in a destination, and leave the licences of all of it beside the data."""
+    if kept is not None and (moved := plan.rows.elsewhere_in(kept)):
+        yield Noticed(
             f"{moved:,} of these series went to other directories here before: what is there stays, and is no"
             " longer looked at."
         )
-    if unlisted:  # they stay asked for, though nobody knows how much that is
-        place.keep(destination, asked.only([series.directory for series, _ in unlisted]))
-    set_aside = place.keep(destination, plan)
-    if set_aside is not None:
-        said.append(
+    if kept is None and (set_aside := set_aside_damaged(destination)):
+        yield Noticed(
             f"The plan of this destination was damaged; it is now {set_aside}, and what was asked for before"
             " this download is no longer known."
         )
-    return said
+    kept = keep(destination, plan, kept)
+    if unlisted:  # they stay asked for, though nobody knows how much that is
+        kept = keep(destination, asked.only([series.directory for series, _ in unlisted]), kept)
+    found = rights.shares(kept.plan(None))
+    works = rights.works(share.source_DOI for share in found if share.source_DOI)
+    place.leave_rights(destination, rights.licences_text(found, works), rights.bibtex(works))
 
 
-def _of_one_version(all_seen: Iterable[Seen], plan: Plan, destination: Path) -> Iterator[Seen]:
+def _of_one_version(
+    all_seen: Iterable[Seen], plan: Plan, destination: Path, kept: PlanFile | None
+) -> Iterator[Seen]:
     """Refuse to fetch a series to where files of another version of it are."""
-    replaced = plan.rows.replaced_in(place.plan_path(destination))
+    replaced = plan.rows.replaced_in(kept) if kept is not None else set()
     for seen in all_seen:
         series = seen.series
         if series.crdc_series_uuid in replaced and seen.found.instances:
@@ -283,13 +296,6 @@ def _of_one_version(all_seen: Iterable[Seen], plan: Plan, destination: Path) -> 
                 " replaces; for versions side by side choose another directory.",
             )
         yield seen
-
-
-def _leave_rights(destination: Path) -> None:
-    """Say beside the data what may be done with all that is there, and how to cite it."""
-    found = rights.shares(PlanFile(place.plan_path(destination)).plan(None))
-    works = rights.works(share.source_DOI for share in found if share.source_DOI)
-    place.leave_rights(destination, rights.licences_text(found, works), rights.bibtex(works))
 
 
 def _doubtful(*, md5: bool, suspects: Suspects) -> Callable[[PlannedSeries], bool]:

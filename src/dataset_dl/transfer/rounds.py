@@ -105,9 +105,9 @@ class Rounds:
         self._begin()
 
     def _begin(self) -> None:
-        """Forget the last round: whether the engine ended early, how many series it settled, what arrived."""
+        """Forget the last round: how it ended, how many series were asked for and settled, what arrived."""
         self._ended: EngineEnded | None = None
-        self._settled = 0
+        self._settled = self._asked = 0
         self._arrived = Found(0, 0, [])
 
     def run(self) -> Iterator[Event]:
@@ -126,6 +126,9 @@ class Rounds:
             yield from self._round()
             left = self._ledger.count(State.ABSENT, State.PARTIAL)
             if self.stopped or not left:
+                break
+            if not self._asked:
+                self.stopped = f"the plan no longer names {left:,} of its series, which should never happen"
                 break
             if self._ended is None:
                 self._attempt += 1
@@ -183,6 +186,7 @@ class Rounds:
                     sweep(f"{self._destination}/{directory}")
         self._hold.check()
         yield from self._settle(window)
+        self._asked = window.asked
         yield from self._prove()
 
     def _is_hopeless(self, streak: _Streak, event: CommandFailed) -> bool:

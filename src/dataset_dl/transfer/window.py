@@ -101,6 +101,10 @@ class Window:
         What was found of those that were half there.
     by_name
         Whether files have to be known by name.
+    open, closed
+        Series that something was told of, and some of those that are done with.
+    asked
+        How many series have been read of what the engine was asked for.
     """
 
     lines: Iterator[Line]
@@ -108,6 +112,7 @@ class Window:
     by_name: bool
     open: dict[str, Pending] = field(default_factory=dict)
     closed: dict[str, None] = field(default_factory=dict)
+    asked: int = 0
 
     def find(self, uuid: str) -> Pending | None:
         """The series, if it is one that was asked for and is not closed."""
@@ -126,6 +131,7 @@ class Window:
         line = next(self.lines, None)
         if line is None:
             return None
+        self.asked += 1
         pending = self.open[line.series.crdc_series_uuid] = self._pending(line)
         return pending
 

@@ -12,6 +12,13 @@ def size(size_bytes: float) -> str:
     return f"{size_bytes:.1f} TB"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: ``1 directory``, ``1,200 directories``, ``3 series``."""
+    if count == 1 or noun == "series":
+        return f"{count:,} {noun}"
+    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """Seconds as ``1.2 s``, ``3:05`` or ``12:03:05``."""
     if seconds < 60:

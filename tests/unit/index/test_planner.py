@@ -110,7 +110,7 @@ def test_an_empty_selection_says_which_condition_and_what_is_there() -> None:
 @settings(max_examples=30, deadline=None)
 def test_a_value_is_never_sql(value: str) -> None:
     where = Selection((SMALL,), (Condition("PatientID", "=", (value, "'; DROP TABLE x; --")),))
-    with pytest.raises(SelectionError, match="No series asked for"):
+    with pytest.raises(SelectionError, match="No series of IDC has PatientID="):
         make_plan(where, Layout.parse("%PatientID", main_columns()))
 
 
