@@ -15,7 +15,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in os.environ:
         if any(part in name.upper() for part in _INHERITED):
             monkeypatch.delenv(name)
@@ -23,6 +23,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATASET_DL_ENDPOINT_URL", NOWHERE)
     # Nor may what somebody has configured.
     monkeypatch.setenv("DATASET_DL_CONFIG", "/nonexistent/config.toml")
+    # Nor may records be left in somebody's home.
+    monkeypatch.setenv("DATASET_DL_STATE", str(tmp_path_factory.getbasetemp() / "state"))
     monkeypatch.setenv("COLUMNS", "120")
 
 

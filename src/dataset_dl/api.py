@@ -86,8 +86,8 @@ def collections(search: str | None = None) -> Frame:
     -------
     Frame
         A pandas frame, as Arrow or polars with ``.arrow()`` and ``.pl()``: ``id``, ``name``, ``subjects``,
-        ``series``, ``instances``, ``size_bytes``, ``modalities``, ``cancer_types``, ``licenses``, ``DOI``;
-        lists are joined by commas.
+        ``series``, ``instances``, ``size_bytes``, ``modalities``, ``cancer_types``, ``licenses``, ``DOI``,
+        ``description``; lists are joined by commas.
     """
     from dataset_dl.frame import Frame
 
@@ -261,8 +261,10 @@ def plan(
     """
     began = time.monotonic()
     destination = _absolute(into) if into is not None else None
-    made = _plan(source, destination, options)
-    for note in (*made.notes, *_note_on_excluded(made)):
+    places = Places(destination, ignored=options.get("layout") is not None)
+    made, are_typed = plan_quietly(source, places, options)
+    notes = [*made.notes, *(_notes_on_excluded(made) if are_typed else ())]
+    for note in notes:
         warnings.warn(note, SelectionWarning, stacklevel=3)
     if _log.isEnabledFor(logging.INFO):
         from dataset_dl.ui.log import planned
@@ -271,14 +273,15 @@ def plan(
     return made
 
 
-def _plan(source: Any, destination: Path | None, options: PlanOptions) -> Plan:
+def plan_quietly(source: Any, places: Places, options: PlanOptions) -> tuple[Plan, bool]:
+    """The plan, and whether what it is made from was named one by one, not by a file; it warns of nothing."""
+    destination = places.destination
     chosen = conditions(options.get("where"))
     if options.get("original_only"):
         chosen = (*chosen, Condition("analysis_result_id", "=", ("",)))
     layout, version, skip = options.get("layout"), options.get("idc_version"), options.get("skip_missing")
     _check_counts(options)
     is_one = isinstance(source, str | Path) or sources.is_table(source)
-    places = Places(destination, ignored=layout is not None)
     named = sources.read([source] if is_one else cast(Iterable[Any], source), places)
     if version is not None and (named.plans or named.entries):
         raise SelectionError(
@@ -293,7 +296,7 @@ def _plan(source: Any, destination: Path | None, options: PlanOptions) -> Plan:
         origin = origin._replace(skip_missing=True)
     narrowing = ("with_references", "with_annotations", "limit", "sample")
     if named.only_plan is not None and not chosen and layout is None and not any(map(options.get, narrowing)):
-        return replace(named.only_plan.plan(destination), origin=origin)
+        return replace(named.only_plan.plan(destination), origin=origin), False
     entries = named.all_entries()
     if layout is not None:
         entries = [entry._replace(directory=None) for entry in entries]
@@ -322,12 +325,14 @@ def _plan(source: Any, destination: Path | None, options: PlanOptions) -> Plan:
         path_limit=_path_limit(destination),
         version=version,
         optional=frozenset(identifiers if skip else named.optional),
+        only_series=frozenset(named.optional),
         strict=bool(options.get("strict")),
         origin=origin._replace(requests=requests),
     )
     # What a saved plan accepted as missing does not hold for what is missing besides.
     is_accepted = bool(skip) or (origin.skip_missing and made.missing == origin.missing)
-    return replace(made, origin=made.origin._replace(skip_missing=is_accepted))
+    made = replace(made, origin=made.origin._replace(skip_missing=is_accepted))
+    return made, not (entries or named.accounts)
 
 
 def _check_counts(options: PlanOptions) -> None:
@@ -353,9 +358,8 @@ def _notes_on(named: sources.Named) -> Iterator[str]:
         )
 
 
-def _note_on_excluded(made: Plan) -> Iterator[str]:
-    # Narrowing a manifest or a plan by conditions is nothing to warn of.
-    if made.excluded and not made.origin.accounts:
+def _notes_on_excluded(made: Plan) -> Iterator[str]:
+    if made.excluded:
         shown = ", ".join(made.excluded[:_NAMED_AT_MOST])
         more = (
             f" and {len(made.excluded) - _NAMED_AT_MOST:,} more"
@@ -591,9 +595,11 @@ def _lacking(report: Report) -> TransferIncomplete:
     from dataset_dl.destination import missing_path
 
     missing = len(report.missing)
+    asked = report.series_count + missing
+    others = f"the other {report.complete_series:,} are complete on disk"
     return TransferIncomplete(
-        f"IDC does not have {missing:,} of the {report.series_count + missing:,} series asked for (the first:"
-        f" {report.missing[0]}); the other {report.complete_series:,} are complete on disk.",
+        f"IDC does not have {missing:,} of the {asked:,} series asked for (the first: {report.missing[0]});"
+        f" {others if report.series_count else 'there was nothing to download'}.",
         f"{missing_path(report.destination)} names them for TCIA's own program; --skip-missing accepts it.",
         report=report,
     )

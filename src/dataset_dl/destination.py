@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import json
 import os
 import platform
+import re
+import secrets
 import shutil
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dataset_dl.errors import InsufficientDiskSpace, ManifestError, StorageError
+from dataset_dl.errors import InsufficientDiskSpace, ManifestError, PlanError, StorageError
 from dataset_dl.manifest import tcia
 from dataset_dl.model import STATE_DIRECTORY, PlannedSeries, Request, SeriesFailure
+from dataset_dl.wording import size
 
 # Directories, file system overhead and what others write meanwhile.
 _MARGIN_SHARE = 0.01
 _MARGIN_BYTES = 16 * 1024 * 1024
 _BLOCK_BYTES = 4096
+# Of records outside: which directory they are of.
+_IDENTITY, _ATTRIBUTE = "destination.json", "user.dataset_dl"
+# What nearly every file system takes.
+_USUAL_NAME_BYTES = 255
 
 
 def check(destination: Path) -> None:
@@ -46,6 +54,46 @@ def check(destination: Path) -> None:
         )
 
 
+def _refuse_other_places(text: str) -> None:
+    """Refuse what is no directory of this machine; pathlib would make a strange one of it."""
+    if match := re.match(r"([a-z][a-z0-9+.-]+):/", text, re.IGNORECASE):
+        raise PlanError(
+            text,
+            f"{text} is an address ({match[1]}), and a download goes to a directory of this machine;"
+            " nothing was started.",
+            "Mount it and give the directory, or download first and copy then.",
+        )
+    if os.name != "nt" and re.match(r"[a-z]:[\\/]", text, re.IGNORECASE):
+        raise PlanError(
+            text,
+            f"{text} is a directory of Windows, and this is {platform.system()}; nothing was started.",
+            f"In WSL it is /mnt/{text[0].lower()}/…; elsewhere give a path with / between its parts.",
+        )
+
+
+def _check_names(path: Path) -> None:
+    """Refuse a name that is too long, which would be noticed only when the directory is made."""
+    longest = max(map(os.fsencode, path.parts), key=len)
+    if len(longest) <= _USUAL_NAME_BYTES:
+        return
+    most = _longest_name(nearest_existing(path))
+    if len(longest) > most:
+        raise StorageError(
+            str(path),
+            f"“{os.fsdecode(longest[:40])}…” has {len(longest):,} bytes, and a name there has {most} at most;"
+            " nothing was started.",
+            "Choose a shorter one.",
+        )
+
+
+def _longest_name(directory: Path) -> int:
+    """Bytes that a name may have below a directory."""
+    try:
+        return os.pathconf(directory, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows, and systems that do not say
+        return _USUAL_NAME_BYTES
+
+
 def check_space(destination: Path, missing_bytes: int, missing_instances: int) -> None:
     """Make sure that what is still missing fits, with a margin.
 
@@ -59,8 +107,7 @@ def check_space(destination: Path, missing_bytes: int, missing_instances: int) -
     if needed > free:
         raise InsufficientDiskSpace(
             str(destination),
-            f"{destination} has {free / 1e9:,.2f} GB free, and {needed / 1e9:,.2f} GB are needed;"
-            " nothing was started.",
+            f"{destination} has {size(free)} free, and {size(needed)} are needed; nothing was started.",
             "Make space, choose another destination, or narrow the selection.",
             needed_bytes=needed,
             free_bytes=free,
@@ -69,7 +116,7 @@ def check_space(destination: Path, missing_bytes: int, missing_instances: int) -
 
 def needed_bytes(missing_bytes: int, missing_instances: int) -> int:
     """Space for so much data, with half a block lost per file and a margin."""
-    if missing_instances == 0:
+    if missing_instances == 0 and missing_bytes == 0:
         return 0
     return int(missing_bytes * (1 + _MARGIN_SHARE)) + missing_instances * _BLOCK_BYTES // 2 + _MARGIN_BYTES
 
@@ -88,12 +135,100 @@ def nearest_existing(path: Path) -> Path:
 
 def absolute(directory: str | Path) -> Path:
     """A directory as a person names it; links in its path stay, for they may be wanted."""
-    return Path(os.path.abspath(Path(directory).expanduser()))
+    _refuse_other_places(str(directory))
+    text = os.path.expanduser(directory)
+    if text.startswith("~") and not os.path.lexists(text):
+        user = text.split(os.sep, maxsplit=1)[0]
+        raise StorageError(
+            text,
+            f"There is no user “{user[1:]}”, so {text} names no directory.",
+            "Write ./~ for a name that begins so.",
+        )
+    try:
+        path = Path(os.path.abspath(text))
+        _check_names(path)
+        return path
+    except FileNotFoundError:
+        raise StorageError(
+            text, f"The working directory is gone, so nobody knows where {text} is.", "Go to another one."
+        ) from None
 
 
 def state(destination: Path) -> Path:
-    """Where a download keeps its own records."""
-    return destination / STATE_DIRECTORY
+    """Where a download keeps its own records: in the destination, or outside where they were put there."""
+    inside = destination / STATE_DIRECTORY
+    if os.path.lexists(inside) or not os.path.isdir(destination):
+        return inside
+    outside = _outside(destination)
+    return outside if _is_of(outside, destination) else inside
+
+
+def keep_outside(destination: Path) -> None:
+    """Let the records of a destination that has none be outside of it, for code that reads all that is there.
+
+    They are found again by the path of the destination, as long as it is the same directory.
+
+    Raises
+    ------
+    StorageError
+        If the system refuses.
+    """
+    if os.path.lexists(destination / STATE_DIRECTORY):
+        return
+    outside = _outside(destination)
+    try:
+        destination.mkdir(parents=True, exist_ok=True)
+        if _is_of(outside, destination):
+            return
+        # Another directory was at this path once.
+        shutil.rmtree(outside, ignore_errors=True)
+        outside.mkdir(parents=True)
+        token = _mark(destination)
+        (outside / _IDENTITY).write_text(json.dumps([*_identity(destination), token]), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            str(destination),
+            f"The records of {destination} cannot be kept in {outside}: {error.strerror}.",
+            "Set DATASET_DL_STATE to a directory that can be written to.",
+        ) from None
+
+
+def _outside(destination: Path) -> Path:
+    if named := os.environ.get("DATASET_DL_STATE"):
+        folder = Path(named).expanduser()
+    else:
+        from platformdirs import user_state_path
+
+        folder = user_state_path("dataset-dl", appauthor=False)
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(destination))).hexdigest()
+    return folder / "destinations" / digest[:32]
+
+
+def _is_of(outside: Path, destination: Path) -> bool:
+    try:
+        kept = json.loads((outside / _IDENTITY).read_text(encoding="utf-8"))
+        return bool(kept == [*_identity(destination), _token(destination)])
+    except (OSError, ValueError):
+        return False
+
+
+def _mark(destination: Path) -> str:
+    """Give a directory an attribute of ours, where that can be: its number may be that of another one later."""
+    token = secrets.token_hex(8)
+    with suppress(AttributeError, OSError):
+        os.setxattr(destination, _ATTRIBUTE, token.encode())
+    return _token(destination)
+
+
+def _token(destination: Path) -> str:
+    with suppress(AttributeError, OSError):
+        return os.getxattr(destination, _ATTRIBUTE).decode(errors="replace")
+    return ""
+
+
+def _identity(destination: Path) -> list[int]:
+    found = os.stat(destination)
+    return [found.st_dev, found.st_ino]
 
 
 def journal_path(destination: Path) -> Path:
@@ -216,6 +351,7 @@ class Hold:
 
     def __init__(self, destination: Path) -> None:
         self._destination = destination
+        self._records = state(destination)
         self._identity = self._look()
 
     def check(self) -> None:
@@ -234,12 +370,11 @@ class Hold:
                 "Bring it back, then run the same command again to go on.",
             )
 
-    def _look(self) -> tuple[int, int]:
+    def _look(self) -> list[int]:
         try:
-            found = os.stat(state(self._destination))
+            return [*_identity(self._destination), *_identity(self._records)]
         except OSError:
-            return 0, 0
-        return found.st_dev, found.st_ino
+            return []
 
 
 @contextmanager
@@ -265,7 +400,7 @@ def guard(destination: Path) -> Iterator[None]:
 def storage_error(destination: Path, reason: str) -> StorageError:
     """The error of a destination that takes no more, with what space there is."""
     try:
-        space = f"; {free_bytes(destination) / 1e9:,.2f} GB are free there"
+        space = f"; {size(free_bytes(destination))} are free there"
     except OSError:
         space = ""
     return StorageError(

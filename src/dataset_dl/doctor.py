@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from dataset_dl import __version__
 from dataset_dl import destination as place
 from dataset_dl.api import network_settings
-from dataset_dl.errors import DatasetDlError, NetworkError
+from dataset_dl.errors import DatasetDlError, NetworkError, StorageError
 from dataset_dl.index import database
 from dataset_dl.network import (
     AWS_ENDPOINT_URL,
@@ -31,6 +31,7 @@ from dataset_dl.network import (
 from dataset_dl.options import NetworkOptions
 from dataset_dl.s5cmd.binary import known_checksums, require, sha256
 from dataset_dl.s5cmd.engine import S5cmdEngine, descriptor_limit
+from dataset_dl.wording import size
 
 Outcome = Literal["passed", "warned", "failed"]
 
@@ -59,12 +60,15 @@ class Check:
         What was found.
     hint
         What to do about it; empty if nothing.
+    exit_code
+        What a failure ends the command with.
     """
 
     name: str
     outcome: Outcome
     detail: str
     hint: str = ""
+    exit_code: int = 0
 
 
 def examine(options: NetworkOptions, destination: Path | None) -> Iterator[Check]:
@@ -76,7 +80,7 @@ def examine(options: NetworkOptions, destination: Path | None) -> Iterator[Check
     try:
         network = network_settings(options)
     except DatasetDlError as error:
-        yield Check("network settings", "failed", error.message, error.hint)
+        yield Check("network settings", "failed", error.message, error.hint, NetworkError.exit_code)
     else:
         yield from _settings(network)
         yield from _guarded("trust", lambda: _trust(network))
@@ -92,10 +96,10 @@ def _guarded(name: str, check: Callable[[], Check]) -> Iterator[Check]:
     try:
         yield check()
     except DatasetDlError as error:
-        yield Check(name, "failed", error.message, error.hint)
+        yield Check(name, "failed", error.message, error.hint, error.exit_code)
     except Exception as error:
         yield Check(
-            name, "failed", f"This check itself failed ({type(error).__name__}).", "Please report it."
+            name, "failed", f"This check itself failed ({type(error).__name__}).", "Please report it.", 1
         )
 
 
@@ -171,7 +175,7 @@ def _endpoint(network: NetworkSettings) -> Check:
     try:
         S5cmdEngine(require(), network).probe(url)
     except NetworkError as error:
-        return Check("endpoint", "failed", error.message, error.hint)
+        return Check("endpoint", "failed", error.message, error.hint, error.exit_code)
     return Check(
         "endpoint", "passed", f"{network.endpoint_url} answers s5cmd, {_way(network, network.asked_url)}"
     )
@@ -223,13 +227,16 @@ def _destination(path: Path) -> Check:
     path = path.absolute()
     place.check(path)
     existing = place.nearest_existing(path)
-    detail = f"{path} is writable, {place.free_bytes(path) / 1e9:,.1f} GB free"
+    detail = f"{path} is writable, {size(place.free_bytes(path))} free"
     try:
         with tempfile.TemporaryDirectory(prefix=".dataset-dl-doctor-", dir=existing) as scratch:
             speed = _write_speed(Path(scratch) / "a")
             ignores_case = (Path(scratch) / "A").exists()
     except OSError as error:
-        return Check("destination", "failed", f"{path} cannot be written to: {error.strerror}.")
+        what = f"{path} cannot be written to: {error.strerror}."
+        return Check(
+            "destination", "failed", what, "Make space there, or choose another.", StorageError.exit_code
+        )
     detail += f", {speed:,.0f} MB/s, letter case {'ignored' if ignores_case else 'kept'}"
     if sys.platform != "win32":
         detail += (

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
-from dataset_dl.api import download, network_settings, plan
+from dataset_dl.api import download, network_settings, plan, plan_quietly
+from dataset_dl.destination import absolute, keep_outside
 from dataset_dl.errors import InsufficientDiskSpace, SelectionError
 from dataset_dl.index import catalog, clinical, instances
 from dataset_dl.index.database import (
@@ -24,8 +27,10 @@ from dataset_dl.index.database import (
     unlocked_session,
 )
 from dataset_dl.index.resolve import present
+from dataset_dl.manifest.commands import Places
 from dataset_dl.model import Condition
-from dataset_dl.options import DownloadOptions, spelled_out
+from dataset_dl.network import FORMER_BUCKETS, IDC_BUCKETS
+from dataset_dl.options import DownloadOptions, PlanOptions, spelled_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,6 +105,8 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
     def __init__(self, **options: Unpack[DownloadOptions]) -> None:
         # Not the constructor of idc-index, which reads every table into memory.
         self._options = options
+        # Of the frames that were read from published files: which they are, and what they look like.
+        self._unchanged: dict[str, tuple[int, tuple[int, int], tuple[str, ...]]] = {}
         self.sm_index: pd.DataFrame | None = None
         self.sm_instance_index: pd.DataFrame | None = None
         self.clinical_index: pd.DataFrame | None = None
@@ -120,14 +127,14 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         frame = pd.read_parquet(parquet("idc_index"))
         frame["crdc_series_uuid"] = frame["series_aws_url"].str.split("/").str[3]
         frame["series_size_MB"] = frame["series_size_MB"].astype(float)
-        return frame
+        return self._read("index", frame)
 
     @cached_property
     def prior_versions_index(self) -> pd.DataFrame:
         """The series of earlier IDC versions."""
         import pandas as pd
 
-        return pd.read_parquet(self.prior_versions_index_path)
+        return self._read("prior_versions_index", pd.read_parquet(self.prior_versions_index_path))
 
     @cached_property
     def prior_versions_index_path(self) -> Path:
@@ -193,39 +200,46 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
     def fetch_index(self, index_name: str) -> None:
         """Fetch a table that is not here, check it, and keep it as an attribute of its name.
 
+        As in idc-index, a name that IDC does not publish is an error in the log.
+
         Raises
         ------
-        SelectionError
-            If IDC publishes no such table.
         NetworkError
             If it cannot be fetched.
         """
         import pandas as pd
 
+        if index_name not in self.indices_overview:
+            _log.error("Index %s is not available and can not be fetched.", index_name)
+            return
         path = catalog.fetch(_MAIN.get(index_name, index_name), network_settings(self._options))
         if self.__dict__.get(index_name) is None and index_name not in ("index", "prior_versions_index"):
-            setattr(self, index_name, pd.read_parquet(path))
+            setattr(self, index_name, self._read(index_name, pd.read_parquet(path)))
         self.refresh_indices_overview()
 
     @property
     def clinical_data_dir(self) -> str | None:
-        """Where the clinical tables are; None if they are not here."""
+        """The directory that has a folder for each clinical table; None if they are not here."""
         return str(clinical_directory()) if clinical.is_here() else None
 
-    def get_clinical_table(self, table_name: str) -> pd.DataFrame:
+    def get_clinical_table(self, table_name: str) -> pd.DataFrame | None:
         """A clinical table as a frame; they are fetched if they are not here.
+
+        As in idc-index, None for a name that is none of theirs, and an error in the log.
 
         Raises
         ------
-        SelectionError
-            If there is none of that name.
         NetworkError
             If they cannot be fetched.
         """
         import pandas as pd
 
         clinical.fetch(network_settings(self._options))
-        return pd.read_parquet(parquet(table_name))
+        folder = clinical_directory() / table_name
+        if not folder.is_dir():
+            _log.error("Table %s is not found in %s.", table_name, folder)
+            return None
+        return pd.read_parquet(folder)
 
     def get_collections(self) -> list[Collection]:
         """Every collection of IDC: strings that know their totals."""
@@ -319,10 +333,16 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
                 found.append(json.loads(text) if citation_format == self.CITATION_FORMAT_JSON else text)
         return found
 
+    def _read(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """Remember a frame as it was read from the file of a table."""
+        self._unchanged[name] = _look_of(frame)
+        return frame
+
     def sql_query(self, sql_query: str) -> pd.DataFrame:
         """Answer SQL over the tables, by the names that idc-index gives them.
 
-        A frame that was loaded, and perhaps changed, is asked itself; else the published file.
+        A table that was given another frame, or whose frame has other rows or columns, is asked as that
+        frame, any other as the published file. Values changed in place are not seen: assign a changed copy.
 
         Raises
         ------
@@ -332,9 +352,9 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         connection = self._duckdb_conn
         for name, table in self.indices_overview.items():
             frame = self.__dict__.get(name)
-            if frame is not None:
+            if frame is not None and self._unchanged.get(name) != _look_of(frame):
                 connection.execute(f'DROP VIEW IF EXISTS "{name}"')
-                connection.register(name, frame)
+                connection.register(name, _as_arrow(frame))
             elif table["file_path"]:
                 connection.unregister(name)
                 connection.execute(
@@ -392,17 +412,20 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         for name, value in given.items():
             if value is not None and not isinstance(value, str | list):
                 raise TypeError(f"{name} must be a string or list of strings")
-        where = _analysis_conditions(analysis_result_id, analysis_results)
+        where = self._analysis_conditions(given, analysis_results)
         chosen = next((name for name in _PARAMETERS if given[name] is not None), None)
         if chosen is None and not where:
             hint = "Give a collection, a patient, a study or a series."
             raise SelectionError("", "Nothing was asked for.", hint)
         target = self._check_create_directory(downloadDir)
         layout = self._layout(dirTemplate, target)
-        if chosen is None:
-            made = plan(where=where, layout=layout, into=target)
-        else:
-            made = _plan_of(_PARAMETERS[chosen], given[chosen] or [], where, layout, target)
+        try:
+            if chosen is None:
+                made = self._planned(where=where, layout=layout, into=target)
+            else:
+                made = self._plan_of(_PARAMETERS[chosen], given[chosen] or [], where, layout, target)
+        except SelectionError as error:
+            raise _as_of_idc_index(error, analysis_result_id, analysis_results) from None
         self._fetch(made, options, dry_run=dry_run, show=show_progress_bar)
 
     def download_from_manifest(
@@ -429,9 +452,76 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         DatasetDlError
             If the download does not end with everything on disk.
         """
+        if not Path(manifestFile).exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(manifestFile))
         target = self._check_create_directory(downloadDir)
-        made = plan(Path(manifestFile), layout=self._layout(dirTemplate, target), into=target)
+        layout = self._layout(dirTemplate, target)
+        made = self._planned(Path(manifestFile), layout=layout, into=target, skip_missing=True)
         self._fetch(made, self._at("aws"), show=show_progress_bar, progress_callback=progress_callback)
+        if made.missing:
+            raise SelectionError(
+                made.missing[0],
+                f"{len(made.missing):,} series of {manifestFile} are in no IDC version (the first:"
+                f" {made.missing[0]}); the other {made.series_count:,} were downloaded and checked.",
+            )
+
+    @staticmethod
+    def _planned(what: Any = (), **options: Any) -> Plan:
+        """A plan; what it leaves out is said in the log, as by idc-index."""
+        # As for idc-index, what is in no bucket of IDC does not exist, and a template replaces directories.
+        buckets = frozenset({*IDC_BUCKETS, *IDC_BUCKETS.values(), *FORMER_BUCKETS})
+        places = Places(absolute(options.pop("into")), ignored=True, buckets=buckets)
+        made, _ = plan_quietly(what, places, cast(PlanOptions, options))
+        for note in made.notes:
+            _log.warning("%s", note)
+        return made
+
+    def _plan_of(
+        self, column: str, asked: str | list[str], where: list[Condition], layout: str, target: str
+    ) -> Plan:
+        """The plan of the series with some values in a column; a value that is not there is only told."""
+        values = [asked] if isinstance(asked, str) else asked
+        if column == "SOPInstanceUID":
+            files = {file.identifier for file in instances.named(Database(), values)}
+            missing = set(values) - files
+            if not files:
+                what = f"No data found for the SOPInstanceUIDs {values}.{instances.hint_of_unknown()}"
+                raise SelectionError(values[0] if values else "", what)
+            made = self._planned(sorted(files), where=where, layout=layout, into=target)
+        elif column == "crdc_series_uuid":
+            made = self._planned(values, where=where, layout=layout, into=target, skip_missing=True)
+            missing = set(made.missing)
+            if not made.series_count:
+                what = f"No data found for the {column} with the values {values}."
+                raise SelectionError(values[0] if values else "", what)
+        else:
+            known = present(Database(), source(), column, values)
+            missing = set(values) - set(known)
+            if not known:
+                what = f"No data found for the {column} with the values {values}."
+                raise SelectionError(values[0] if values else "", what)
+            chosen = Condition(column, "=", tuple(known))
+            made = self._planned(where=[chosen, *where], layout=layout, into=target)
+        for value in sorted(missing):
+            _log.warning("IDC has no %s %s; it was left out.", column, value)
+        return made
+
+    @staticmethod
+    def _analysis_conditions(given: Mapping[str, Any], kind: str) -> list[Condition]:
+        """Which analysis results are wanted, as conditions."""
+        identifiers = given["analysis_result_id"]
+        if identifiers is not None and kind == "exclude":
+            raise ValueError("analysis_result_id cannot be used when analysis_results is 'exclude'")
+        if identifiers is not None:
+            values = [identifiers] if isinstance(identifiers, str) else identifiers
+            known = present(Database(), source(), "analysis_result_id", values)
+            if not known:
+                what = f"No data found for the analysis_result_id with the values {values}."
+                raise SelectionError("analysis_result_id", what)
+            return [Condition("analysis_result_id", "=", tuple(known))]
+        if kind == "include":
+            return []
+        return [Condition("analysis_result_id", "=" if kind == "exclude" else "!=", ("",))]
 
     def _at(self, source_bucket_location: str) -> DownloadOptions:
         """The options of this client, for one of the two stores."""
@@ -461,8 +551,10 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         progress_callback: Callable[[float, float, str, str], object] | None = None,
     ) -> None:
         assert made.into is not None
+        if not made.series_count:
+            return
+        self._validate_disk_space(str(made.into), made.size_bytes / 1e6)
         if dry_run:
-            self._validate_disk_space(str(made.into), made.size_bytes / 1e6)
             counts = made.series_count, made.size_bytes
             _log.info("Dry run: %d series, %d bytes; nothing was fetched.", *counts)
             return
@@ -471,6 +563,8 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
             if progress_callback is not None:
                 progress_callback(progress.completed_bytes, progress.total_bytes, "B", "Downloading data")
 
+        # Code that reads a directory takes everything in it for data.
+        keep_outside(absolute(made.into))
         try:
             download(
                 made,
@@ -483,41 +577,29 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
             raise _theirs.IDCClientInsufficientDiskSpaceError(*sizes, message=str(error)) from error
 
 
-def _plan_of(column: str, asked: str | list[str], where: list[Condition], layout: str, target: str) -> Plan:
-    """The plan of the series with some values in a column; a value that is not there is only told."""
-    values = [asked] if isinstance(asked, str) else asked
-    if column == "SOPInstanceUID":
-        files = {file.identifier for file in instances.named(Database(), values)}
-        missing = set(values) - files
-        if not files:
-            what = f"No data found for the SOPInstanceUIDs {values}.{instances.hint_of_unknown()}"
-            raise SelectionError(values[0] if values else "", what)
-        made = plan(sorted(files), where=where, layout=layout, into=target)
-    elif column == "crdc_series_uuid":
-        made = plan(values, where=where, layout=layout, into=target, skip_missing=True)
-        missing = set(made.missing)
+def _as_of_idc_index(error: SelectionError, analysis_result_id: Any, analysis_results: str) -> SelectionError:
+    """An empty selection in the words of idc-index, where analysis results are the reason."""
+    if error.reference != "analysis_result_id":
+        return error
+    if analysis_result_id is not None:
+        what = f"No series from analysis_result_id {analysis_result_id} found in the selection."
+    elif analysis_results == "only":
+        what = "None of the series in the selection belong to analysis results."
     else:
-        known = present(Database(), source(), column, values)
-        missing = set(values) - set(known)
-        if not known:
-            what = f"No data found for the {column} with the values {values}."
-            raise SelectionError(values[0] if values else "", what)
-        chosen = Condition(column, "=", tuple(known))
-        made = plan(where=[chosen, *where], layout=layout, into=target)
-    for value in sorted(missing):
-        _log.warning("IDC has no %s %s; it was left out.", column, value)
-    return made
+        what = "All series in the selection belong to analysis results."
+    return SelectionError("analysis_result_id", f"{what} Nothing was started.")
 
 
-def _analysis_conditions(identifiers: str | list[str] | None, kind: str) -> list[Condition]:
-    """Which analysis results are wanted, as conditions."""
-    if identifiers is not None and kind == "exclude":
-        raise ValueError("analysis_result_id cannot be used when analysis_results is 'exclude'")
-    if identifiers is not None:
-        values = [identifiers] if isinstance(identifiers, str) else identifiers
-        return [Condition("analysis_result_id", "=", tuple(values))]
-    if kind == "include":
-        return []
-    sql = f"SELECT DISTINCT analysis_result_id FROM {source()} WHERE analysis_result_id IS NOT NULL"
-    every = tuple(Database().column(sql))
-    return [Condition("analysis_result_id", "=" if kind == "only" else "!=", every)]
+def _look_of(frame: pd.DataFrame) -> tuple[int, tuple[int, int], tuple[str, ...]]:
+    """What tells a frame from another, without a look at its values."""
+    return id(frame), frame.shape, tuple(map(str, frame.columns))
+
+
+def _as_arrow(frame: pd.DataFrame) -> Any:
+    """A frame as a table of Arrow, which DuckDB reads a hundred times as fast; itself where that fails."""
+    import pyarrow
+
+    try:
+        return pyarrow.Table.from_pandas(frame, preserve_index=False)
+    except pyarrow.ArrowException:  # columns of mixed types
+        return frame

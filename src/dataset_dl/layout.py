@@ -35,6 +35,8 @@ _RESERVED = re.compile(
 )
 # Categories of Unicode: controls, formats (which turn the direction of writing), line and paragraph ends.
 _ACTING = ("Cc", "Cf", "Zl", "Zp", "Cs")
+# Columns as other programs write them: {PatientID}, ${PatientID}, $PatientID, <PatientID>, [PatientID].
+_OTHER_SIGN = re.compile(r"\$?[{<\[](?=(?P<name>\w+)[}>\]])\w+[}>\]]|\$(?P<bare>\w+)")
 _TOKEN = re.compile(r"%([A-Za-z_][A-Za-z0-9_]*)?")
 
 # What SQL may keep without asking `Layout.directory`: a stricter form of the rules above, for RE2. It is one
@@ -115,6 +117,7 @@ class Layout:
             return cls(template, ())
         if not template.strip() or template.startswith(("/", "\\", "~")) or template[1:2] == ":":
             raise _refused(template, "a layout is a relative directory")
+        _refuse_other_signs(template, columns)
         levels = template.removesuffix("/").split("/")
         if len(levels) > _MOST_LEVELS:
             raise _refused(
@@ -212,6 +215,27 @@ def shorten(directory: str, limit: int) -> str:
             "Choose a destination with a shorter path, or a layout with fewer levels.",
         )
     return "/".join(components)
+
+
+def _refuse_other_signs(template: str, columns: Collection[str]) -> None:
+    """Name the mistake where columns are written as in other programs, or where there is none."""
+    lowered = {column.lower(): column for column in columns}
+    for match in _OTHER_SIGN.finditer(template):
+        if column := lowered.get((match["name"] or match["bare"]).lower()):
+            raise LayoutError(
+                template,
+                f"The layout “{template}” writes a column as {match[0]}; nothing was started.",
+                f"Write %{column}.",
+            )
+    if "%" not in template:
+        example = template if template.lower() not in lowered else f"%{lowered[template.lower()]}"
+        raise LayoutError(
+            template,
+            f"The layout “{template}” names no column, so every file would go to one directory; nothing was"
+            " started.",
+            f"Columns are written %PatientID{'' if example == template else f', here {example}'}; “.” is for"
+            " one directory, and --to names it.",
+        )
 
 
 def _component(template: str, text: str, columns: Collection[str]) -> Component:

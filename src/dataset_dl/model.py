@@ -280,6 +280,8 @@ class Share(NamedTuple):
 class Account(NamedTuple):
     """How the rows of one source were used: each names something new, or what an earlier row named.
 
+    Of a saved plan there is none: each of its rows is a series of the plan.
+
     Attributes
     ----------
     source
@@ -456,6 +458,7 @@ Cause = Literal[
     "truncated",
     "altered",
     "extra_files",
+    "excess",
     "disk",
     "name_too_long",
     "unknown",
@@ -548,7 +551,7 @@ class Report:
         """The report as plain values, ready for JSON."""
         return {
             "ok": self.ok,
-            "destination": str(self.destination),
+            "destination": _utf8(self.destination),
             "series_count": self.series_count,
             "instance_count": self.instance_count,
             "size_bytes": self.size_bytes,
@@ -684,7 +687,7 @@ class Verification:
         """The outcome as plain values, ready for JSON."""
         return {
             "ok": self.ok,
-            "root": str(self.root),
+            "root": _utf8(self.root),
             "series_count": self.series_count,
             "complete_series": self.complete_series,
             "size_bytes": self.size_bytes,
@@ -760,7 +763,7 @@ class Difference:
     def to_dict(self) -> dict[str, Any]:
         """The difference as plain values, ready for JSON."""
         return {
-            "root": str(self.root),
+            "root": _utf8(self.root),
             "is_current": self.is_current,
             "series_count": self.series_count,
             "downloaded_version": self.downloaded_version,
@@ -768,6 +771,11 @@ class Difference:
             "knows_request": self.knows_request,
             "changes": [change._asdict() for change in self.changes],
         }
+
+
+def _utf8(path: Path) -> str:
+    """A path as a text that JSON takes; bytes that are no UTF-8 as their escapes."""
+    return str(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def as_identifiers(source: str | Sequence[str]) -> tuple[str, ...]:

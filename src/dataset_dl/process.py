@@ -10,7 +10,6 @@ import queue
 import signal
 import subprocess
 import sys
-import threading
 import time
 import weakref
 from collections import deque
@@ -105,7 +104,7 @@ class Process:
         self._gather_seconds = gather_seconds
         self._queue: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._discard = False
-        self._is_begun = self._is_started = self._is_over = False
+        self._is_begun = self._is_started = self._is_drained = self._is_over = False
         self._is_unwanted = self._is_paused = False
         self._start_error: BaseException | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -213,14 +212,18 @@ class Process:
         self._child = child
         self._is_started = True
         assert child.stdout is not None and child.stderr is not None
-        errors = threading.Thread(
-            target=self._pump, args=(child.stderr, self._stderr), name="dataset-dl-child-stderr", daemon=True
-        )
-        errors.start()
+        _thread.start_new_thread(self._drain_errors, (child.stderr,))
         with child.stdout, child.stderr:
             self._pump(child.stdout, None)
-            errors.join()
+            while not self._is_drained:
+                time.sleep(_TICK_SECONDS)
         child.wait()
+
+    def _drain_errors(self, stream: IO[bytes]) -> None:
+        try:
+            self._pump(stream, self._stderr)
+        finally:
+            self._is_drained = True
 
     def _pump(self, stream: IO[bytes], tail: deque[bytes] | None) -> None:
         rest = b""

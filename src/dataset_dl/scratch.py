@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,8 @@ from dataset_dl.errors import StorageError
 
 _PREFIX = "dataset-dl-"
 _ALIVE = ".alive"
+# A mark is there within a millisecond; a directory that has none after so long never will.
+_UNFINISHED_SECONDS = 60
 _swept: set[str] = set()
 
 
@@ -97,17 +100,23 @@ def _hold(directory: Path) -> IO[bytes]:
 
 
 def _is_dead(directory: Path) -> bool:
-    path = directory / _ALIVE
+    """Whether the process that made a directory is gone: its mark can be locked, or was never finished."""
+    mark = directory / _ALIVE
+    if not mark.exists():
+        with suppress(OSError):
+            is_old = time.time() - directory.stat().st_mtime > _UNFINISHED_SECONDS
+            return is_old and {each.name for each in directory.iterdir()} <= {f"{_ALIVE}.new"}
+        return False
     try:
         if sys.platform == "win32":
-            path.unlink()
+            mark.unlink()
             return True
         import fcntl
 
-        with path.open("rb") as mark:
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with mark.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
-    except OSError:  # it lives, is not ours, or has no mark
+    except OSError:  # it lives, or is not ours
         return False
 
 

@@ -24,6 +24,7 @@ from dataset_dl.index.plan_file import (
     parquet_rows,
 )
 from dataset_dl.index.resolve import resolve
+from dataset_dl.manifest import addresses
 from dataset_dl.manifest.commands import Places, entries
 from dataset_dl.manifest.contents import PARQUET_MAGIC, PlanTable, parse
 from dataset_dl.manifest.entry import Entry, Line
@@ -33,6 +34,7 @@ from dataset_dl.scratch import Scratch, writing_scratch
 
 # An identifier, a file, or a table of pandas, polars or Arrow, none of which is imported here.
 Source = Any
+_DOI = re.compile(r"(doi:\s*)?10\.[0-9]{4,9}/\S+", re.IGNORECASE)
 _ADDRESS = re.compile(r"(s3|gs)://", re.IGNORECASE)
 _FILE_LIKE = re.compile(r"[/\\]|\.(parquet|csv|tsv|s5cmd|txt|tcia|xlsx)$", re.IGNORECASE)
 
@@ -133,22 +135,28 @@ def _read_one(source: Source, places: Places) -> Named:
         return _of_file(path, places)
     # A tree that was downloaded; not one that is called like what went there.
     if os.path.isdir(path) and not _is_identifier(source) and (kept := kept_plan(path)) is not None:
-        return Named(plans=(kept,), accounts=(_account_of(kept, str(source)),))
+        return Named(plans=(kept,))
     if stat.S_ISFIFO(_mode(path)):  # like <(command) in a shell
         return _of_data(path.read_bytes(), str(source), places)
     if not isinstance(source, Path) and _ADDRESS.match(source):
-        line = Line(1, source)
-        return Named(entries=entries([line], source), accounts=(Account(source, 1, 1),))
-    if isinstance(source, Path) or _FILE_LIKE.search(source):
+        return Named(entries=entries([Line(1, source)], source))
+    if not isinstance(source, Path) and addresses.is_web(source):
+        found = addresses.named(source)
+        stored = [Line(number, each) for number, each in enumerate(found, 1) if _ADDRESS.match(each)]
+        others = tuple(each for each in found if not _ADDRESS.match(each))
+        return Named(others, entries=entries(stored, source))
+    if isinstance(source, Path) or (_FILE_LIKE.search(source) and not _DOI.fullmatch(source.strip())):
         what = f"There is no file {source}"
         if os.path.isdir(path):
             what = f"{source} is a directory that no download went to"
         raise ManifestError(str(source), f"{what}; nothing was started.", "Give a manifest or an identifier.")
+    if _DOI.fullmatch(source.strip()):  # which may hold a comma
+        return Named((source.strip(),))
     return Named(as_identifiers(source))
 
 
 def _is_identifier(source: str | Path) -> bool:
-    if isinstance(source, Path) or re.search(r"[/\\]", source):
+    if isinstance(source, Path) or re.search(r"[/\\]|[^ -~]", source):
         return False
     return not resolve(Database(), [source], optional=[source]).missing
 
@@ -184,15 +192,13 @@ def _of_parquet(copy: Path, name: str) -> Named:
     columns = parquet_columns(copy) or []
     if columns and lacks_columns(copy) and columns_of(columns):
         return _of_rows(identifiers(enumerate(parquet_rows(copy), 1), columns, name), name)
-    rows = open_plan(copy, name)
-    return Named(plans=(rows,), accounts=(_account_of(rows, name),))
+    return Named(plans=(open_plan(copy, name),))
 
 
 def _of_text(data: bytes, name: str, places: Places) -> Named:
     contents = parse(data, name, places)
     if contents.plan is not None:
-        rows = _of_plan_table(contents.plan, name)
-        return Named(plans=(rows,), accounts=(_account_of(rows, name),))
+        return Named(plans=(_of_plan_table(contents.plan, name),))
     return Named(
         contents.identifiers,
         contents.optional,
@@ -216,11 +222,6 @@ def _of_plan_table(table: PlanTable, name: str) -> PlanFile:
             "Nothing was started.",
         )
     return rows
-
-
-def _account_of(rows: PlanFile, name: str) -> Account:
-    count = rows.plan(None).series_count
-    return Account(name, count, count)
 
 
 def is_table(source: object) -> bool:

@@ -176,7 +176,7 @@ def test_a_destination_that_is_full(cli: Cli, bucket: LocalBucket) -> None:
         cwd=cli.directory, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 5, done
-    assert "GB free" in done.stderr
+    assert "MB free" in done.stderr
     assert done.stdout == ""
 
 

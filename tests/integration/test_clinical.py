@@ -119,8 +119,9 @@ def test_the_client_has_them(served: LocalBucket, dictionary: Path, patients: li
     client.fetch_index("clinical_index")
     assert client.clinical_data_dir is not None
     assert sorted(client.get_clinical_table("rider_pilot_demo").dicom_patient_id) == patients
-    with pytest.raises(ValueError, match="no table"):
-        client.get_clinical_table("none")
+    assert client.get_clinical_table("none") is None  # as in idc-index
+    assert (Path(client.clinical_data_dir) / "rider_pilot_demo").is_dir()
+    assert client.fetch_index("nope") is None
 
 
 def test_a_long_list_is_read_to_its_end(served: LocalBucket, tmp_path: Path) -> None:

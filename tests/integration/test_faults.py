@@ -291,5 +291,5 @@ def test_a_disk_that_takes_no_more_is_told_and_the_same_command_resumes(
     assert code == "code 5"
     assert len(said) == 1, said
     assert "the same command again" in said[0]
-    assert ("GB are free" if fault == "full" else "no longer there") in said[0]
+    assert ("are free" if fault == "full" else "no longer there") in said[0]
     assert is_complete(filled, plan, tmp_path / "to")

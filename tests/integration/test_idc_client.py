@@ -212,7 +212,7 @@ def test_errors_are_of_their_kinds(
 ) -> None:
     with pytest.raises(error):
         client.download_from_selection(tmp_path, **arguments)
-    with pytest.raises(ValueError, match="There is no file"):
+    with pytest.raises(FileNotFoundError, match="No such file"):
         client.download_from_manifest(str(tmp_path / "none.s5cmd"), str(tmp_path))
 
 

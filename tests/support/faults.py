@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +26,9 @@ class FaultServer:
 
     ``hang``: accepts and never answers. ``cut``: closes in the middle of the body. ``html``: a sign-in
     page with 200. ``future``: a LastModified of next century. ``slow``: after 20 ms. ``close``: ends the
-    connection without a word. A number: that status, each time. A number with ``once``, like ``503 once``: that status the first
+    connection without a word. ``flood``: a body without end. ``drip``: a byte each 0.1 s. A number: that status, each time. A number with ``once``, like ``503 once``: that status the first
     time. `each_nth` does one of these to every nth request for an object, whatever its key.
+    `endless` are series whose list never ends: ``same`` names the same objects on each page, ``new`` others.
     `portal` answers everything with a sign-in page. `listed_too` are names that stand in every list though they are nobody's.
     """
 
@@ -37,6 +40,8 @@ class FaultServer:
         self.lists = 0
         self.listed_too: list[str] = []
         self.portal = False
+        self.endless: dict[str, str] = {}
+        self.flooded_bytes = 0
         self.released = threading.Event()
         self.endpoint_url = ""
 
@@ -75,9 +80,10 @@ def serve(root: Path) -> Iterator[FaultServer]:
             if key:
                 self.object(bucket, key)
             else:
-                self.listing(bucket, parse_qs(url.query).get("prefix", [""])[0])
+                query = parse_qs(url.query)
+                self.listing(bucket, query.get("prefix", [""])[0], query.get("continuation-token", [""])[0])
 
-        def listing(self, bucket: str, prefix: str) -> None:
+        def listing(self, bucket: str, prefix: str, token: str) -> None:
             faults.lists += 1
             items = []
             folder = faults.root / bucket / prefix
@@ -97,9 +103,19 @@ def serve(root: Path) -> Iterator[FaultServer]:
                 "<ETag>&quot;x&quot;</ETag><Size>4</Size></Contents>"
                 for name in faults.listed_too
             ]
+            more = "<IsTruncated>false</IsTruncated>"
+            endless = next((how for part, how in faults.endless.items() if prefix.endswith(f"{part}/")), "")
+            if endless:
+                more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{len(token)}{token}</NextContinuationToken>"
+            if endless == "new" and token:
+                items = [
+                    f"<Contents><Key>{prefix}{uuid.uuid4()}.dcm</Key><LastModified>{DATE}</LastModified>"
+                    "<ETag>&quot;x&quot;</ETag><Size>4</Size></Contents>"
+                    for _ in range(200)
+                ]
             body = (
                 f"<ListBucketResult><Name>{bucket}</Name><Prefix>{prefix}</Prefix>"
-                f"<IsTruncated>false</IsTruncated>{''.join(items)}</ListBucketResult>"
+                f"{more}{''.join(items)}</ListBucketResult>"
             )
             self.answer(200, body.encode())
 
@@ -107,13 +123,18 @@ def serve(root: Path) -> Iterator[FaultServer]:
             faults.gets[key] += 1
             fault = faults.fault_now(key)
             path = faults.root / bucket / key
-            body = b"evil" if key.endswith(tuple(faults.listed_too or "\0")) else path.read_bytes()
+            is_made_up = key.endswith(tuple(faults.listed_too or "\0")) or not path.exists()
+            body = b"evil" if is_made_up else path.read_bytes()
             if fault == "hang":
                 faults.released.wait(60)
                 self.close_connection = True
             elif fault == "cut":
                 self.answer(200, body[: len(body) // 2], len(body))
                 self.close_connection = True
+            elif fault == "flood":
+                self.flood()
+            elif fault == "drip":
+                self.drip(body)
             elif fault == "html":
                 self.answer(200, b"<html>Sign in</html>")
             elif fault == "slow":
@@ -125,6 +146,25 @@ def serve(root: Path) -> Iterator[FaultServer]:
                 self.answer(int(fault), b"<Error><Code>Fault</Code></Error>")
             else:
                 self.answer(200, body)
+
+        def flood(self) -> None:
+            chunk = bytes(1 << 20)
+            self.answer(200, b"", 10**11)
+            with contextlib.suppress(OSError):
+                while not faults.released.is_set():
+                    self.wfile.write(chunk)
+                    faults.flooded_bytes += len(chunk)
+            self.close_connection = True
+
+        def drip(self, body: bytes) -> None:
+            self.answer(200, b"", len(body))
+            with contextlib.suppress(OSError):
+                for place in range(len(body)):
+                    if faults.released.wait(0.1):
+                        break
+                    self.wfile.write(body[place : place + 1])
+                    self.wfile.flush()
+            self.close_connection = True
 
         def answer(self, status: int, body: bytes, length: int | None = None) -> None:
             self.send_response(status)

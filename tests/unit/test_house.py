@@ -22,7 +22,7 @@ SOURCE = ROOT / "src" / "dataset_dl"
 # Each floor may import the floors above it in this list, and its own room.
 FLOORS = [
     {"errors", "process"},
-    {"model", "scratch"},
+    {"model", "scratch", "wording"},
     {"events", "layout", "network", "options"},
     {"manifest"},
     {"progress", "verification", "destination", "journal", "checksums", "frame"},

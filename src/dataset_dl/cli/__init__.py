@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import difflib
 import errno
 import importlib
 import io
+import json
 import os
 import signal
 import sys
@@ -20,10 +22,13 @@ from typing import Any, NoReturn
 import click
 
 from dataset_dl import __version__
-from dataset_dl.errors import DatasetDlError, StorageError
+from dataset_dl.cli.help import write_options
+from dataset_dl.errors import DatasetDlError, SelectionError, StorageError
+from dataset_dl.wording import shortened, visible
 
 INTERRUPTED = 130
 _INTERRUPTED_WORDS = "Interrupted; what was finished is kept. The same command resumes."
+_NO_MEMORY = "This machine has too little free memory for that; what is done is kept."
 _interrupted: list[int] = []
 _put_off: list[int] = []
 # An import that takes longer than five seconds is interrupted all the same.
@@ -48,7 +53,7 @@ _IDC_COMMANDS = {
 
 
 class _Group(click.Group):
-    """A group whose commands are imported when they are asked for."""
+    """A group whose commands are imported when they are asked for, and that knows what was meant."""
 
     def __init__(self, *arguments: Any, homes: Mapping[str, str], **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -65,6 +70,33 @@ class _Group(click.Group):
             self.add_command(getattr(home, cmd_name))
         return super().get_command(ctx, cmd_name)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write examples, options and commands."""
+        write_options(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of some arguments.
+
+        Raises
+        ------
+        click.UsageError
+            If there is none of that name; the nearest are offered.
+        """
+        name = args[0]
+        if name.startswith("-") or self.get_command(ctx, name) is not None:
+            return super().resolve_command(ctx, args)
+        words = {each: f"{ctx.command_path} {each}" for each in self.list_commands(ctx)}
+        if ctx.parent is None:
+            words |= {each: f"{ctx.command_path} idc {each}" for each in _IDC_COMMANDS}
+        near = [words[each] for each in difflib.get_close_matches(name.lower(), words, n=2)]
+        hint = (
+            f"Did you mean `{'` or `'.join(near)}`?" if near else f"`{ctx.command_path} --help` lists them."
+        )
+        raise click.UsageError(f"There is no command “{shortened(name)}”. {hint}", ctx)
+
 
 @click.group(cls=_Group, homes={"doctor": "doctor"}, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dataset-dl")
@@ -80,6 +112,7 @@ def idc() -> None:
 
 def main() -> NoReturn:
     """Run the command line and leave with the exit code that docs/cli.md lists."""
+    _open_closed_streams()
     arguments = [each for each in sys.argv[1:] if each != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     for stream in (sys.stdout, sys.stderr):
@@ -97,8 +130,20 @@ def main() -> NoReturn:
         _deafen()
         code, message = INTERRUPTED, _INTERRUPTED_WORDS
     if message is not None:
-        click.echo(f"dataset-dl: {message}", err=True)
+        with suppress(OSError, ValueError):  # nobody hears it; the exit code says it too
+            click.echo(f"dataset-dl: {visible(message)}", err=True)
     _leave(code)
+
+
+def _open_closed_streams() -> None:
+    """Give a stream that was closed before the start a place to go; a file opened later must not be it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
 
 
 def _leave(code: int) -> NoReturn:
@@ -119,13 +164,24 @@ def _outcome(arguments: list[str], debug: bool) -> tuple[int, str | None]:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED, _INTERRUPTED_WORDS
     except click.ClickException as error:
-        error.show()
-        return error.exit_code, None
+        context = getattr(error, "ctx", None)
+        hint = f" `{context.command_path} --help` says more." if context is not None else ""
+        text = error.format_message().rstrip(".")
+        message = text if text.endswith(("?", "`")) else f"{text}.{hint}"
+        _tell_program(arguments, error.exit_code, message)
+        return error.exit_code, message
     except DatasetDlError as error:
         if debug:
             traceback.print_exc()
+        if error.exit_code == SelectionError.exit_code:
+            _tell_program(arguments, error.exit_code, str(error))
         return error.exit_code, str(error)
     except Exception as error:
+        if isinstance(error, MemoryError):
+            return (
+                StorageError.exit_code,
+                "This machine has too little free memory for that; what is done is kept.",
+            )
         if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
             said = f"What this command has to say cannot be written ({error.strerror})"
             return StorageError.exit_code, f"{said}; what it has fetched is kept."
@@ -133,8 +189,14 @@ def _outcome(arguments: list[str], debug: bool) -> tuple[int, str | None]:
             traceback.print_exc()
         if _interrupted:  # DuckDB makes an error of its own of an interrupt
             return INTERRUPTED, _INTERRUPTED_WORDS
-        return 1, (f"dataset-dl failed, and it is its own fault ({type(error).__name__}: {error})."
+        return 1, (f"dataset-dl failed: this is a bug in dataset-dl ({type(error).__name__}: {error})."
                    " Run it again with --debug and report what it shows.")  # fmt: skip
+
+
+def _tell_program(arguments: list[str], code: int, message: str) -> None:
+    """A request that is wrong, for a program that reads JSON: nothing else has been written to it yet."""
+    if "--json" in arguments:
+        click.echo(json.dumps({"event": "error", "exit_code": code, "message": message}))
 
 
 def _signals() -> list[signal.Signals]:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 import click
 
+from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import SOURCES, way_out
 
 if TYPE_CHECKING:
     from dataset_dl.options import NetworkOptions
 
 
-@click.command()
+@click.command(cls=Command)
 @SOURCES
 @click.option(
     "--style",

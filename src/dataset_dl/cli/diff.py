@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
+from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import FORMAT, Directory, network
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from dataset_dl.ui.tables import Format
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("directory", type=Directory())
 @click.option("--update", is_flag=True, help="Bring the tree up to date.")
 @FORMAT
@@ -47,7 +48,7 @@ def diff(directory: Path, update: bool, form: Format, **options: Unpack[NetworkO
 def _show(difference: Difference, form: Format) -> None:
     from dataset_dl.model import Change
     from dataset_dl.ui.tables import write
-    from dataset_dl.ui.units import size
+    from dataset_dl.wording import size
 
     if form == "json":
         click.echo(json.dumps(difference.to_dict()))

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
+from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import Directory, network
 
 if TYPE_CHECKING:
     from dataset_dl.options import NetworkOptions
 
-_NETWORK_EXIT_CODE = 4
 
-
-@click.command()
+@click.command(cls=Command)
 @click.option("--to", "destination", type=Directory(), help="Look at a destination too.")
 @network
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output, for a ticket.")
@@ -34,7 +33,8 @@ def doctor(
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(check) for check in checks]))
     else:
-        rows = [dataclasses.astuple(check) for check in checks]
+        rows = [dataclasses.astuple(check)[:4] for check in checks]
         write(("check", "outcome", "detail", "what to do"), rows, "table", sys.stdout)
-    if any(check.outcome == "failed" for check in checks):
-        context.exit(_NETWORK_EXIT_CODE)
+    failed = [check.exit_code for check in checks if check.outcome == "failed"]
+    if failed:
+        context.exit(failed[0])

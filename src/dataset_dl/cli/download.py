@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import Directory, network, planned, selection
+from dataset_dl.errors import StorageError
+from dataset_dl.ui.notices import EXAMPLES, kind_of
+from dataset_dl.ui.tables import silence
+from dataset_dl.wording import visible
 
 if TYPE_CHECKING:
-    from dataset_dl.model import Plan, Report
+    from dataset_dl.model import Plan, Report, SeriesFailure
 
-_FAILURES_SHOWN = 20
+_REASONS_SHOWN = 20
 
 
-@click.command()
+@click.command(cls=Command)
 @selection
 @click.option("--to", "destination", required=True, type=Directory(), help="Where to.")
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched, fetch nothing.")
@@ -79,21 +85,40 @@ def download(
     made = planned(sources, options, into=destination)
     if dry_run:
         _show_plan(made, as_json)
+        if made.missing and not made.skip_missing:
+            click.echo("dataset-dl: the rest would be fetched; --skip-missing accepts that.", err=True)
+            click.get_current_context().exit(3)
         return
     events = download_events(made, **options)
+    unwritten: list[OSError] = []
+
+    def told(error: OSError) -> None:
+        unwritten.append(error)
+        if as_json:
+            click.echo(
+                f"The events can no longer be written ({error.strerror}); the download goes on.", err=True
+            )
+            silence(sys.stdout)
+
     stream = sys.stdout if as_json else sys.stderr
-    with observer("json" if as_json else "plain", stream) as show:
+    with observer("json" if as_json else "plain", stream, told) as show:
         report = watch(events, show)
     if not as_json:
         _show_report(report, options.get("verify") == "md5")
     raise_for_report(report)
+    if as_json and unwritten and not isinstance(unwritten[0], BrokenPipeError):
+        raise StorageError(
+            "standard output",
+            f"Everything is on disk, but not all events could be written ({unwritten[0].strerror}).",
+            "`dataset-dl idc verify` tells what is there.",
+        )
 
 
 def _show_plan(plan: Plan, as_json: bool) -> None:
     from dataset_dl.destination import check, free_bytes, needed_bytes
     from dataset_dl.index import rights
     from dataset_dl.ui.tables import write
-    from dataset_dl.ui.units import size
+    from dataset_dl.wording import size
 
     assert plan.into is not None
     destination = plan.into.absolute()
@@ -117,6 +142,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
             "licenses": [share._asdict() for share in shares],
         }
         click.echo(json.dumps(totals))
+        _check_fit(destination, needed, free)
         return
     rows = [(*group[:4], size(group.size_bytes)) for group in plan.groups()]
     rows.append(("total", "", plan.series_count, plan.instance_count, size(plan.size_bytes)))
@@ -132,15 +158,32 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
             " the tables do not tell the number and size of files: the store is asked"
         )
     fits = "fits" if needed <= free else "DOES NOT FIT"
-    click.echo(f"\nto {destination}, for example {next(iter(plan)).directory or '.'}/")
+    if first := next(iter(plan), None):
+        click.echo()
+        click.echo(visible(f"to {destination}, for example {first.directory or '.'}/"))
     most = "needed besides" if plan.unsized_series else "needed at most"
     click.echo(f"{size(needed)} {most}, {size(free)} free: {fits}; nothing was fetched")
+    _check_fit(destination, needed, free)
+
+
+def _check_fit(destination: Path, needed: int, free: int) -> None:
+    from dataset_dl.errors import InsufficientDiskSpace
+    from dataset_dl.wording import size
+
+    if needed > free:
+        raise InsufficientDiskSpace(
+            str(destination),
+            f"{destination} has {size(free)} free, and {size(needed)} are needed.",
+            "Make space, choose another destination, or narrow the selection.",
+            needed_bytes=needed,
+            free_bytes=free,
+        )
 
 
 def _show_report(report: Report, md5: bool) -> None:
     from dataset_dl.destination import state
     from dataset_dl.ui.tables import write
-    from dataset_dl.ui.units import duration, size
+    from dataset_dl.wording import duration, size
 
     missing_series = len(report.failures)
     lacking = sum(max(0, each.planned.instanceCount - each.present_instances) for each in report.failures)
@@ -161,20 +204,32 @@ def _show_report(report: Report, md5: bool) -> None:
     if not report.failures:
         click.echo(_all_is_well(report, md5))
         return
-    columns = ("SeriesInstanceUID", "cause", "message")
-    shown = [
-        (each.planned.SeriesInstanceUID, each.cause, each.message)
-        for each in report.failures[:_FAILURES_SHOWN]
-    ]
     click.echo()
-    write(columns, shown, "table", sys.stdout)
+    for line in _failures(report):
+        click.echo(visible(line))
     click.echo(f"All of them are in {state(report.destination) / 'failed.csv'}.")
+
+
+def _failures(report: Report) -> Iterator[str]:
+    """A line for each reason why series failed, with their number and some of them."""
+    alike: dict[str, list[SeriesFailure]] = {}
+    for failure in report.failures:
+        alike.setdefault(kind_of(failure), []).append(failure)
+    for failures in sorted(alike.values(), key=len, reverse=True)[:_REASONS_SHOWN]:
+        first, count = failures[0], len(failures)
+        named = ", ".join(str(each.planned.SeriesInstanceUID) for each in failures[:EXAMPLES])
+        example = "for example " if count > EXAMPLES else ""
+        yield f"{count:,} series failed ({first.cause}: {first.message}): {example}{named}"
+    if len(alike) > _REASONS_SHOWN:
+        yield f"and others for {len(alike) - _REASONS_SHOWN:,} more reasons"
 
 
 def _all_is_well(report: Report, md5: bool) -> str:
     checked = "its count and bytes checked" + (
         ", and its files held against the store's MD5 sums" if md5 else ""
     )
+    if report.missing:
+        return f"Every series that IDC has is on disk, {checked}; {len(report.missing):,} are not in IDC."
     trusted, others = report.trusted_series, report.series_count - report.trusted_series
     if not trusted:
         return f"Every series is on disk, {checked}."

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from dataset_dl.cli import completion
+from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import FORMAT, network
 from dataset_dl.ui.tables import Format, write
+from dataset_dl.wording import shortened
 
 if TYPE_CHECKING:
     from dataset_dl.options import NetworkOptions
 
+_DESCRIPTION_SHOWN = 120
 
-@click.command()
+
+@click.command(cls=Command)
 @click.option(
     "--search", metavar="TEXT", help="Only those whose names, cancer types or description contain it."
 )
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 def collections(search: str | None, form: Format) -> None:
     """List the collections with their totals."""
     from dataset_dl.index import catalog
-    from dataset_dl.ui.units import size
+    from dataset_dl.wording import size
 
     result = catalog.collections(search)
     if form != "table":
@@ -33,14 +37,25 @@ def collections(search: str | None, form: Format) -> None:
         return
     place = result.columns.index("size_bytes")
     rows = [
-        (*row[:place], size(row[place]), *(text.replace(",", ", ") for text in row[place + 1 :]))
+        (
+            *row[:place],
+            size(row[place]),
+            *(text.replace(",", ", ") for text in row[place + 1 : -1]),
+            _beginning(row[-1]),
+        )
         for row in result
     ]
     names = [*result.columns[:place], "size", *result.columns[place + 1 :]]
     shown = ["id", "subjects", "series", "size", "modalities", "cancer_types", "licenses", "instances"]
+    shown.append("description")
     write(names, rows, form, sys.stdout, shown=shown)
     if not rows:
         click.echo(f"No collection holds “{search}”.", err=True)
+
+
+def _beginning(description: str | None) -> str:
+    """As much of a description as a table can show; programs get all of it."""
+    return shortened(description or "", _DESCRIPTION_SHOWN)
 
 
 @click.group(invoke_without_command=True)
@@ -54,7 +69,7 @@ def indices(context: click.Context, form: Format) -> None:
         write(("name", "here", "description"), catalog.indices(), form, sys.stdout)
 
 
-@indices.command()
+@indices.command(cls=Command)
 @click.argument("names", nargs=-1, required=True, metavar="INDEX...", shell_complete=completion.tables)
 @click.option(
     "--from",
@@ -73,7 +88,7 @@ def fetch(names: tuple[str, ...], file: Path | None, **options: Unpack[NetworkOp
         click.echo(f"{name}: {fetch_index(name, from_file=file, **options)}", err=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("index", shell_complete=completion.tables)
 @FORMAT
 def columns(index: str, form: Format) -> None:
@@ -83,7 +98,7 @@ def columns(index: str, form: Format) -> None:
     write(("name", "type", "description"), catalog.columns(index), form, sys.stdout)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("sql")
 @FORMAT
 def query(sql: str, form: Format) -> None:
@@ -94,7 +109,7 @@ def query(sql: str, form: Format) -> None:
     write(result.columns, result, form, sys.stdout)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("identifier", metavar="[ID]", required=False)
 @click.option("--print", "only_print", is_flag=True, help="Print the address, open nothing.")
 def browse(identifier: str | None, only_print: bool) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import planned, selection
+from dataset_dl.errors import PlanError
 
 
-@click.command()
+@click.command(cls=Command)
 @selection
 @click.option(
     "-o",
@@ -19,10 +22,15 @@ from dataset_dl.cli.options import planned, selection
     type=click.Path(path_type=Path),
     help="FILE.parquet, FILE.csv or FILE.s5cmd.",
 )
-def manifest(sources: tuple[str, ...], output: Path, **options: Any) -> None:
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+def manifest(sources: tuple[str, ...], output: Path, force: bool, **options: Any) -> None:
     """Write what a download would fetch, and where to, into a file that pins it."""
-    from dataset_dl.ui.units import size
+    from dataset_dl.wording import size
 
+    if os.path.lexists(output) and not force:
+        raise PlanError(
+            str(output), f"{output} is there already, so nothing was written.", "--force replaces it."
+        )
     made = planned(sources, options)
     made.save(output)
     click.echo(

@@ -10,7 +10,7 @@ import click
 
 from dataset_dl.cli import completion
 from dataset_dl.errors import SelectionWarning
-from dataset_dl.ui.units import counted
+from dataset_dl.wording import counted
 
 if TYPE_CHECKING:
     from dataset_dl.model import Plan

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import click
 
+from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import Directory, network
 from dataset_dl.errors import VerificationError
+from dataset_dl.wording import counted
 
 if TYPE_CHECKING:
     from dataset_dl.model import Deviation, Report, Verification
@@ -23,7 +26,7 @@ _UNCHECKED_SHOWN = 5
 _STATUS_SECONDS = 0.5
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("directory", type=Directory())
 @click.option("--deep", is_flag=True, help="Read the header of each file and compare its UIDs.")
 @click.option("--md5", is_flag=True, help="Compare each file with the store's checksum.")
@@ -44,7 +47,8 @@ def verify(
     """
     from dataset_dl import api
 
-    outcome = api.verify(directory, deep=deep, md5=md5, on_progress=_status(), **options)
+    with _status() as on_progress:
+        outcome = api.verify(directory, deep=deep, md5=md5, on_progress=on_progress, **options)
     report = None
     if repair and not outcome.ok:
         report = api.repair(outcome, **options)
@@ -60,17 +64,35 @@ def verify(
         if strangers := {each.directory for each in outcome.deviations if each.problem == "extra"}:
             raise VerificationError(
                 str(directory),
-                f"What could be fetched is repaired; {len(strangers):,} directories below {directory} hold"
-                " what does not belong there, and were left as they are.",
+                f"What could be fetched is repaired; {_hold(len(strangers), directory)}"
+                " files that do not belong there, which were left as they are.",
                 "Remove them, if you do not need them.",
             )
     elif not outcome.ok:
         raise VerificationError(
             str(directory),
-            f"{_wrong(outcome):,} directories below {directory} are not as they should be;"
+            f"{_are(_wrong(outcome), directory)} not as {'it' if _wrong(outcome) == 1 else 'they'} should be;"
             f" {outcome.complete_series:,} of {outcome.series_count:,} series are complete.",
-            "The same command with --repair fetches what is wrong.",
+            _advice(outcome),
         )
+
+
+def _are(count: int, directory: Path) -> str:
+    return f"{counted(count, 'directory')} below {directory} {'is' if count == 1 else 'are'}"
+
+
+def _hold(count: int, directory: Path) -> str:
+    return f"{counted(count, 'directory')} below {directory} {'holds' if count == 1 else 'hold'}"
+
+
+def _advice(outcome: Verification) -> str:
+    """What can be done: what is missing or wrong can be fetched, what does not belong there cannot."""
+    extra = any(each.problem == "extra" for each in outcome.deviations)
+    can_be_fetched = any(each.problem != "extra" and each.expected_instances for each in outcome.deviations)
+    if can_be_fetched:
+        rest = " What does not belong there is left to you." if extra else ""
+        return f"The same command with --repair fetches what is wrong.{rest}"
+    return "Remove what does not belong there; nothing is to be fetched."
 
 
 def _wrong(outcome: Verification) -> int:
@@ -79,7 +101,7 @@ def _wrong(outcome: Verification) -> int:
 
 def _show(outcome: Verification, report: Report | None) -> None:
     from dataset_dl.ui.tables import write
-    from dataset_dl.ui.units import size
+    from dataset_dl.wording import size
 
     if outcome.deviations:
         shown = outcome.deviations[:_DEVIATIONS_SHOWN]
@@ -112,12 +134,14 @@ def _what(deviation: Deviation) -> str:
     return f"{deviation.present_bytes:,} of {deviation.expected_bytes:,} bytes"
 
 
-def _status() -> Callable[[int, int], object] | None:
-    """A line on a terminal that says how far it is; nothing elsewhere."""
-    from dataset_dl.ui.units import size
+@contextmanager
+def _status() -> Iterator[Callable[[int, int], object] | None]:
+    """A line on a terminal that says how far it is, and goes at the end; nothing elsewhere."""
+    from dataset_dl.wording import size
 
-    if not sys.stderr.isatty():
-        return None
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
     shown_at = time.monotonic()
 
     def show(series_count: int, size_bytes: int) -> None:
@@ -126,8 +150,7 @@ def _status() -> Callable[[int, int], object] | None:
             shown_at = time.monotonic()
             click.echo(f"\r\x1b[K{series_count:,} series, {size(size_bytes)} looked at", err=True, nl=False)
 
-    def end() -> None:
+    try:
+        yield show
+    finally:
         click.echo("\r\x1b[K", err=True, nl=False)
-
-    click.get_current_context().call_on_close(end)
-    return show

@@ -49,11 +49,19 @@ SELECT collection_id AS id, collection_name AS name, subjects, series, instances
        cancer_types, licenses,
        array_to_string(list_sort(list_distinct(list_transform(
            list_filter(sources, lambda s: s.source_type = 'original_data'),
-           lambda s: s.source_doi))), ',') AS DOI
+           lambda s: s.source_doi))), ',') AS DOI,
+       {description} AS description
 FROM {collections} JOIN held USING (collection_id)
 {matching}
 ORDER BY collection_id
 """
+
+# Published as HTML: its paragraphs become one line of text. What stands for a sign is written as it.
+_SIGNS = (("&nbsp;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "''"), ("&amp;", "&"))
+_DESCRIPTION = "regexp_replace(description, '<[^>]*>', ' ', 'g')"
+for _name, _sign in _SIGNS:
+    _DESCRIPTION = f"replace({_DESCRIPTION}, '{_name}', '{_sign}')"
+_DESCRIPTION = f"trim(regexp_replace({_DESCRIPTION}, '\\s+', ' ', 'g'))"
 
 
 def collections(search: str | None = None) -> Result:
@@ -67,7 +75,12 @@ def collections(search: str | None = None) -> Result:
             # A name in any spelling, as where a collection is named.
             matching += " OR contains(replace(collection_id, '_', ''), $2)"
             parameters.append(squashed)
-    sql = _COLLECTIONS.format(main=source(), collections=source("collections_index"), matching=matching)
+    sql = _COLLECTIONS.format(
+        main=source(),
+        collections=source("collections_index"),
+        matching=matching,
+        description=_DESCRIPTION,
+    )
     return Database().run(sql, parameters)
 
 

@@ -22,6 +22,7 @@ from dataset_dl.index.database import (
     quote,
     source,
 )
+from dataset_dl.scratch import Scratch
 
 if TYPE_CHECKING:
     from dataset_dl.model import StoredObject
@@ -49,7 +50,7 @@ def fetch(network: NetworkSettings) -> None:
     if is_here():
         return
     prefix = _PREFIX.format(idc_version())
-    with tempfile.TemporaryDirectory(prefix="dataset-dl-clinical-") as scratch:
+    with Scratch("clinical") as scratch:
         found = [each for each in objects_below(network, _BUCKET, prefix) if _KEY.fullmatch(each.name)]
         if not found:
             raise NetworkError(
@@ -58,8 +59,8 @@ def fetch(network: NetworkSettings) -> None:
                 f" (in {_BUCKET}/{prefix}).",
                 "A mirror may lack them; --endpoint-url https://s3.amazonaws.com is where IDC keeps them.",
             )
-        _fetch_all(network, prefix, found, Path(scratch))
-        put_in(Path(scratch))
+        _fetch_all(network, prefix, found, scratch)
+        put_in(scratch)
 
 
 def is_here() -> bool:
@@ -139,11 +140,12 @@ def _labels() -> dict[str, dict[str, str]]:
 
 
 def _store(name: str, files: list[Path], directory: Path, labels: dict[str, str]) -> None:
-    """One Parquet file of a table, and its schema in the form of those that IDC publishes."""
+    """A folder with the Parquet file of a table, as idc-index has it; beside it its published schema."""
     several = f"read_parquet([{', '.join(quote(str(file)) for file in files)}])"
     database = Database()
     try:
-        database.write(f"FROM {several}", directory / f"{name}.parquet", "FORMAT parquet")
+        (directory / name).mkdir()
+        database.write(f"FROM {several}", directory / name / f"{name}.parquet", "FORMAT parquet")
     except duckdb.Error as error:
         raise SelectionError(
             name, f"The clinical table {name} cannot be read: {first_line(error)}.", "Nothing was changed."

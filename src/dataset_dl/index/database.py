@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from dataset_dl.errors import QueryError, SelectionError, StorageError, TransferError
+from dataset_dl.wording import shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,8 +124,14 @@ class Database:
 
         It ends the result before it, so two results at once need two databases.
         """
-        with enough_memory():
-            return Result(self._execute(sql, list(parameters)))
+        try:
+            with enough_memory():
+                return Result(self._execute(sql, list(parameters)))
+        except UnicodeEncodeError as error:
+            text = str(error.object).encode(errors="backslashreplace").decode()
+            raise SelectionError(
+                text, f"“{shortened(text)}” is no text in UTF-8, so nothing in IDC is called so."
+            ) from None
 
     def _execute(self, sql: str, parameters: list[object]) -> duckdb.DuckDBPyConnection:
         return self._connection.execute(sql, parameters)
@@ -190,7 +197,8 @@ def tables() -> dict[str, IndexTable]:
         *sorted(clinical_directory().glob("*_schema.json")),
     ]:
         name = schema_path.name.removesuffix("_schema.json")
-        places = (schema_path.with_name(f"{name}.parquet"), fetched / f"{name}.parquet")
+        file = f"{name}.parquet"
+        places = (schema_path.with_name(file), fetched / file, schema_path.with_name(name) / file)
         here = next((path for path in places if path.is_file()), None)
         found.setdefault(name, IndexTable(name, schema_path, here))
     return found
@@ -302,11 +310,19 @@ def query(sql: str) -> Result:
         missing = re.search(r"Table with name (\w+) does not exist", str(error))
         if missing and missing[1] in tables():
             raise QueryError(sql, _NOT_HERE.format(missing[1]), _FETCH_IT.format(missing[1])) from None
-        hint = "`dataset-dl idc indices` lists the tables that are here."
-        raise QueryError(sql, first_line(error), hint) from None
+        raise QueryError(sql, first_line(error), _hint_of(error)) from None
     raise QueryError(
         sql, "Only a single SELECT is answered here, so nothing was run.", "The tables are read-only."
     )
+
+
+def _hint_of(error: duckdb.Error) -> str:
+    """What may have been meant: DuckDB names what is spelt nearly like it."""
+    match = re.search(r"(?:Candidate bindings|Did you mean)[: ]+([^\n]*)", str(error))
+    near = re.findall(r'"([^"]+)"', match[1]) if match else []
+    if near:
+        return f"Did you mean {' or '.join(dict.fromkeys(near))}?"
+    return "`dataset-dl idc indices` lists the tables that are here, `idc columns` their columns."
 
 
 def _interruptibly(

@@ -75,12 +75,7 @@ class PlanFile:
         options = _parquet_options(origin or Origin())
         # The published index is a single row group, which DuckDB reads on one thread in any case; with more
         # of them it waits for the last row before it writes the first, and holds all.
-        try:
-            database.write(select, rows.path, options, parameters, threads=1)
-        except duckdb.IOException as error:
-            if str(rows.path) in str(error):
-                raise scratch_error(first_line(error)) from None
-            raise
+        _write(select, rows.path, options, database=database, parameters=parameters, threads=1)
         return rows
 
     @classmethod
@@ -257,7 +252,7 @@ class PlanFile:
 
         A Parquet file keeps what the plan was made from: what these rows say of it, unless it is given.
         """
-        writers: dict[str, Callable[[Path], None]] = {
+        writers: dict[str, Callable[[Path], Path]] = {
             ".parquet": functools.partial(self._write_parquet, origin=origin),
             ".csv": self._write_csv,
             ".s5cmd": self._write_s5cmd,
@@ -270,15 +265,17 @@ class PlanFile:
                 "End it in .parquet, .csv or .s5cmd.",
             )
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            writer(part)
-            part.replace(path)
-        except (OSError, duckdb.IOException) as error:
-            known = error.strerror if isinstance(error, OSError) else first_line(error)
-            reason = "there is no such directory" if not path.parent.is_dir() else known
-            raise StorageError(str(path), f"The plan cannot be written to {path}: {reason}.") from None
-        finally:
-            part.unlink(missing_ok=True)
+        with Scratch("save") as scratch:
+            # DuckDB takes no name that is not UTF-8, and where it writes there is no other reason to fail.
+            written = writer(scratch / "plan")
+            try:
+                shutil.copyfile(written, part)
+                part.replace(path)
+            except OSError as error:
+                reason = "there is no such directory" if not path.parent.is_dir() else error.strerror
+                raise StorageError(str(path), f"The plan cannot be written to {path}: {reason}.") from None
+            finally:
+                part.unlink(missing_ok=True)
 
     def elsewhere_in(self, kept: PlanFile) -> int:
         """How many of the series another plan has in other directories."""
@@ -336,17 +333,16 @@ class PlanFile:
 
         return Frame.of(lambda: Database().run(f"FROM {self.source}"))
 
-    def _write_parquet(self, target: Path, origin: Origin | None) -> None:
+    def _write_parquet(self, scratch: Path, origin: Origin | None) -> Path:
         if origin is None or origin == self.origin:
-            # Never a second name of the same file: whoever changed one would change the other.
-            shutil.copyfile(self.path, target)
-        else:
-            Database().write(f"FROM {self.source}", target, _parquet_options(origin), threads=1)
+            # It is copied, never given a second name: whoever changed one would change the other.
+            return self.path
+        return _write(f"FROM {self.source}", scratch, _parquet_options(origin), threads=1)
 
-    def _write_csv(self, target: Path) -> None:
-        Database().write(f"FROM {self.source}", target, "FORMAT csv, HEADER")
+    def _write_csv(self, scratch: Path) -> Path:
+        return _write(f"FROM {self.source}", scratch, "FORMAT csv, HEADER")
 
-    def _write_s5cmd(self, target: Path) -> None:
+    def _write_s5cmd(self, scratch: Path) -> Path:
         directory = "CASE directory WHEN '' THEN './' ELSE './' || directory || '/' END"
         rows = f"(SELECT directory, series_aws_url AS url FROM {self.source})"
         if self._names_files():
@@ -358,7 +354,26 @@ class PlanFile:
             SELECT {quote(manifest_header(self.plan(None).idc_version))} UNION ALL
             SELECT 'cp ' || {_shell_quoted("url")} || ' ' || {_shell_quoted(directory)} FROM {rows}
         """
-        Database().write(select, target, _TEXT_OPTIONS)
+        return _write(select, scratch, _TEXT_OPTIONS)
+
+
+def _write(
+    select: str,
+    path: Path,
+    options: str,
+    *,
+    database: Database | None = None,
+    parameters: Sequence[object] = (),
+    threads: int | None = None,
+) -> Path:
+    """Write rows to a file in a temporary directory; returns the file."""
+    try:
+        (database or Database()).write(select, path, options, parameters, threads=threads)
+    except duckdb.IOException as error:
+        if str(path) in str(error):
+            raise scratch_error(first_line(error)) from None
+        raise
+    return path
 
 
 def _parquet_options(origin: Origin) -> str:

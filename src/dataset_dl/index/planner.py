@@ -62,6 +62,7 @@ def make_plan(
     path_limit: int | None = None,
     version: int | None = None,
     optional: Collection[str] = frozenset(),
+    only_series: Collection[str] = frozenset(),
     may_be_empty: bool = False,
     strict: bool = False,
     origin: Origin = Origin(),  # noqa: B008 (it is frozen)
@@ -85,6 +86,8 @@ def make_plan(
         it names, of whatever version.
     optional
         Identifiers that IDC may not have: they are in the plan's `missing` then.
+    only_series
+        Identifiers that can be nothing but SeriesInstanceUIDs.
     may_be_empty
         Give a plan without a series where nothing is selected, instead of an error.
     strict
@@ -103,17 +106,15 @@ def make_plan(
     named = [known_column(condition.column) for condition in selection.where]
     asked = [column if table == MAIN_INDEX else joining_columns(table)[0] for table, column, _ in named]
     columns = [*_TAKEN, *layout.columns, *asked]
-    matches = resolve(database, selection.identifiers, columns, version, optional)
-    if matches.missing and not (matches.values or matches.files or entries or may_be_empty):
-        raise SelectionError(
-            matches.missing[0],
-            f"IDC v{version or idc_version()} has none of the {len(matches.missing):,} series asked for"
-            f" (the first: {matches.missing[0]}); nothing was started.",
-            "TCIA may have them: https://www.cancerimagingarchive.net.",
-        )
+    matches = resolve(database, selection.identifiers, columns, version, optional, only_series)
+    if studies := _studies(database, matches.missing, only_series):
+        note = f"{studies[0]} is a StudyInstanceUID, and a manifest of TCIA names series: it was left out."
+        origin = origin._replace(notes=(*origin.notes, note))
+    if matches.missing and not (matches.values or matches.files or entries):
+        may_be_empty = True  # the plan says what is missing
     entries = [*entries, *(Entry(0, each.crdc_series_uuid, None, each.file) for each in matches.files)]
     if entries:
-        matches = _with_entries(database, matches, entries, columns)
+        matches = _with_entries(database, matches, entries, columns, skip_missing=origin.skip_missing)
     everything = "false" if selection.identifiers else "true"
     chosen, parameters = _chosen(matches, with_entries=bool(entries), otherwise=everything)
     if matches.has_earlier:
@@ -155,9 +156,19 @@ def make_plan(
     )
     written = _write_rows(database, layout, rows, path_limit, version=version or idc_version(), origin=origin)
     plan = written.plan(into)
-    if plan.series_count == 0 and not may_be_empty:
+    if plan.series_count == 0 and not (may_be_empty or plan.missing):
         raise _nothing(database, selection, matches.rows, chosen, parameters)
     return plan
+
+
+def _studies(database: Database, missing: Sequence[str], only_series: Collection[str]) -> list[str]:
+    """Those of some missing series that are StudyInstanceUIDs."""
+    doubtful = [each for each in missing if each in only_series]
+    if not doubtful:
+        return []
+    clause, bound = among("StudyInstanceUID", doubtful)
+    sql = f"SELECT DISTINCT StudyInstanceUID FROM {source()} WHERE {clause} ORDER BY 1"
+    return database.column(sql, bound)
 
 
 def _accounted(
@@ -254,7 +265,12 @@ def _with_related(
 
 
 def _with_entries(
-    database: Database, matches: Matches, entries: Sequence[Entry], columns: Sequence[str]
+    database: Database,
+    matches: Matches,
+    entries: Sequence[Entry],
+    columns: Sequence[str],
+    *,
+    skip_missing: bool,
 ) -> Matches:
     """Make a table of the entries, and widen the rows to those that only an earlier version has."""
     database.run("CREATE TEMP TABLE entry_line (line BIGINT, uuid VARCHAR, directory VARCHAR, files VARCHAR)")
@@ -277,17 +293,18 @@ def _with_entries(
         return replace(matches, rows=source())
     asked = [*unknown, *matches.values.get("crdc_series_uuid", [])]
     rows, held = with_earlier(database, asked, [*matches.values, *columns])
-    for uuid, line in unknown.items():
-        if uuid in held:
-            continue
+    lost = {uuid: line for uuid, line in unknown.items() if uuid not in held}
+    if lost and not skip_missing:
+        uuid, line = next(iter(lost.items()))
+        more = f" {len(lost) - 1:,} more of its series are unknown, too." if len(lost) > 1 else ""
         raise ManifestError(
             uuid,
             f"Line {line} of the manifest names the series {uuid}, which no IDC version up to"
-            f" v{idc_version()} held.",
-            "Nothing was started. A plan saved as .parquet or .csv stays readable in every version.",
+            f" v{idc_version()} held.{more}",
+            "Nothing was started. --skip-missing (skip_missing=True) fetches the others.",
             line,
         )
-    return replace(matches, rows=rows, has_earlier=True)
+    return replace(matches, rows=rows, has_earlier=True, missing=(*matches.missing, *lost))
 
 
 def _refuse_two_directories(database: Database) -> None:

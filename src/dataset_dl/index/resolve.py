@@ -13,6 +13,7 @@ from dataset_dl.index import instances
 from dataset_dl.index.conditions import among
 from dataset_dl.index.database import Database, idc_version, source
 from dataset_dl.index.versions import as_of, collections_then, with_earlier
+from dataset_dl.wording import shortened
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(?P<doi>10\.[0-9]{4,9}/\S+)", re.IGNORECASE)
@@ -61,6 +62,7 @@ def resolve(
     columns: Sequence[str] = (),
     version: int | None = None,
     optional: Collection[str] = frozenset(),
+    only_series: Collection[str] = frozenset(),
 ) -> Matches:
     """Find what each identifier names: one collection or analysis result, else series, study, patient, file.
 
@@ -76,6 +78,8 @@ def resolve(
         An earlier IDC version to look in instead of today's.
     optional
         Those that may name nothing.
+    only_series
+        Those that can be nothing but SeriesInstanceUIDs.
 
     Raises
     ------
@@ -106,7 +110,12 @@ def resolve(
         ("StudyInstanceUID", _UID),
         ("PatientID", None),
     ):
-        asked = {_canonical(column, each): each for each in rest if shape is None or shape.fullmatch(each)}
+        asked = {
+            _canonical(column, each): each
+            for each in rest
+            if (shape is None or shape.fullmatch(each))
+            and (column == "SeriesInstanceUID" or each not in only_series)
+        }
         if asked:
             is_alone = len(identifiers) == len(asked) == 1 and is_today
             if is_alone:
@@ -229,7 +238,7 @@ def _about_one(database: Database, identifier: str, names: dict[str, tuple[str, 
             [identifier],
         )
     meant = f" Did you mean {' or '.join(near)}?" if near else hint
-    return f"“{identifier}” matches nothing in IDC v{version}.{meant}"
+    return f"“{shortened(identifier)}” matches nothing in IDC v{version}.{meant}"
 
 
 def _prior_versions(database: Database, identifier: str) -> tuple[int, int] | None:

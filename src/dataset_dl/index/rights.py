@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+from urllib.parse import quote
 
 from dataset_dl.errors import SelectionError
 from dataset_dl.index.database import Database, source
@@ -25,6 +26,14 @@ _TERMS = (
     ("CC BY", "credit the source"),
     ("CC0", "nothing"),
 )
+# A family name and initials, in a list with commas: “Clunie, D. A., O’Neil, J.-P.”
+_PERSON = re.compile(r"([^,.]+(?:\.[^,.]+)*), ((?:[^\W\d_]\.[ -]?)+)(?=,|$|\s*$)")
+_TEX = {
+    **{each: f"\\{each}" for each in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+}
 _WORKS = """
     SELECT DISTINCT ON (lower(doi)) lower(doi), title, citation, license_url FROM (
         SELECT one.source_doi AS doi, one.source_title AS title, one.citation AS citation,
@@ -127,12 +136,13 @@ def licences_text(found: Sequence[Share], cited: Iterable[Work]) -> str:
     for share in found:
         name, asked = share.license_short_name or "unknown", terms(share.license_short_name)
         work = by_doi.get((share.source_DOI or "").lower())
-        licence = f"[{name}]({work.license_url})" if work and work.license_url else name
+        name = _markdown(name)
+        licence = f"[{name}]({_link(work.license_url)})" if work and work.license_url else name
         if is_restricted(share.license_short_name):
             licence, asked = f"**{licence}**", f"**{asked}**"
-        told = f"[{work.title}](https://doi.org/{work.DOI})" if work else "the tables do not tell"
+        told = f"[{_markdown(work.title)}]({_link(_doi_url(work))})" if work else "the tables do not tell"
         lines.append(
-            f"| {licence} | {asked} | {share.collection_id} | {share.series_count:,} |"
+            f"| {licence} | {asked} | {_markdown(str(share.collection_id))} | {share.series_count:,} |"
             f" {share.size_bytes / 1e6:,.1f} | {told} |"
         )
     return "\n".join(lines) + "\n"
@@ -158,7 +168,7 @@ def _csl(work: Work) -> dict[str, object]:
         "DOI": work.DOI,
         "URL": f"https://doi.org/{work.DOI}",
         "title": work.title,
-        "author": [{"literal": authors}],
+        "author": _names(authors) or [{"literal": authors}],
         "issued": {"date-parts": [[int(year)]]} if year else {},
         "publisher": publisher,
     }
@@ -167,16 +177,38 @@ def _csl(work: Work) -> dict[str, object]:
 def _entry(work: Work) -> str:
     authors, year, publisher = _parts(work.citation)
     fields = {
-        "author": f"{{{_tex(authors)}}}",
+        "author": _tex_authors(authors),
         "title": f"{{{_tex(work.title)}}}",
         "year": year,
         "publisher": _tex(publisher),
-        "doi": work.DOI,
-        "url": f"https://doi.org/{work.DOI}",
+        "doi": _tex(work.DOI),
+        "url": _tex(_doi_url(work)),
     }
     key = re.sub(r"[^A-Za-z0-9]+", "_", work.DOI)
     told = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items() if value)
     return f"@misc{{{key},\n{told}\n}}\n"
+
+
+def _names(authors: str) -> list[dict[str, str]]:
+    """Authors one by one, as CSL names them; none where the text is no list of persons."""
+    text = re.sub(r",?\s*(?:&|\band\b|…|\.\.\.)\s*", ", ", authors).strip(" ,")
+    text, has_others = re.subn(r",?\s*et al\.?$", "", text)
+    persons = _PERSON.findall(text)
+    told = ", ".join(f"{family}, {given}" for family, given in persons)
+    if not persons or told.replace(" ", "").rstrip(".") != text.replace(" ", "").rstrip("."):
+        return []
+    found = [{"family": family, "given": given.strip()} for family, given in persons]
+    return [*found, *([{"literal": "others"}] if has_others else [])]
+
+
+def _tex_authors(authors: str) -> str:
+    """Authors as BibTeX reads them, with ``and`` between; what is no list of persons is one name."""
+    if persons := _names(authors):
+        return " and ".join(
+            f"{_tex(each['family'])}, {_tex(each['given'])}" if "family" in each else "others"
+            for each in persons
+        )
+    return f"{{{_tex(authors)}}}"
 
 
 def _parts(citation: str) -> tuple[str, str, str]:
@@ -195,5 +227,20 @@ def _title(citation: str) -> str:
     return match[1] if match else ""
 
 
+def _doi_url(work: Work) -> str:
+    return f"https://doi.org/{quote(work.DOI, safe='/().:;-_')}"
+
+
 def _tex(text: str) -> str:
-    return re.sub(r"([&%$#_])", r"\\\1", text)
+    """A text in which LaTeX sees nothing but text."""
+    return "".join(_TEX.get(each, each) for each in " ".join(text.split()))
+
+
+def _markdown(text: str) -> str:
+    """A text in which Markdown sees nothing but text, in one line."""
+    return re.sub(r"([\\`*\[\]<>|~])", r"\\\1", " ".join(text.split()))
+
+
+def _link(url: str) -> str:
+    """An address that ends nowhere but at its end."""
+    return quote(url, safe="/:?&=#%.,;-_~+@")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -35,10 +35,13 @@ class Places:
         Where the download goes: a line that names just this directory means what a line without one means.
     ignored
         A layout decides, whatever the lines say.
+    buckets
+        Lines of other buckets than these name nothing; None if the bucket of a line does not matter.
     """
 
     destination: Path | None = None
     ignored: bool = False
+    buckets: frozenset[str] | None = None
 
 
 def entries(lines: Iterable[Line], name: str, places: Places = Places()) -> tuple[Entry, ...]:
@@ -72,9 +75,11 @@ def buckets(lines: Iterable[Line]) -> Iterable[str]:
     return (urlsplit(match["address"]).netloc for _, text in lines if (match := _ADDRESS.search(text)))
 
 
-def unknown_buckets(lines: Iterable[Line], known: Collection[str]) -> list[str]:
-    """The buckets among those of some lines that are not known, each once."""
-    return [each for each in dict.fromkeys(buckets(lines)) if each.lower() not in known]
+def foreign(lines: Iterable[Line], places: Places) -> list[Line]:
+    """The lines that name nothing, because of their bucket."""
+    if places.buckets is None:
+        return []
+    return [line for line in lines if not {*buckets([line])} <= places.buckets]
 
 
 def _entry(number: int, line: str, places: Places) -> Entry:
@@ -101,6 +106,8 @@ def _entry(number: int, line: str, places: Places) -> Entry:
     target = " ".join(words) or "."
     if places.destination is not None and _ABSOLUTE.match(target) and _is_same(target, places.destination):
         return Entry(number, uuid, None, files)
+    if _ABSOLUTE.match(target):
+        raise ValueError("its directory leaves the destination")
     if len(words) > 1:
         raise ValueError("it is not “cp s3://BUCKET/SERIES/* DIRECTORY”; its directory may need quotes")
     if is_file and target.endswith(".dcm"):
@@ -108,8 +115,6 @@ def _entry(number: int, line: str, places: Places) -> Entry:
         if new_name != objects:
             raise ValueError("it gives the file another name, and files keep theirs; name its directory")
         target = folder or "."
-    if _ABSOLUTE.match(target):
-        raise ValueError("its directory leaves the destination")
     directory = target.removeprefix("./").rstrip("/")
     if directory in ("", "."):
         return Entry(number, uuid, "" if target == "./" else None, files)
@@ -123,7 +128,7 @@ def _words(text: str) -> list[str]:
     try:
         return shlex.split(_without_comment(text) if "#" in text else text)
     except ValueError:
-        raise ValueError("a quotation mark is left open") from None
+        raise ValueError("in its directory a quotation mark is left open") from None
 
 
 def _without_comment(text: str) -> str:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from dataset_dl.errors import ManifestError
 from dataset_dl.manifest import commands, table, tcia
 from dataset_dl.manifest.commands import Places
-from dataset_dl.manifest.entry import Entry, Line, shown
+from dataset_dl.manifest.entry import Entry, Line
 from dataset_dl.model import Account, PlannedSeries
+from dataset_dl.wording import shortened
 
 PARQUET_MAGIC = b"PAR1"
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -126,15 +127,18 @@ def _addresses(lines: Sequence[Line], name: str, places: Places) -> Contents:
     others = [line for line in lines if line not in addressed]
     named = [line.text for line in others if _NAMES_SERIES.fullmatch(line.text)]
     rest = [line for line in others if not _NAMES_SERIES.fullmatch(line.text)]
-    found = commands.entries(addressed, name, places)
+    foreign = commands.foreign(addressed, places)
+    found = commands.entries([line for line in addressed if line not in foreign], name, places)
     left_out = [
-        f"line {line.number} has no address (“{shown(line.text)}”)" for line in rest[:_LEFT_OUT_SHOWN]
+        f"line {line.number} has no address (“{shortened(line.text)}”)" for line in rest[:_LEFT_OUT_SHOWN]
     ]
     if len(rest) > _LEFT_OUT_SHOWN:
         left_out.append(f"{len(rest) - _LEFT_OUT_SHOWN:,} more lines have no address")
-    things = [*named, *((each.crdc_series_uuid, each.files) for each in found)]
+    unknown = [line.text for line in foreign]
+    things = [*named, *unknown, *((each.crdc_series_uuid, each.files) for each in found)]
     return Contents(
         identifiers=_once(named),
+        optional=_once(unknown),
         entries=found,
         accounts=(_account(name, things, left_out),),
         buckets=_once(commands.buckets(addressed)),

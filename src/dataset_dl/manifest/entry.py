@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dataset_dl.errors import ManifestError
+from dataset_dl.wording import shortened
 
 _SHOWN_AT_MOST = 5
 _SHOWN_CHARACTERS = 120
@@ -38,15 +39,10 @@ class WrongLine(NamedTuple):
     reason: str
 
 
-def shown(text: str) -> str:
-    """A line as an error shows it."""
-    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "…"
-
-
 def wrong_lines(name: str, wrong: Sequence[WrongLine], hint: str = "") -> ManifestError:
     """What is wrong with some lines of a manifest, as one error."""
     sentences = [
-        f"Line {number} of {name} is wrong: {reason} (“{shown(text)}”)."
+        f"Line {number} of {name} is wrong: {reason} (“{shortened(text, _SHOWN_CHARACTERS)}”)."
         for number, text, reason in wrong[:_SHOWN_AT_MOST]
     ]
     if len(wrong) > _SHOWN_AT_MOST:

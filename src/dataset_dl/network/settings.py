@@ -208,6 +208,10 @@ def config_path(environment: Mapping[str, str] | None = None) -> Path:
 
 def without_secrets(url: str) -> str:
     """An address as it may be shown: without what stands before its host, a query or a fragment."""
+    if _parts(url) is None:  # nobody knows where in it a password stands
+        return f"{url.partition('://')[0]}://***" if "://" in url else "***"
+    if "://" not in url and (match := re.fullmatch(r"([^:@]*):(?![0-9]+$)[^@]*", url)):
+        return f"{match[1]}:***"
     before, at, after = url.rpartition("@")
     # What stands before the last “@” may be a password with any sign in it.
     scheme = before.partition("://")[0] if at and re.match(r"[a-z0-9]+://", before) else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
 import time
 import weakref
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dataset_dl.errors import CertificateError
+from dataset_dl.scratch import Scratch, writing_scratch
 
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 # Where Go looks for the system's list, too, whatever OpenSSL was built with.
@@ -89,23 +89,13 @@ def public() -> list[bytes]:
 
 def write(certificates: Iterable[bytes], owner: object) -> Path:
     """Write certificates to a file of our own, which goes when its owner does."""
-    try:
-        handle, name = tempfile.mkstemp(prefix="dataset-dl-ca-", suffix=".pem")
-        weakref.finalize(owner, _remove, Path(name), os.getpid())
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.writelines(ssl.DER_cert_to_PEM_cert(each) for each in dict.fromkeys(certificates))
-    except OSError as error:
-        raise CertificateError(
-            tempfile.gettempdir(),
-            f"The certificate authorities cannot be written to a temporary file: {error.strerror}.",
-            "Make space there, or point TMPDIR at another directory.",
-        ) from None
-    return Path(name)
-
-
-def _remove(path: Path, made_in: int) -> None:
-    if os.getpid() == made_in:  # a fork has it too
-        path.unlink(missing_ok=True)
+    scratch = Scratch("ca")
+    weakref.finalize(owner, scratch.close)
+    path = scratch.path / "authorities.pem"
+    with writing_scratch(), path.open("w", encoding="ascii") as file:
+        path.chmod(0o600)
+        file.writelines(ssl.DER_cert_to_PEM_cert(each) for each in dict.fromkeys(certificates))
+    return path
 
 
 def _of_file(path: Path) -> list[bytes]:

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +25,7 @@ from dataset_dl.s5cmd.command import (
     run_arguments,
 )
 from dataset_dl.s5cmd.output import is_listed, network_error, parse_line, parse_listed
+from dataset_dl.scratch import Scratch, writing_scratch
 
 if TYPE_CHECKING:
     from dataset_dl.s5cmd.activity import Activity
@@ -40,6 +42,11 @@ _NO_DESCRIPTORS = "too many open files"
 # Of each failed line s5cmd keeps 21 KB.
 _MOST_FAILURES = 20_000
 _LISTING_RETRIES = 2
+_BATCH_LINES = 1_000
+# More than the index says, and of a series of which it says nothing: the largest has 91,980.
+_MORE_LISTED, _MOST_LISTED = 1_000, 1_000_000
+# Slower than this on the whole is no sign of life.
+_LEAST_BYTES_PER_SECOND = 1_000
 
 
 class _Answer(NamedTuple):
@@ -153,6 +160,13 @@ class S5cmdEngine:
         """
         answers: dict[str, list[StoredObject]] = {}
         unclear: set[str] = set()
+        # A list that goes on and on is of no use.
+        bounds = {
+            each.crdc_series_uuid: 2 * each.instanceCount + _MORE_LISTED
+            if each.instanceCount
+            else _MOST_LISTED
+            for each in series
+        }
         lines = list_lines(series, self._network)
         with self._running(lines, Path(tempfile.gettempdir()), _LISTING_RETRIES) as process:
             heard_at = time.monotonic()
@@ -161,13 +175,15 @@ class S5cmdEngine:
                 for line in batch:
                     if listed := parse_listed(line):
                         uuid, stored = listed
-                        if stored is not None:
-                            answers.setdefault(uuid, []).append(stored)
+                        told = answers.setdefault(uuid, [])
+                        if stored is not None and len(told) < bounds.get(uuid, 0):
+                            told.append(stored)
                             continue
                         unclear.add(uuid)
                     elif isinstance(failed := parse_line(line), CommandFailed):
                         unclear.add(failed.crdc_series_uuid)
-                if time.monotonic() - heard_at >= self._stall_seconds:
+                is_endless = any(len(answers.get(uuid, ())) == bounds.get(uuid) for uuid in unclear)
+                if is_endless or time.monotonic() - heard_at >= self._stall_seconds:
                     break
             ended_well = process is not None and process.returncode in (0, 1) and "" not in unclear
         return {
@@ -207,10 +223,9 @@ class S5cmdEngine:
         gather_seconds: float = 0.0,
     ) -> Iterator[Process | None]:
         """An s5cmd at work on a file of commands, gone at the end; None if there are no commands."""
-        with tempfile.TemporaryDirectory(prefix="dataset-dl-run-", ignore_cleanup_errors=True) as scratch:
-            batch_file = Path(scratch) / "commands.txt"
-            with batch_file.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(lines)
+        with Scratch("run") as scratch:
+            batch_file = scratch / "commands.txt"
+            _write(lines, batch_file)
             if batch_file.stat().st_size == 0:
                 yield None
                 return
@@ -261,11 +276,26 @@ class S5cmdEngine:
             yield EngineEnded(message, False, process.stderr_tail)
 
 
+def _write(lines: Iterable[str], path: Path) -> None:
+    """Write commands to a file; what making them raises is not taken for an error of the file."""
+    with writing_scratch():
+        file = path.open("w", encoding="utf-8", newline="\n")
+    try:
+        several = iter(lines)
+        while batch := list(islice(several, _BATCH_LINES)):
+            with writing_scratch():
+                file.writelines(batch)
+    finally:
+        with writing_scratch():
+            file.close()
+
+
 def _events(process: Process, stall_seconds: float, pace: Pace | None) -> Iterator[Event]:
     """What s5cmd says and writes, until it ends or does neither for too long: it knows no timeout."""
     activity: Activity | None = None
     alive_at = time.monotonic()
     next_sample = alive_at + _TICK_SECONDS
+    written_then: int | None = None
     for batch in process.lines(_TICK_SECONDS):
         for line in batch:
             if line:
@@ -273,15 +303,20 @@ def _events(process: Process, stall_seconds: float, pace: Pace | None) -> Iterat
         now = time.monotonic()
         if batch or (pace is not None and pace.is_pausing):
             alive_at = now
+        if batch:
+            written_then = activity.written if activity else None
         if now >= next_sample:
             next_sample = now + _TICK_SECONDS
             activity = activity or _activity(process)
-            if activity.moved():
-                alive_at = now
-            if activity.written is not None:
-                yield BytesWritten(activity.written)
+            moved, written = activity.moved(), activity.written
+            if written is None:
+                alive_at = now if moved else alive_at
+            else:
+                if written - (written_then or 0) >= _LEAST_BYTES_PER_SECOND * stall_seconds:
+                    alive_at, written_then = now, written
+                yield BytesWritten(written)
         if now - alive_at >= stall_seconds:
-            message = f"s5cmd moved no byte for {now - alive_at:.0f} s and was ended"
+            message = f"s5cmd moved next to nothing for {now - alive_at:.0f} s and was ended"
             yield EngineEnded(message, True, process.stderr_tail)
             return
 

@@ -112,7 +112,7 @@ class Mender:
         for series in batch:
             objects = stored.get(series.crdc_series_uuid)
             if objects is None:
-                self._remove_strangers(series)
+                self.remove_new(series, only_strange=True)
                 found.append((Fetch.whole(series), Inspection(series.instanceCount)))
             else:
                 found.append(self._compare(series, objects))
@@ -144,11 +144,21 @@ class Mender:
         problem = _problem(series, objects)
         return fetch, Inspection(len(missing), names, self._md5, unknown, len(wrong), problem)
 
-    def _remove_strangers(self, series: PlannedSeries) -> None:
-        """Where the store cannot be asked: what came in this run and is no DICOM, like a sign-in page."""
+    def remove_new(self, series: PlannedSeries, *, only_strange: bool = False) -> None:
+        """Remove what came in this run of a series that cannot be completed.
+
+        Parameters
+        ----------
+        series
+            Which.
+        only_strange
+            Remove only what is no DICOM, like a sign-in page.
+        """
+        names = series.wanted()
         for entry in instances(self._destination / series.directory):
+            is_its_own = names is None or entry.name in names
             is_new = entry.stat(follow_symlinks=False).st_mtime >= self._began
-            if is_new and not is_dicom(entry.path):
+            if is_its_own and is_new and not (only_strange and is_dicom(entry.path)):
                 os.unlink(entry.path)
 
 

@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from dataset_dl.destination import Hold, storage_error
 from dataset_dl.errors import ConnectionTimeout, EngineCrashed, TransferError
 from dataset_dl.events import (
+    BytesWritten,
     CommandFailed,
     EngineEnded,
     EngineMessage,
@@ -23,10 +25,11 @@ from dataset_dl.events import (
     SeriesFailed,
 )
 from dataset_dl.journal import Journal
-from dataset_dl.model import Cause, SeriesFailure, Suspects
+from dataset_dl.model import Cause, PlannedSeries, SeriesFailure, Suspects
 from dataset_dl.transfer.engine import Engine
 from dataset_dl.transfer.ledger import Ledger, State
 from dataset_dl.transfer.mender import Inspection, Mender
+from dataset_dl.transfer.watch import Watch
 from dataset_dl.transfer.window import Pending, Window
 from dataset_dl.verification import Found, agrees, sweep
 
@@ -36,6 +39,8 @@ _ALIKE_IN_A_ROW = 300
 # A batch of series whose checksums are compared: large enough to keep all cores busy.
 _PROOF_SERIES = 200
 _PROOF_BYTES = 1_000_000_000
+_TOO_MANY_FILES = "the store gives many more files of it than the index says"
+_TOO_MANY_BYTES = "the store sends more bytes for one of its files than the index says for all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,45 +154,86 @@ class Rounds:
         """Run the engine once, and account for each series that it was asked for."""
         todo = self._ledger.todo()
         window = Window(iter(todo), self._mender.take, self._options.by_name)
-        streak = _Streak()
+        watch = Watch(self._destination)
         try:
             with closing(self._engine.run(self._mender.orders(todo), self._destination)) as events:  # type: ignore[type-var]
-                for event in events:
-                    yield event
-                    # Most events by far are of this kind, up to millions of them.
-                    if isinstance(event, FileCompleted):
-                        self.fetched_bytes += event.size_bytes
-                        streak.end()
-                        pending = window.open.get(event.crdc_series_uuid)
-                        pending = pending or window.find(event.crdc_series_uuid)
-                        if pending is None:
-                            yield EngineMessage(f"{event.path} belongs to no series that is being fetched")
-                        elif pending.tell(event.path) <= 0:
-                            yield from self._look(window, pending)
-                    elif isinstance(event, CommandFailed):
-                        if event.cause == "disk":
-                            self._hold.check()
-                            raise storage_error(self._destination, event.message)
-                        pending = window.find(event.crdc_series_uuid)
-                        # s5cmd says it for each object; what counts is the series.
-                        is_first = pending is not None and pending.failure is None
-                        if pending is not None:
-                            pending.failure = event
-                        if is_first and self._is_hopeless(streak, event):
-                            break
-                    elif isinstance(event, EngineEnded):
-                        self._ended = event
+                yield from self._follow(events, window, watch)
         finally:
             if os.getpid() == self._made_in:  # a fork must not sweep what is its parent's
                 # s5cmd may have begun as many series again of which it has not told a file yet.
                 for _ in range(2 * self._engine.workers):
                     window.read()
-                for directory in {pending.series.directory for pending in window.open.values()}:
+                unfinished = {pending.series.directory for pending in window.open.values()}
+                for directory in unfinished | watch.surplus_directories:
                     sweep(f"{self._destination}/{directory}")
         self._hold.check()
+        if not self._options.by_name:
+            watch.remove_surplus(window.closed.values())
         yield from self._settle(window)
         self._asked = window.asked
         yield from self._prove()
+
+    def _follow(self, events: Iterator[Event], window: Window, watch: Watch) -> Iterator[Event]:
+        """Take what the engine says into account, until it ends or is to be ended."""
+        streak = _Streak()
+        left = self._ledger.count(State.ABSENT, State.PARTIAL)
+        for event in events:
+            yield event
+            # Most events by far are of this kind, up to millions of them.
+            if isinstance(event, FileCompleted):
+                self.fetched_bytes += event.size_bytes
+                watch.finished(event.size_bytes)
+                streak.end()
+                pending = window.open.get(event.crdc_series_uuid) or window.find(event.crdc_series_uuid)
+                awaited = pending.tell(event.path) if pending is not None else -1
+                if awaited > 0:
+                    continue
+                if pending is None:
+                    yield EngineMessage(f"{event.path} belongs to no series that is being fetched")
+                elif awaited >= -1:  # where many more come, each look would take longer than the one before
+                    watch.check_links([pending.series.directory])
+                    yield from self._look(window, pending)
+                    if len(window.closed) + window.forgotten == left:
+                        return  # whatever the engine still does, it is nothing that was asked for
+                if awaited < 0 and watch.surplus(event.path.rpartition("/")[0]):
+                    yield self._end_for(_TOO_MANY_FILES, pending)
+                    return
+            elif isinstance(event, BytesWritten):
+                watch.check_links(each.series.directory for each in window.open.values())
+                flooded = watch.flooded(event.size_bytes, self._in_flight(window))
+                if flooded is not None:
+                    yield self._end_for(_TOO_MANY_BYTES, window.find(flooded.crdc_series_uuid))
+                    return
+            elif isinstance(event, CommandFailed):
+                if event.cause == "disk":
+                    watch.check_links(each.series.directory for each in window.open.values())
+                    self._hold.check()
+                    raise storage_error(self._destination, event.message)
+                pending = window.find(event.crdc_series_uuid)
+                # s5cmd says it for each object; what counts is the series.
+                is_first = pending is not None and pending.failure is None
+                if pending is not None:
+                    pending.failure = event
+                if is_first and self._is_hopeless(streak, event):
+                    return
+            elif isinstance(event, EngineEnded):
+                self._ended = event
+
+    def _in_flight(self, window: Window) -> Iterator[PlannedSeries]:
+        """The series that the engine may be at, those that it has not told of included."""
+        several = len(window.open) + 2 * self._engine.workers
+        undone = (
+            line.series for line in self._ledger.todo() if line.series.crdc_series_uuid not in window.closed
+        )
+        return islice(undone, several)
+
+    def _end_for(self, reason: str, pending: Pending | None = None) -> EngineEnded:
+        """End the engine for what a store does; the series that it does it to, if that is known, fails."""
+        if pending is not None:
+            pending.failure = CommandFailed(pending.series.crdc_series_uuid, "excess", reason)
+            reason = f"{reason} ({pending.series.directory})"
+        self._ended = EngineEnded(f"s5cmd was ended: {reason}", False, "")
+        return self._ended
 
     def _is_hopeless(self, streak: _Streak, event: CommandFailed) -> bool:
         """Whether so many series have failed alike that the rest will."""
@@ -249,12 +295,19 @@ class Rounds:
 
     def _give_up(self, several: list[Pending]) -> Iterator[Event]:
         """Give series up; what is wrong of their files does not stay under its name."""
+        for each in several:
+            if each.failure is not None and each.failure.cause == "excess":
+                self._mender.remove_new(each.series)
         spoiled = [each for each in several if each.look(self._destination).instances]
         inspections = self._mender.inspect([each.series for each in spoiled])
         for pending, (_, inspection) in zip(spoiled, inspections, strict=True):
             pending.inspection = inspection
         for pending in several:
-            yield from self._fail(pending, pending.failed(pending.look(self._destination)))
+            found = pending.look(self._destination)
+            if agrees(found, pending.series):  # it was only that something stood beside it, which is gone
+                yield from self._finish(pending, found)
+            else:
+                yield from self._fail(pending, pending.failed(found))
 
     def _fail(self, pending: Pending, failure: SeriesFailure) -> Iterator[Event]:
         self._settled += 1

@@ -103,16 +103,18 @@ class Window:
         Whether files have to be known by name.
     open, closed
         Series that something was told of, and some of those that are done with.
-    asked
-        How many series have been read of what the engine was asked for.
+    asked, forgotten
+        How many series have been read of what the engine was asked for; how many are closed and no longer
+        known by name.
     """
 
     lines: Iterator[Line]
     inspection_of: Callable[[PlannedSeries], Inspection | None]
     by_name: bool
     open: dict[str, Pending] = field(default_factory=dict)
-    closed: dict[str, None] = field(default_factory=dict)
+    closed: dict[str, PlannedSeries] = field(default_factory=dict)
     asked: int = 0
+    forgotten: int = 0
 
     def find(self, uuid: str) -> Pending | None:
         """The series, if it is one that was asked for and is not closed."""
@@ -139,9 +141,10 @@ class Window:
         """Have done with a series."""
         uuid = pending.series.crdc_series_uuid
         del self.open[uuid]
-        self.closed[uuid] = None
+        self.closed[uuid] = pending.series
         if len(self.closed) > _REMEMBERED_SERIES:
             del self.closed[next(iter(self.closed))]
+            self.forgotten += 1
 
     def remaining(self) -> Iterator[Pending]:
         """What is left when the engine has ended; each is closed as it is taken."""

@@ -6,7 +6,7 @@ import time
 
 from dataset_dl.events import Event
 from dataset_dl.progress import ProgressTracker
-from dataset_dl.ui.notices import notice
+from dataset_dl.ui.notices import Notices
 
 
 class Drawing:
@@ -22,11 +22,12 @@ class Drawing:
         self._tracker = ProgressTracker()
         self._every_seconds = every_seconds
         self._drawn = 0.0
+        self._notices = Notices()
 
     def __call__(self, event: Event) -> None:
         """Take one event into account, and draw if it is time."""
         self._tracker.feed(event)
-        if line := notice(event):
+        if line := self._notices.line(event):
             self._tell(line)
         now = time.monotonic()
         if now - self._drawn >= self._every_seconds:

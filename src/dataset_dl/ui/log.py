@@ -17,6 +17,7 @@ from dataset_dl.events import (
     SeriesFailed,
 )
 from dataset_dl.model import Plan
+from dataset_dl.wording import size
 
 _log = logging.getLogger("dataset_dl")
 
@@ -48,7 +49,7 @@ def logged(stream: Iterator[Event], plan: Plan) -> Iterator[Event]:
 
 def planned(plan: Plan, duration_seconds: float) -> None:
     """Log that a plan was made."""
-    text = f"Planned {plan.series_count:,} series, {plan.size_bytes / 1e9:,.2f} GB"
+    text = f"Planned {plan.series_count:,} series, {size(plan.size_bytes)}"
     _log.info(text, extra=_about(plan) | {"duration_seconds": round(duration_seconds, 3)})
 
 

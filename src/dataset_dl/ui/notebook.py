@@ -26,7 +26,7 @@ class NotebookBar(Drawing):
 
     def __init__(self) -> None:
         super().__init__(_DRAW_SECONDS)
-        self._notices: list[str] = []
+        self._last: list[str] = []
         self._shown: Any = None
 
     def __enter__(self) -> NotebookBar:
@@ -38,14 +38,14 @@ class NotebookBar(Drawing):
         self._draw()
 
     def _tell(self, line: str) -> None:
-        self._notices = [*self._notices, line][-_NOTICES_SHOWN:]
+        self._last = [*self._last, line][-_NOTICES_SHOWN:]
 
     def _draw(self) -> None:
         from IPython.display import display
 
         state = self._tracker.snapshot()
         line = standing(state)
-        rows = "".join(f"<div>{html.escape(each)}</div>" for each in self._notices)
+        rows = "".join(f"<div>{html.escape(each)}</div>" for each in self._last)
         reach = f'max="{state.total_bytes}" value="{state.completed_bytes}"'
         bar = f'<progress style="width:100%" {reach}></progress>'
         bundle = {"text/html": f"{bar}<div>{html.escape(line)}</div>{rows}", "text/plain": line}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import TracebackType
 from typing import IO, Literal
 
 from dataset_dl.events import Event
@@ -12,8 +14,43 @@ Show = Callable[[Event], object]
 Style = Literal["auto", "plain", "json", "none"]
 
 
-def observer(style: Style, stream: IO[str]) -> AbstractContextManager[Show]:
-    """Something that shows each event it is called with.
+class _Careful:
+    """An observer that falls silent, rather than end the download, when it cannot write what it says."""
+
+    def __init__(self, inner: AbstractContextManager[Show], told: Callable[[OSError], object] | None) -> None:
+        self._inner = inner
+        self._told = told
+        self._show: Show | None = None
+
+    def __enter__(self) -> Show:
+        self._show = self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._silencing():
+            self._inner.__exit__(kind, error, trace)
+
+    def __call__(self, event: Event) -> None:
+        if self._show is not None:
+            with self._silencing():
+                self._show(event)
+
+    @contextmanager
+    def _silencing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._show = None
+            if self._told is not None:
+                self._told(error)
+
+
+def observer(
+    style: Style, stream: IO[str] | None, told: Callable[[OSError], object] | None = None
+) -> AbstractContextManager[Show]:
+    """Something that shows each event it is called with, as long as that can be written.
 
     Parameters
     ----------
@@ -21,13 +58,22 @@ def observer(style: Style, stream: IO[str]) -> AbstractContextManager[Show]:
         ``auto`` is a bar in a terminal or a notebook and nothing elsewhere; ``plain`` a bar in a terminal
         and lines elsewhere; ``json`` one JSON object a line; ``none`` nothing.
     stream
-        Where to.
+        Where to; None, as where a service has no standard error, is nowhere.
+    told
+        Called when it cannot be written any more.
     """
+    return _Careful(_observer(style, stream), told)
+
+
+def _observer(style: Style, stream: IO[str] | None) -> AbstractContextManager[Show]:
+    if stream is None:
+        return nullcontext(lambda event: None)
     if style == "json":
         from dataset_dl.ui.jsonlines import JsonLines
 
         return JsonLines(stream)
-    if style in ("auto", "plain") and stream.isatty():
+    is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
+    if style in ("auto", "plain") and is_terminal:
         from dataset_dl.ui.bar import Bar
 
         return Bar(stream)
@@ -36,7 +82,7 @@ def observer(style: Style, stream: IO[str]) -> AbstractContextManager[Show]:
 
         if is_notebook():
             return NotebookBar()
-    if style == "plain":
+    if style == "plain" or stream.isatty():
         from dataset_dl.ui.plain import PlainLines
 
         return PlainLines(stream)

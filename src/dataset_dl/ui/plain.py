@@ -8,8 +8,8 @@ from typing import IO
 
 from dataset_dl.events import Event, FetchStarted
 from dataset_dl.progress import ProgressTracker
-from dataset_dl.ui.notices import notice, standing
-from dataset_dl.ui.units import size
+from dataset_dl.ui.notices import Notices, standing
+from dataset_dl.wording import size, visible
 
 _LINE_SECONDS = 10.0
 _LOOK_SECONDS = 0.2
@@ -24,6 +24,7 @@ class PlainLines:
         self._written = time.monotonic()
         self._looked = self._written
         self._quarter = 0
+        self._notices = Notices()
 
     def __enter__(self) -> PlainLines:
         return self
@@ -41,7 +42,7 @@ class PlainLines:
                 f"fetching {event.series_count:,} series, {event.instance_count:,} files,"
                 f" {size(event.size_bytes)}, with {event.workers} workers"
             )
-        elif line := notice(event):
+        elif line := self._notices.line(event):
             self._line(line)
         elif time.monotonic() - self._looked >= _LOOK_SECONDS:
             self._looked = time.monotonic()
@@ -53,5 +54,5 @@ class PlainLines:
 
     def _line(self, text: str) -> None:
         self._written = time.monotonic()
-        self._stream.write(text + "\n")
+        self._stream.write(f"{visible(text)}\n")
         self._stream.flush()

@@ -15,9 +15,11 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import IO, Any, Literal
 
+from dataset_dl.wording import visible
+
 Format = Literal["table", "json", "csv"]
 
-_NARROWEST = 10
+_UID_CHARACTERS = 64
 _NUMBER = re.compile(r"|-?[0-9][0-9,]*(\.[0-9]+)?( [kMGT]?B)?")
 
 
@@ -52,12 +54,18 @@ def write(
             writer.writerows(rows)
         elif form == "json":
             _write_json(columns, rows, stream)
-        else:
-            _write_table(columns, rows, stream, shown)
+        elif left_out := _write_table(columns, rows, stream, shown):
+            stream.write(
+                f"(not shown for lack of room: {', '.join(left_out)}; --format json or csv has them)\n"
+            )
         stream.flush()
     except BrokenPipeError:
-        # A reader like head has seen enough; Python must not complain when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        silence(stream)  # a reader like head has seen enough
+
+
+def silence(stream: IO[str]) -> None:
+    """Let what is still written to a stream go nowhere, so that Python's last flush of it is no error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _write_json(columns: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[str]) -> None:
@@ -83,7 +91,8 @@ def _write_table(
     rows: Iterable[Sequence[Any]],
     stream: IO[str],
     shown: Sequence[str] | None,
-) -> None:
+) -> list[str]:
+    """Write the columns that fit; returns those that do not, unless it was chosen which are wanted most."""
     # rich draws the same in a quarter of a second, which is as long as the whole answer takes.
     names = list(shown or columns)
     places = [columns.index(name) for name in names]
@@ -93,41 +102,56 @@ def _write_table(
     widths = [max(map(len, column)) for column in by_column]
     if stream.isatty():
         room = shutil.get_terminal_size().columns
-        # What is copied from a table, its first column, stays in one piece.
-        soft = [place > 0 and not right for place, right in enumerate(numeric)]
-        while shown and len(widths) > 1 and _excess(widths, soft, room) > 0:
-            del widths[-1], soft[-1]
-        _narrow(widths, soft, room)
+        # What is copied from a table, a name or a UID, stays in one piece.
+        least = [
+            width if place == 0 or numeric[place] else _longest_word(column)
+            for place, (width, column) in enumerate(zip(widths, by_column, strict=True))
+        ]
+        while len(widths) > 1 and sum(least[: len(widths)]) + 2 * (len(widths) - 1) > room:
+            del widths[-1]
+        _narrow(widths, least, room)
+    rule = "─" if _can_say(stream, "─") else "-"
     aligns = [str.rjust if right else str.ljust for right in numeric]
-    for cells_of_row in (names, ["─" * width for width in widths], *cells):
+    for cells_of_row in (names, [rule * width for width in widths], *cells):
         # zip leaves out the columns that were dropped.
         wrapped = [
-            [cell] if len(cell) <= width else textwrap.wrap(cell, width) or [""]
+            [cell] if len(cell) <= width else _wrapped(cell, width)
             for cell, width in zip(cells_of_row, widths, strict=False)
         ]
         for line in zip_longest(*wrapped, fillvalue=""):
             parts = (align(text, width) for align, text, width in zip(aligns, line, widths, strict=False))
             stream.write("  ".join(parts).rstrip() + "\n")
+    return [] if shown else names[len(widths) :]
 
 
-def _excess(widths: list[int], soft: list[bool], room: int) -> int:
-    """How much too wide a table is even with its soft columns at their narrowest."""
-    least = (
-        min(width, _NARROWEST) if may_wrap else width for width, may_wrap in zip(widths, soft, strict=True)
-    )
-    return sum(least) + 2 * (len(widths) - 1) - room
+def _can_say(stream: IO[str], text: str) -> bool:
+    try:
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
-def _narrow(widths: list[int], soft: list[bool], room: int) -> None:
-    """Narrow the widest soft columns until the table fits."""
-    places = [place for place, may_wrap in enumerate(soft) if may_wrap and widths[place] > _NARROWEST]
+def _longest_word(column: Sequence[str]) -> int:
+    """As many characters as keep every word whole, but for those that are longer than a UID can be."""
+    longest = max(len(word) for cell in column for word in (cell.split() or [""]))
+    return min(longest, _UID_CHARACTERS)
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    return textwrap.wrap(cell, width, break_on_hyphens=False) or [""]
+
+
+def _narrow(widths: list[int], least: Sequence[int], room: int) -> None:
+    """Narrow the widest columns until the table fits, none below its longest word."""
     excess = sum(widths) + 2 * (len(widths) - 1) - room
-    while excess > 0 and places:
+    while excess > 0:
+        places = [place for place, width in enumerate(widths) if width > least[place]]
+        if not places:
+            return
         widest = max(places, key=lambda place: widths[place])
         lower = [widths[place] for place in places if widths[place] < widths[widest]]
-        cut = min(excess, widths[widest] - max([_NARROWEST, *lower]))
-        if cut == 0:
-            return
+        cut = min(excess, widths[widest] - max([least[widest], *lower]))
         widths[widest] -= cut
         excess -= cut
 
@@ -139,4 +163,4 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value)
+    return visible(str(value))

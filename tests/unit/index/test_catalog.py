@@ -11,6 +11,7 @@ def test_collections_agree_with_the_index() -> None:
     frame = dd.collections()
     assert list(frame.columns) == [
         "id", "name", "subjects", "series", "instances", "size_bytes", "modalities", "cancer_types", "licenses", "DOI",
+        "description",
     ]  # fmt: skip
     totals = dd.query(
         "SELECT count(*) AS n, sum(instanceCount) AS i, count(DISTINCT collection_id) AS c FROM idc_index"

@@ -1,12 +1,14 @@
-"""Numbers as people read them."""
+"""Numbers, and the texts of strangers, as people read them."""
 
 from __future__ import annotations
+
+import unicodedata
 
 
 def size(size_bytes: float) -> str:
     """Bytes in decimal units, as IDC counts them: ``246.3 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
-        if size_bytes < 1000:
+        if size_bytes < 999.95:
             return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
         size_bytes /= 1000
     return f"{size_bytes:.1f} TB"
@@ -26,3 +28,21 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def shortened(text: str, characters: int = 100) -> str:
+    """A text as a sentence shows it."""
+    return text if len(text) <= characters else f"{text[: characters - 1]}…"
+
+
+def visible(text: str) -> str:
+    """A text in one line, in which each character that a terminal acts on is written as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or unicodedata.category(each) == "Zs" else _escape(each) for each in text
+    )
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

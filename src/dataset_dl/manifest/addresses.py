@@ -1,0 +1,75 @@
+"""What an address from a browser names: of the portal, of a viewer, of a collection's page at TCIA."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from dataset_dl.errors import ManifestError
+
+_WEB = re.compile(r"https?://", re.IGNORECASE)
+_DOI_HOSTS = ("doi.org", "dx.doi.org")
+# Of the query of an address, the most exact first: what names series, studies and collections.
+_NAMING = (
+    ("SeriesInstanceUID", "SeriesInstanceUIDs", "initialSeriesInstanceUID"),
+    ("StudyInstanceUID", "StudyInstanceUIDs"),
+    ("collection_id",),
+)
+# What the portal and the viewers say besides, and that chooses no data.
+_IDLE = re.compile(r".*_op|sort|page|view|hangingprotocolId|configUrl|names|url", re.IGNORECASE)
+_PATHS = (
+    re.compile(r"/studies/(?P<study>[0-9.]+)(?:/series/(?P<series>[0-9.]+))?"),  # of Slim, and DICOMweb
+    re.compile(r"/viewer/(?P<study>[0-9.]+)"),  # of OHIF 2
+    re.compile(r"/collections?/(?P<collection>[A-Za-z0-9_.-]+)/?$"),  # of a collection's page
+)
+_S3 = re.compile(r"s3://[a-z0-9.-]+/[0-9a-f-]{36}", re.IGNORECASE)
+
+
+def is_web(text: str) -> bool:
+    """Whether a text is an address of the web."""
+    return _WEB.match(text) is not None
+
+
+def named(address: str) -> tuple[str, ...]:
+    """The identifiers, or addresses of series in a store, that an address of the web names.
+
+    Raises
+    ------
+    ManifestError
+        If it names none, or chooses by more than can be read of it.
+    """
+    parts = urlsplit(address)
+    if (parts.hostname or "").lower() in _DOI_HOSTS:
+        return (unquote(parts.path.strip("/")),)
+    query = parse_qs(parts.query)
+    if stored := _S3.findall(unquote(parts.query)):  # of VolView
+        return tuple(dict.fromkeys(stored))
+    fragment = urlsplit(parts.fragment)
+    for path in (unquote(parts.path), unquote(fragment.path)):
+        for pattern in _PATHS:
+            if match := pattern.search(path):
+                found = match.groupdict()
+                return (found.get("series") or found.get("study") or found["collection"],)
+    for names in _NAMING:
+        values = [
+            value for name in names for each in query.get(name, ()) for value in each.split(",") if value
+        ]
+        if values:
+            _refuse_filters(address, set(query) - {name for several in _NAMING for name in several})
+            return tuple(dict.fromkeys(values))
+    raise ManifestError(
+        address,
+        f"{address} names no collection, study or series, so nothing was started.",
+        "Give an address of the IDC portal or of its viewer, a DOI, or an identifier.",
+    )
+
+
+def _refuse_filters(address: str, names: set[str]) -> None:
+    filters = sorted(name for name in names if not _IDLE.fullmatch(name))
+    if filters:
+        raise ManifestError(
+            address,
+            f"{address} chooses by {', '.join(filters)}, too, which cannot be read from an address;"
+            " nothing was started.",
+            "Give the collection, and say the rest with --where; or download the manifest of the portal.",
+        )

@@ -1,0 +1,107 @@
+"""What no engine sees while it works: a store that gives too much, and directories that become links."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from dataset_dl.errors import NetworkError, StorageError
+from dataset_dl.model import PlannedSeries
+from dataset_dl.verification import agrees, file_size, instances, look
+
+# A store may hold a few objects more than the index says, which is a failure of that series like others.
+_MOST_SURPLUS_FILES = 500
+# What has been written and is in no finished file is looked at from here on, and at each doubling: it may be
+# large objects in flight, or what was fetched anew after a fault.
+_FIRST_LOOK_BYTES = 64 << 20
+_TOLERATED_BYTES = 1 << 20
+
+
+class Watch:
+    """Watches over one run of an engine.
+
+    Parameters
+    ----------
+    destination
+        Where it writes.
+    """
+
+    def __init__(self, destination: Path) -> None:
+        self._destination = str(destination)
+        self._surplus_files = 0
+        self._finished_bytes = 0
+        self._look_at_bytes = _FIRST_LOOK_BYTES
+        self.surplus_directories: set[str] = set()
+
+    def finished(self, size_bytes: int) -> None:
+        """Count a finished file."""
+        self._finished_bytes += size_bytes
+
+    def surplus(self, directory: str) -> bool:
+        """Count a file that is one too many of its series; True if there are clearly too many."""
+        self._surplus_files += 1
+        self.surplus_directories.add(directory)
+        return self._surplus_files > _MOST_SURPLUS_FILES
+
+    def flooded(self, written_bytes: int, in_flight: Iterable[PlannedSeries]) -> PlannedSeries | None:
+        """The series of which a single object is larger than the whole series should be, if there is one."""
+        if written_bytes - self._finished_bytes < self._look_at_bytes:
+            return None
+        self._look_at_bytes = 2 * (written_bytes - self._finished_bytes)
+        for series in in_flight:
+            directory = f"{self._destination}/{series.directory}"
+            for name in look(directory).temporaries:
+                if (file_size(f"{directory}/{name}") or 0) > series.size_bytes + _TOLERATED_BYTES:
+                    return series
+        return None
+
+    def remove_surplus(self, completed: Iterable[PlannedSeries]) -> None:
+        """Remove what came into the directories of series after they were complete.
+
+        Raises
+        ------
+        NetworkError
+            If it cannot be told from what was there before.
+        """
+        for series in completed:
+            if series.directory not in self.surplus_directories:
+                continue
+            entries = instances(f"{self._destination}/{series.directory}")
+            by_age = sorted((entry.stat(follow_symlinks=False).st_ctime_ns, entry.path) for entry in entries)
+            kept, late = by_age[: series.instanceCount], by_age[series.instanceCount :]
+            if late and kept[-1][0] < late[0][0]:
+                for _, path in late:
+                    os.unlink(path)
+            if not agrees(look(f"{self._destination}/{series.directory}"), series):
+                raise NetworkError(
+                    series.series_aws_url,
+                    f"The store went on sending files of the series {series.SeriesInstanceUID} after it was"
+                    f" complete, and what is in {series.directory} may be wrong now.",
+                    f"`dataset-dl idc verify {self._destination} --md5 --repair` mends it."
+                    " Is that store to be trusted?",
+                )
+
+    def check_links(self, directories: Iterable[str]) -> None:
+        """Make sure that directories are still what they were when the download began.
+
+        Raises
+        ------
+        StorageError
+            If one, or one above it, is a symbolic link now.
+        """
+        for directory in directories:
+            level = self._destination
+            for component in directory.split("/"):
+                level = f"{level}/{component}"
+                if os.path.islink(level):
+                    raise _became_a_link(level)
+
+
+def _became_a_link(path: str) -> StorageError:
+    return StorageError(
+        path,
+        f"{path} has been replaced by a symbolic link to {os.path.realpath(path)} while files were written"
+        " to it: the last of them may be there. The download was ended.",
+        "Find out who did that, remove the link, then run the same command again.",
+    )
