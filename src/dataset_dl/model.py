@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dataset_dl.errors import SelectionError
+from dataset_dl.wording import counted, html_table, size
 
 if TYPE_CHECKING:
     from dataset_dl.frame import Frame
@@ -28,6 +29,8 @@ _VALUE = re.compile(
     r"""\s*(?:"(?P<double>(?:[^"]|"")*)"|'(?P<single>[^']*)'(?=\s*(?:,|$))|(?P<bare>[^,]*?))\s*(?P<end>,|$)""",
     re.DOTALL,
 )
+# Of a table in a notebook.
+_ROWS_SHOWN = 20
 # How a condition says that a column has no value.
 EMPTY = "(empty)"
 
@@ -402,6 +405,32 @@ class Plan:
     def __bool__(self) -> bool:
         return True
 
+    def _repr_html_(self) -> str:
+        """The plan as a notebook shows it."""
+        totals = (
+            f"{self.series_count:,} series, {counted(self.instance_count, 'file')}, {size(self.size_bytes)}"
+        )
+        version = f", IDC v{self.idc_version}" if self.idc_version else ""
+        groups = self.groups()
+        shown = [(*group[:4], size(group.size_bytes)) for group in groups[:_ROWS_SHOWN]]
+        notes = list(self.notes)
+        if len(groups) > _ROWS_SHOWN:
+            notes.insert(0, f"and {len(groups) - _ROWS_SHOWN:,} more groups")
+        if self.missing:
+            notes.append(
+                f"{len(self.missing):,} of what was asked for are not in IDC, the first: {self.missing[0]}"
+            )
+        if self.excluded:
+            notes.append(f"Of {len(self.excluded):,} that were named no series meets the conditions.")
+        if self.into is not None:
+            notes.append(f"to {self.into}")
+        return html_table(
+            f"Plan: {totals}{version}",
+            ("collection_id", "Modality", "series", "files", "size"),
+            shown,
+            notes,
+        )
+
     def __iter__(self) -> Iterator[PlannedSeries]:
         return iter(self.rows)
 
@@ -547,6 +576,22 @@ class Report:
         """Whether all that was asked for is on disk and verified."""
         return not self.failures and not self.missing and self.complete_series == self.series_count
 
+    def _repr_html_(self) -> str:
+        """The report as a notebook shows it."""
+        title = "all on disk and verified" if self.ok else "not everything is on disk; the same call resumes"
+        rows = [
+            ("asked for", self.series_count, self.instance_count, size(self.size_bytes)),
+            ("complete", self.complete_series, self.complete_instances, size(self.complete_bytes)),
+            ("fetched now", self.fetched_series, None, size(self.fetched_bytes)),
+            ("failed", len(self.failures), None, None),
+        ]
+        if self.missing:
+            rows.append(("not in IDC", len(self.missing), None, None))
+        notes = [f"{each.planned.SeriesInstanceUID}: {each.cause}, {each.message}" for each in self.failures]
+        if len(notes) > _ROWS_SHOWN:
+            notes[_ROWS_SHOWN:] = [f"and {len(notes) - _ROWS_SHOWN:,} more"]
+        return html_table(f"{self.destination}: {title}", ("", "series", "files", "size"), rows, notes)
+
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, ready for JSON."""
         return {
@@ -682,6 +727,19 @@ class Verification:
     def ok(self) -> bool:
         """Whether every series is complete and nothing is left over."""
         return not self.deviations
+
+    def _repr_html_(self) -> str:
+        """The outcome as a notebook shows it."""
+        complete = f"{self.complete_series:,} of {self.series_count:,} series are complete"
+        rows = [
+            (each.problem, each.detail, f"{each.directory}/{each.file}")
+            for each in self.deviations[:_ROWS_SHOWN]
+        ]
+        rest = len(self.deviations) - _ROWS_SHOWN
+        notes = [f"and {rest:,} more"] if rest > 0 else []
+        return html_table(
+            f"{self.root}: {complete}, {size(self.size_bytes)}", ("problem", "detail", "in"), rows, notes
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The outcome as plain values, ready for JSON."""

@@ -21,8 +21,8 @@ SOURCE = ROOT / "src" / "dataset_dl"
 
 # Each floor may import the floors above it in this list, and its own room.
 FLOORS = [
-    {"errors", "process"},
-    {"model", "scratch", "wording"},
+    {"errors", "process", "wording"},
+    {"model", "scratch"},
     {"events", "layout", "network", "options"},
     {"manifest"},
     {"progress", "verification", "destination", "journal", "checksums", "frame"},

@@ -14,7 +14,7 @@ _GROUPS = {
     "Network": ("endpoint_url", "source", "sign", "proxy", "ca_bundle"),
 }  # fmt: skip
 _EXAMPLES = {
-    "dataset-dl": (
+    "cli": (
         "dataset-dl idc collections --search lung",
         "dataset-dl idc download rider_pilot --to data",
         "dataset-dl doctor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib.util
 import json
@@ -318,8 +319,11 @@ def query(sql: str) -> Result:
 
 def _hint_of(error: duckdb.Error) -> str:
     """What may have been meant: DuckDB names what is spelt nearly like it."""
-    match = re.search(r"(?:Candidate bindings|Did you mean)[: ]+([^\n]*)", str(error))
-    near = re.findall(r'"([^"]+)"', match[1]) if match else []
+    if match := re.search(r"Table with name (\w+) does not exist", str(error)):
+        near = difflib.get_close_matches(match[1].lower(), tables(), n=2)
+    else:
+        match = re.search(r"Candidate bindings: ([^\n]*)", str(error))
+        near = re.findall(r'"([^"]+)"', match[1]) if match else []
     if near:
         return f"Did you mean {' or '.join(dict.fromkeys(near))}?"
     return "`dataset-dl idc indices` lists the tables that are here, `idc columns` their columns."

@@ -197,7 +197,7 @@ def _names(authors: str) -> list[dict[str, str]]:
     told = ", ".join(f"{family}, {given}" for family, given in persons)
     if not persons or told.replace(" ", "").rstrip(".") != text.replace(" ", "").rstrip("."):
         return []
-    found = [{"family": family, "given": given.strip()} for family, given in persons]
+    found = [{"family": family.strip(), "given": given.strip()} for family, given in persons]
     return [*found, *([{"literal": "others"}] if has_others else [])]
 
 
