@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 # A document outside of docs/ → its page.
 ELSEWHERE = {
-    "README.md": "index.md",
+    "README.md": "readme.md",
     "CHANGELOG.md": "changes.md",
     "CONTRIBUTING.md": "contributing.md",
     "LICENSE": "licence.md",
@@ -33,22 +33,33 @@ ELSEWHERE = {
 SOURCES = {page: source for source, page in ELSEWHERE.items()}
 # From the code itself: a page → what stands in it.
 FROM_CODE = {
-    "reference/commands.md": "# Every command, from the code\n\n"
+    "reference/commands.md": "# Every command\n\n"
     "::: mkdocs-click\n    :module: dataset_dl.cli\n"
     "    :command: cli\n    :prog_name: dataset-dl\n    :depth: 1\n    :style: plain\n",
-    "reference/python.md": "# Every function, from the code\n\n::: dataset_dl\n    options:\n"
-    "      show_root_heading: false\n      members: {members}\n",
-    "reference/errors.md": "# Every error, from the code\n\n::: dataset_dl.errors\n    options:\n"
-    "      show_root_heading: false\n",
+    "reference/python.md": "# Every function and class\n\n{functions}",
+    "reference/errors.md": "# Every error\n\n```text\n{tree}\n```\n\n{errors}",
 }
+# The public names as people look for them: by what they do.
+VERBS = {
+    "Look": ("collections", "indices", "columns", "query", "fetch_index", "page_url", "cite"),
+    "Plan": ("plan", "PlanOptions", "DEFAULT_LAYOUT", "Plan", "PlannedSeries"),
+    "Download": (
+        "download", "stream", "download_events", "adownload", "DownloadOptions", "NetworkOptions",
+        "DownloadProgress", "Report", "Series", "SeriesFailure",
+    ),
+    "Verify": ("verify", "repair", "Verification", "Deviation"),
+    "Keep up to date": ("diff", "update", "Difference", "Change"),
+    "In other shapes": ("Service", "IDCClient"),
+}  # fmt: skip
 PICTURES = {
     "pictures/terminal.svg": (pictures.terminal, "tutorial.md"),
+    "pictures/moving.svg": (pictures.moving, "tutorial.md"),
     "pictures/architecture.svg": (pictures.architecture, "architecture.md"),
     "pictures/benchmark.svg": (pictures.benchmark, "performance.md"),
 }
 # Where each is shown: behind the first match in a page.
 SHOWN = {
-    "index.md": (r"^## A session\n", "pictures/terminal.svg", "A download in a terminal"),
+    "readme.md": (r"^## A session\n", "pictures/terminal.svg", "A download in a terminal"),
     "architecture.md": (r"^# .*\n", "pictures/architecture.svg", "The floors of the house"),
     "performance.md": (r"^# .*\n", "pictures/benchmark.svg", "Time beside that of others"),
 }
@@ -61,17 +72,33 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = (ROOT / source).read_text(encoding="utf-8")
         content = f"# Licence\n\n```text\n{text}```\n" if source == "LICENSE" else text
         files.append(File.generated(config, page, content=content))
-    from dataset_dl import __all__ as names
+    import dataset_dl
+    from dataset_dl import errors
 
-    members = [name for name in names if not name.startswith("_")]
+    public = {name for name in dataset_dl.__all__ if not name.startswith("_")}
+    raised = sorted(name for name in public if isinstance(getattr(errors, name, None), type))
+    told = {name for several in VERBS.values() for name in several}
+    if strange := public - told - set(raised):
+        raise ValueError(f"docs/site/hooks.py does not say where these belong: {strange}")
+    parts = {
+        "functions": "\n".join(
+            f"## {verb}\n\n" + "\n".join(_described(name) for name in names) for verb, names in VERBS.items()
+        ),
+        "errors": "\n".join(map(_described, raised)),
+        "tree": (errors.__doc__ or "").split("\n\n")[1],
+    }
     for page, text in FROM_CODE.items():
-        files.append(File.generated(config, page, content=text.format(members=members)))
+        files.append(File.generated(config, page, content=text.format(**parts)))
     for picture, (draw, document) in PICTURES.items():
         text = (ROOT / "docs" / document).read_text(encoding="utf-8")
         files.append(File.generated(config, picture, content=draw(text)))
     style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
     files.append(File.generated(config, "style.css", content=style))
     return files
+
+
+def _described(name: str) -> str:
+    return f"::: dataset_dl.{name}\n    options:\n      heading_level: 3\n"
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:

@@ -24,6 +24,8 @@ _SHOWN = (
 _TITLE = "How long others take where dataset_dl takes 1"
 # A longer bar than this is cut; its figure tells.
 _MOST = 6.0
+_BAR_SECONDS = 2.5
+_MONOSPACED = "font-family='DejaVu Sans Mono, Menlo, monospace' font-size='13' xml:space='preserve'"
 
 
 def terminal(tutorial: str) -> str:
@@ -39,6 +41,42 @@ def terminal(tutorial: str) -> str:
         console.print(Text(found[1]))
     drawn = console.export_svg(title="dataset-dl")
     return re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL).replace("Fira Code", "DejaVu Sans Mono")
+
+
+def moving(tutorial: str) -> str:
+    """The same commands as they are typed, with the bar between them; all of it where nothing can move."""
+    lines: list[tuple[str, str, float]] = []
+    at = 0.5
+    for number, command in enumerate(_SESSION):
+        found = re.search(rf"^\$ {re.escape(command)}\n((?:(?!\$ |```).*\n)*)", tutorial, re.MULTILINE)
+        assert found is not None, f"the tutorial has no “{command}”"
+        lines.append((f"$ {command}", "#80cbc4", at))
+        at += 1.0
+        if number == 0:
+            lines.append(("", "bar", at))
+            at += _BAR_SECONDS
+        lines += [(line, "#eceff1", at) for line in found[1].rstrip().splitlines()]
+        at += 1.5
+    height = 20 * len(lines) + 40
+    parts = [f"<rect width='800' height='{height}' rx='10' fill='#263238'/>"]
+    for row, (text, colour, begin) in enumerate(lines):
+        y = 36 + 20 * row
+        if colour == "bar":
+            moved = _animated("width", "0;0;600;600", begin, begin + _BAR_SECONDS, at)
+            bar = f"x='20' y='{y - 9}' width='600' height='6' rx='3' fill='{_OURS}'"
+            parts.append(f"<rect {bar}>{moved}</rect>")
+            continue
+        shown = _animated("opacity", "0;0;1;1", begin, begin + 0.2, at)
+        parts.append(f"<text x='20' y='{y}' {_MONOSPACED} fill='{colour}'>{escape(text)}{shown}</text>")
+    return _svg(800, height, parts)
+
+
+def _animated(attribute: str, values: str, begin: float, end: float, total: float) -> str:
+    times = f"0;{begin / total:.3f};{end / total:.3f};1"
+    return (
+        f"<animate attributeName='{attribute}' values='{values}' keyTimes='{times}' dur='{total:.1f}s'"
+        " fill='freeze'/>"
+    )
 
 
 def architecture(document: str) -> str:
@@ -80,13 +118,25 @@ def benchmark(document: str) -> str:
         for name, value, colour in bars:
             y += 22
             width = 420 * min(value, _MOST) / _MOST
+            if value > _MOST:  # two strokes through a bar say that it is cut
+                parts_cut = [
+                    f"<path d='M{width - 40 + shift:.0f} {y - 2} l-6 20' stroke='white' stroke-width='3'/>"
+                    for shift in (0, 7)
+                ]
+            else:
+                parts_cut = []
             label = f"{name}: {value:.2g} ×" if value < 10 else f"{name}: {value:.0f} ×"
             parts.append(
                 f"<rect x='10' y='{y}' width='{width:.0f}' height='16' rx='3' fill='{colour}'/>"
+                f"{''.join(parts_cut)}"
                 f"<text x='{width + 18:.0f}' y='{y + 13}' font-size='13' fill='{_INK}'>{label}</text>"
             )
         y += 30
-    return _svg(640, y, parts)
+    parts.append(
+        f"<text x='10' y='{y + 8}' font-size='12' fill='{_INK}'>Bars are to scale; one that is longer than"
+        f" {_MOST:.0f} × is cut, as two strokes show.</text>"
+    )
+    return _svg(640, y + 24, parts)
 
 
 def _row(document: str, work: str, peer: str) -> tuple[str, float, float]:

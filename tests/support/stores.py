@@ -40,6 +40,11 @@ class Store:
             for name, data in self.content[series.crdc_series_uuid].items()
         )
 
+    def is_there(self, series: PlannedSeries, root: Path) -> bool:
+        return all(
+            (root / series.directory / name).is_file() for name in self.content[series.crdc_series_uuid]
+        )
+
     def probe(self, series_aws_url: str) -> None:
         pass
 

@@ -234,3 +234,20 @@ def test_no_file_tells_of_a_machine() -> None:
     for name in tracked:
         path = ROOT / name
         assert path.stat().st_size < 1_000_000, f"{name} is too large for git"
+
+
+def test_every_promise_has_a_fault_to_plant() -> None:
+    from support.plant import planted
+    from support.plants import PLANTS
+
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    promises = [
+        each.replace('"done"', "“done”") for each in re.findall(r"^\| \*\*(.*?)\*\*", text, re.MULTILINE)
+    ]
+    assert len(promises) >= 16
+    for promise in promises:
+        assert sum(promise.startswith(plant.promise) for plant in PLANTS) == 1, promise
+    for plant in PLANTS:
+        assert any(promise.startswith(plant.promise) for promise in promises), plant.promise
+        source = (SOURCE / plant.file).read_text(encoding="utf-8")
+        assert planted(source, plant) != source

@@ -1,0 +1,131 @@
+"""Faults to plant: for each promise of docs/reliability.md one change that breaks it, and the tests that notice."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Plant(NamedTuple):
+    """A fault: the promise that it breaks (its first words), what is changed where, and which tests must fail."""
+
+    promise: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+PLANTS = (
+    Plant(
+        "Never “done” before it is",
+        "verification.py",
+        "return found.instances == series.instanceCount and found.size_bytes == series.size_bytes",
+        "return found.instances == series.instanceCount",
+        ("tests/unit/test_transfer.py", "tests/unit/test_resume.py"),
+    ),
+    Plant(
+        "The same command resumes",
+        "transfer/mender.py",
+        "missing = tuple(each.name for each in objects if each.name not in present)",
+        "missing = tuple(each.name for each in objects)",
+        ("tests/unit/test_resume.py",),
+    ),
+    Plant(
+        "Nothing is asked when nothing is missing",
+        "transfer/__init__.py",
+        "        if tally.missing.series:\n",
+        "        if tally.missing.series or plan.series_count:\n",
+        ("tests/unit/test_resume.py",),
+    ),
+    Plant(
+        "The disk overrules the journal",
+        "transfer/survey.py",
+        "if trust and journal is not None and journal.holds(row):",
+        "if journal is not None and journal.holds(row):",
+        ("tests/unit/test_resume.py",),
+    ),
+    Plant(
+        "A blow at any moment costs nothing",
+        "verification.py",
+        "    for name in look(directory).temporaries:\n",
+        "    for name in look(directory).temporaries[:0]:\n",
+        ("tests/unit/test_transfer.py", "tests/unit/test_resume.py"),
+    ),
+    Plant(
+        "However a caller's program ends",
+        "s5cmd/engine.py",
+        "                process.stop()\n",
+        "                pass\n",
+        ("tests/integration/test_ends.py",),
+    ),
+    Plant(
+        "What may pass is tried again",
+        "transfer/rounds.py",
+        "return self._ended is not None or self._attempt < self._options.retries",
+        "return self._ended is not None",
+        ("tests/integration/test_faults.py", "-k", "tried_again or asked_again or mends"),
+    ),
+    Plant(
+        "A store that falls silent is left",
+        "s5cmd/engine.py",
+        "        if now - alive_at >= stall_seconds:\n",
+        "        if now - alive_at >= 1e9:\n",
+        ("tests/integration/test_faults.py", "-k", "silent", "--timeout", "30"),
+    ),
+    Plant(
+        "A crash of s5cmd is not a failed series",
+        "s5cmd/engine.py",
+        "        elif code < 0 or code > 1:\n",
+        "        elif code > 1_000_000:\n",
+        ("tests/integration/test_faults.py", "-k", "killed"),
+    ),
+    Plant(
+        "A disk that is full, unmounted or moved away",
+        "transfer/rounds.py",
+        '                if event.cause == "disk":\n',
+        '                if event.cause == "disk" and not self._made_in:\n',
+        ("tests/integration/test_faults.py", "-k", "takes_no_more"),
+    ),
+    Plant(
+        "One writer a destination",
+        "destination.py",
+        "            lock.acquire()\n",
+        "            pass\n",
+        ("tests/unit/test_destination.py",),
+    ),
+    Plant(
+        "Nothing gets out of the destination",
+        "layout.py",
+        '        if component in ("", ".", ".."):\n',
+        '        if component == "":\n',
+        ("tests/unit/test_cage.py", "tests/unit/test_manifest.py", "tests/unit/index/test_planner.py"),
+    ),
+    Plant(
+        "Nothing of a source is lost without a word",
+        "manifest/contents.py",
+        "        if reader.line_num != done + 1:\n",
+        "        if reader.line_num < done:\n",
+        ("tests/unit/test_accounting.py",),
+    ),
+    Plant(
+        "A saved plan is yours, its content ours",
+        "index/plan_file.py",
+        "        copy_file(path, rows.path, name or str(path))\n",
+        "        rows.path = path\n",
+        ("tests/unit/test_plan_file.py", "tests/unit/test_plan_machine.py"),
+    ),
+    Plant(
+        "A store that lies about amounts is left",
+        "transfer/rounds.py",
+        "                    if len(window.closed) + window.forgotten == left:\n",
+        "                    if left < 0:\n",
+        ("tests/integration/test_lying_stores.py", "-k", "repeats", "--timeout", "30"),
+    ),
+    Plant(
+        "Nothing of a stranger acts on your terminal",
+        "wording.py",
+        "    if text.isprintable():\n",
+        "    if text:\n",
+        ("tests/integration/test_blame.py", "-k", "stranger or one_line"),
+    ),
+)
