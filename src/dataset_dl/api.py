@@ -682,6 +682,7 @@ def verify(
     from dataset_dl import destination as place
     from dataset_dl.audit import audit
     from dataset_dl.index.expected import plan_by_name
+    from dataset_dl.journal import reading_names
     from dataset_dl.verification import instance_directories
 
     tree = Path(root)
@@ -704,8 +705,16 @@ def verify(
         engine = engine_of(network_settings(options))
         engine.probe(next(iter(expected)).series_aws_url)
         objects = engine.objects
-    with place.guard(tree):
-        return audit(tree, expected, strangers=strangers, deep=deep, objects=objects, on_progress=on_progress)
+    with place.guard(tree), reading_names(place.journal_path(tree)) as renamed:
+        return audit(
+            tree,
+            expected,
+            strangers=strangers,
+            deep=deep,
+            objects=objects,
+            renamed=renamed,
+            on_progress=on_progress,
+        )
 
 
 @spelled_out(DownloadOptions)

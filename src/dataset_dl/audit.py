@@ -23,6 +23,7 @@ from dataset_dl.model import (
 from dataset_dl.verification import Found, batches, file_size, instances, is_zero, look
 
 Objects = Callable[[Sequence[PlannedSeries]], dict[str, list[StoredObject]]]
+Renamed = Callable[[str], Mapping[str, str]]
 OnProgress = Callable[[int, int], object]
 
 
@@ -62,6 +63,7 @@ def audit(
     strangers: Mapping[str, str] | None = None,
     deep: bool = False,
     objects: Objects | None = None,
+    renamed: Renamed = lambda uuid: {},
     on_progress: OnProgress | None = None,
 ) -> Verification:
     """Hold a tree against a plan.
@@ -78,6 +80,8 @@ def audit(
         Read the header of each file, and compare its UIDs with the plan's.
     objects
         Asks the store what it holds of some series; compare each file with the checksum it gives.
+    renamed
+        Tells the objects of a series whose files have other names, with those.
     on_progress
         Called now and then with the series and bytes looked at.
     """
@@ -87,6 +91,8 @@ def audit(
     for batch in batches(_expected(plan), lambda each: each.instances):
         series = [series for each in batch for series in each.series]
         stored = objects(series) if objects else None
+        if stored:
+            stored = {uuid: _as_named(listed, renamed(uuid)) for uuid, listed in stored.items()}
         if stored == {} and len(series) > 1:
             raise NetworkError(
                 str(root), "The store has stopped answering; the check was not finished.", "Try again later."
@@ -110,6 +116,11 @@ def audit(
         unchecked=tuple(findings.unchecked),
         plan=plan,
     )
+
+
+def _as_named(listed: list[StoredObject], files: Mapping[str, str]) -> list[StoredObject]:
+    """Objects by the names that their files have here."""
+    return [each._replace(name=files.get(each.name, each.name)) for each in listed]
 
 
 def _expected(plan: Plan) -> Iterator[Expected]:

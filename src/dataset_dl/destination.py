@@ -471,6 +471,14 @@ def _holder(path: Path) -> str:
         return ""
 
 
+def leave_lists(
+    destination: Path, failures: Sequence[SeriesFailure], missing: Sequence[str], idc_version: int | None
+) -> None:
+    """Keep what failed and what IDC does not have, each ready to be given back as a source."""
+    write_failures(destination, failures, idc_version)
+    write_missing(destination, missing)
+
+
 def write_failures(
     destination: Path, failures: Iterable[SeriesFailure], idc_version: int | None
 ) -> Path | None:

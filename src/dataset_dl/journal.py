@@ -8,8 +8,8 @@ import sqlite3
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
-from contextlib import closing, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -31,6 +31,7 @@ _SCHEMA = f"""
         shared_directory INTEGER,
         names TEXT
     ) WITHOUT ROWID;
+    CREATE TABLE renamed (crdc_series_uuid TEXT PRIMARY KEY, files TEXT NOT NULL) WITHOUT ROWID;
     CREATE INDEX sharing ON series (shared_directory) WHERE shared_directory IS NOT NULL;
     COMMIT;
 """
@@ -62,8 +63,12 @@ class Journal:
             path.replace(self.set_aside)
             path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
         self._connection = _connect(path)
-        if not _tables(self._connection):
+        if not (tables := _tables(self._connection)):
             self._connection.executescript(_SCHEMA)
+        elif "renamed" not in tables:  # as the first journals were
+            self._connection.execute(
+                "CREATE TABLE renamed (crdc_series_uuid TEXT PRIMARY KEY, files TEXT NOT NULL) WITHOUT ROWID"
+            )
         self._began: float | None = None
         # Sorted, and read when first asked for: a look-up in the file takes ten times as long.
         self._digests: array[int] | None = None
@@ -118,6 +123,16 @@ class Journal:
         """Keep that a series is not complete."""
         self._write("DELETE FROM series WHERE crdc_series_uuid = ?", (series.crdc_series_uuid,))
 
+    def renamed(self, uuid: str) -> dict[str, str]:
+        """The objects of a series with the names of their files; what is noted may not be done yet."""
+        return _renamed(self._connection, uuid)
+
+    def rename(self, uuid: str, files: Mapping[str, str]) -> None:
+        """Note the names of the files of a series, durably, before they get them."""
+        text = "/".join(f"{name}:{file}" for name, file in files.items())  # no name holds either sign
+        self._write("INSERT OR REPLACE INTO renamed VALUES (?, ?)", (uuid, text))
+        self._commit()
+
     def close(self) -> None:
         """Make everything durable."""
         if os.getpid() != self._made_in:
@@ -138,6 +153,28 @@ class Journal:
         if self._began is not None:
             self._began = None
             self._connection.execute("COMMIT")
+
+
+@contextmanager
+def reading_names(path: Path) -> Iterator[Callable[[str], dict[str, str]]]:
+    """`Journal.renamed` of a journal that somebody else may hold; nothing where there is none."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&nolock=1", uri=True)
+    except sqlite3.OperationalError:
+        yield lambda uuid: {}
+        return
+    with closing(connection):
+        try:
+            knows = "renamed" in _tables(connection)
+        except sqlite3.DatabaseError:
+            knows = False
+        yield (lambda uuid: _renamed(connection, uuid)) if knows else (lambda uuid: {})
+
+
+def _renamed(connection: sqlite3.Connection, uuid: str) -> dict[str, str]:
+    found = connection.execute("SELECT files FROM renamed WHERE crdc_series_uuid = ?", (uuid,)).fetchone()
+    pairs = (each.split(":", 1) for each in found[0].split("/")) if found else ()
+    return dict(pairs)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -16,11 +16,13 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dataset_dl.errors import LayoutError
 from dataset_dl.model import STATE_DIRECTORY
 
+FILE_SUFFIX = ".dcm"
+_FIGURES = 4
 # A file system stores 255 bytes a name; a digest must fit after a cut.
 _NAME_LIMIT_BYTES = 240
 _DIGEST_CHARACTERS = 12
@@ -96,6 +98,7 @@ class Layout:
 
     template: str
     components: tuple[Component, ...]
+    file_template: str = ""
 
     @classmethod
     def parse(cls, template: str, columns: Collection[str]) -> Layout:
@@ -115,6 +118,10 @@ class Layout:
         """
         if template.strip() in (".", "./"):
             return cls(template, ())
+        directories, _, last = template.rpartition("/")
+        if last.lower().endswith(FILE_SUFFIX):
+            check_file_template(last)
+            return replace(cls.parse(directories or ".", columns), template=template, file_template=last)
         if not template.strip() or template.startswith(("/", "\\", "~")) or template[1:2] == ":":
             raise _refused(template, "a layout is a relative directory")
         _refuse_other_signs(template, columns)
@@ -160,6 +167,49 @@ class Layout:
             )
             for component in self.components
         )
+
+
+def check_file_template(template: str) -> None:
+    """Make sure that a template of file names names attributes of DICOM by their keywords.
+
+    Raises
+    ------
+    LayoutError
+        If it does not.
+    """
+    from pydicom.datadict import keyword_dict
+
+    names = [match[1] or "" for match in _TOKEN.finditer(template)]
+    unknown = [name for name in names if name not in keyword_dict]
+    if unknown or not names:
+        near = [each for name in unknown for each in difflib.get_close_matches(name, keyword_dict, n=2)]
+        what = f"%{unknown[0]}, which is no keyword of DICOM" if unknown else "no attribute of an instance"
+        raise LayoutError(
+            template,
+            f"The file name “{template}” names {what}; nothing was started.",
+            f"Did you mean {_either(f'%{each}' for each in near)}?" if near else "Write %InstanceNumber.dcm.",
+        )
+    literal = _TOKEN.sub("x", template)
+    if _FORBIDDEN.search(literal) or "~" in literal or any(map(_is_invisible, literal)):
+        raise _refused(template, "it holds a character that no file system takes everywhere")
+
+
+def file_keywords(template: str) -> list[str]:
+    """The keywords that a template of file names names, in its order."""
+    return [match[1] for match in _TOKEN.finditer(template)]
+
+
+def file_name(template: str, values: Mapping[str, str | None]) -> str:
+    """The name of a file, with numbers at least four figures wide so that they sort; safe on every system."""
+
+    def cleaned(match: re.Match[str]) -> str:
+        value = values.get(match[1])
+        if value is not None and re.fullmatch(r"[0-9]{1,3}", value):
+            value = value.zfill(_FIGURES)
+        return _clean(value, match[1], {})
+
+    stem = _TOKEN.sub(cleaned, template)[: -len(FILE_SUFFIX)]
+    return f"{_fit(stem)}{FILE_SUFFIX}"
 
 
 def check_directory(directory: str) -> str | None:

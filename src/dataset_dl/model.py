@@ -324,6 +324,8 @@ class Origin(NamedTuple):
         What else a person should know, a sentence each.
     matching_series
         How many series matched before only some were kept; None if all were.
+    file_template
+        Template of the names that files get once their series is verified; empty if they keep theirs.
     """
 
     requests: tuple[Request, ...] = ()
@@ -334,6 +336,7 @@ class Origin(NamedTuple):
     accounts: tuple[Account, ...] = ()
     notes: tuple[str, ...] = ()
     matching_series: int | None = None
+    file_template: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from dataset_dl.model import Difference, Plan, PlannedSeries, Report, StoredObje
 from dataset_dl.network import NetworkSettings
 from dataset_dl.options import DownloadOptions, spelled_out
 from dataset_dl.transfer import Engine
+from dataset_dl.transfer.naming import Naming
 from dataset_dl.verification import batches, instances
 
 _OUTDATED = ("revised", "withdrawn")
@@ -112,6 +113,9 @@ def _make_way(difference: Difference, journal: Journal, network: NetworkSettings
     engine = engine_of(network)
     engine.probe(earlier[0].series_aws_url)
     shared = {directory for directory, count, *_ in kept.directories() if count > 1}
+    naming = Naming("", root, journal)
+    for series in earlier:
+        naming.take_back(series)
     for series, names, stay in _obsolete(earlier, difference.plan, engine):
         gone: Iterable[str] = names
         if not names:  # the store no longer says

@@ -75,14 +75,15 @@ class Named:
     @property
     def origin(self) -> Origin:
         """What the saved plans were made from, together, and how the rows of the others were used."""
-        each = [rows.origin for rows in self.plans]
-        missing = _once(uid for origin in each for uid in origin.missing)
+        origins = [rows.origin for rows in self.plans]
+        missing = _once(uid for origin in origins for uid in origin.missing)
         return Origin(
-            requests=_once(request for origin in each for request in origin.requests),
+            requests=_once(request for origin in origins for request in origin.requests),
             missing=missing,
-            skip_missing=bool(missing) and all(origin.skip_missing for origin in each if origin.missing),
-            excluded=_once(name for origin in each for name in origin.excluded),
+            skip_missing=bool(missing) and all(origin.skip_missing for origin in origins if origin.missing),
+            excluded=_once(name for origin in origins for name in origin.excluded),
             accounts=self.accounts,
+            file_template=next((each.file_template for each in origins if each.file_template), ""),
         )
 
     def all_entries(self) -> list[Entry]:

@@ -60,14 +60,11 @@ def keep(destination: Path, plan: Plan, earlier: PlanFile | None) -> PlanFile:
     path = plan_path(destination)
     if earlier is None:
         set_aside_damaged(destination)
-        plan.rows.save(path, Origin(missing=plan.missing, skip_missing=plan.skip_missing))
+        plan.rows.save(path, _both(Origin(), plan.origin))
         rows = plan.rows
     else:
         origin = _both(earlier.origin, plan.origin)
-        is_known = (origin.missing, origin.skip_missing) == (
-            earlier.origin.missing,
-            earlier.origin.skip_missing,
-        )
+        is_known = origin == _both(Origin(), earlier.origin)
         rows = plan.rows.joined_with(earlier) if plan.rows.is_new_to(earlier) else earlier
         if rows is not earlier or not is_known:
             rows.save(path, origin)
@@ -91,4 +88,5 @@ def _both(earlier: Origin, now: Origin) -> Origin:
     missing = tuple(dict.fromkeys([*earlier.missing, *now.missing]))
     left = set(earlier.missing) - set(now.missing)
     skip = (earlier.skip_missing or not left) and (now.skip_missing or not now.missing)
-    return Origin(missing=missing, skip_missing=skip)
+    template = now.file_template or earlier.file_template
+    return Origin(missing=missing, skip_missing=skip, file_template=template)

@@ -153,6 +153,7 @@ def make_plan(
         requests=requests,
         missing=tuple(dict.fromkeys([*origin.missing, *matches.missing])),
         unreferenced=unreferenced,
+        file_template=layout.file_template,
     )
     written = _write_rows(database, layout, rows, path_limit, version=version or idc_version(), origin=origin)
     plan = written.plan(into)

@@ -29,6 +29,7 @@ from dataset_dl.journal import Journal
 from dataset_dl.model import Plan, PlannedSeries, Report, SeriesFailure, Size, Suspects
 from dataset_dl.transfer.engine import Engine
 from dataset_dl.transfer.ledger import Ledger, Line, State
+from dataset_dl.transfer.naming import Naming
 from dataset_dl.transfer.rounds import Options, Rounds
 from dataset_dl.transfer.survey import Seen, survey
 from dataset_dl.verification import batches, sweep
@@ -80,6 +81,18 @@ class _Tally:
             self.fetched_series += event.fetched
         else:
             self.failures.append(event.failure)
+
+    def fetch_started(self, workers: int) -> FetchStarted:
+        """What is fetched, once all series have been seen."""
+        missing, present = self.missing, self.present
+        return FetchStarted(
+            missing.series,
+            missing.instances,
+            missing.size_bytes,
+            present.instances,
+            present.size_bytes,
+            workers,
+        )
 
     def report(self, plan: Plan, destination: Path, elapsed_seconds: float, stopped: str) -> Report:
         """The sum of it."""
@@ -163,18 +176,23 @@ def transfer(
         journal = records.journal if records else None
         if journal is not None and journal.set_aside:
             yield Noticed(_set_aside(journal))
-        doubtful = _doubtful(md5=md5, suspects=suspects or {})
+        kept, wrong = _kept(destination), dict(suspects or {})
         all_seen = survey(
-            plan, destination, journal, by_name=options.by_name, trust=trust_journal, doubtful=doubtful
+            plan,
+            destination,
+            journal,
+            by_name=options.by_name,
+            trust=trust_journal,
+            doubtful=_doubtful(md5=md5, suspects=suspects or {}),
         )
-        kept = _kept(destination)
-        for index, seen in enumerate(_of_one_version(all_seen, plan, destination, kept)):
+        template = asked.origin.file_template or (kept.origin.file_template if kept is not None else "")
+        of_one_version = _of_one_version(all_seen, plan, destination, kept)
+        naming = Naming(template, destination, journal) if journal is not None else None
+        for index, (seen, names) in enumerate(_brought_in_line(of_one_version, naming, wrong)):
             ledger.set(index, seen.state)
             tally.see(seen)
-            if journal is not None:
-                _write_down(journal, seen)
             if seen.state is State.COMPLETE:
-                yield SeriesCompleted(seen.series, fetched=False, names=seen.names)
+                yield SeriesCompleted(seen.series, fetched=False, names=names)
         if tally.missing.series:
             todo = ledger.todo()
             engine = _reach(todo, tally, destination, make_engine)
@@ -184,18 +202,9 @@ def transfer(
                 kept = _kept(destination)  # another download may have been quicker
             yield from _keep(destination, kept, plan, asked.rows, unlisted)
             _clear_the_way(todo, destination, by_name=options.by_name)
-            missing, present = tally.missing, tally.present
-            yield FetchStarted(
-                missing.series,
-                missing.instances,
-                missing.size_bytes,
-                present.instances,
-                present.size_bytes,
-                engine.workers,
-            )
-            rounds = Rounds(
-                ledger, engine, destination, records.hold, records.journal, options, suspects or {}
-            )
+            yield tally.fetch_started(engine.workers)
+            naming = Naming(template, destination, records.journal)
+            rounds = Rounds(ledger, engine, destination, records.hold, naming, options, wrong)
             for event in rounds.run():
                 if isinstance(event, (SeriesCompleted, SeriesFailed)):
                     tally.feed(event)
@@ -208,8 +217,7 @@ def transfer(
             if records is not None:
                 yield from _keep(destination, kept, plan, asked.rows, unlisted)
         if records is not None:
-            place.write_failures(destination, tally.failures, plan.idc_version)
-            place.write_missing(destination, plan.missing)
+            place.leave_lists(destination, tally.failures, plan.missing, plan.idc_version)
     yield Finished(tally.report(plan, destination, time.monotonic() - began, stopped))
 
 
@@ -305,12 +313,28 @@ def _doubtful(*, md5: bool, suspects: Suspects) -> Callable[[PlannedSeries], boo
     return lambda series: series.directory in suspects
 
 
-def _write_down(journal: Journal, seen: Seen) -> None:
-    """Bring the journal in line with the disk."""
-    if seen.state is not State.COMPLETE:
-        journal.forget(seen.series)
-    elif not journal.holds(seen.series):
-        journal.record(seen.series, seen.names)
+def _brought_in_line(
+    all_seen: Iterable[Seen], naming: Naming | None, wrong: dict[str, frozenset[str]]
+) -> Iterator[tuple[Seen, tuple[str, ...] | None]]:
+    """Bring the journal and the names of files in line with the disk; each series with its files' names.
+
+    Names in `wrong` become those of the objects where files get them back.
+    """
+    for seen in all_seen:
+        names, series = seen.names, seen.series
+        if naming is None:
+            yield seen, names
+            continue
+        if seen.state is State.COMPLETE:
+            names = naming.give(series, names)
+            if names != seen.names or not naming.journal.holds(series):
+                naming.journal.record(series, names)
+        else:
+            if original := naming.take_back(series):
+                several = wrong.get(series.directory, frozenset())
+                wrong[series.directory] = frozenset(original.get(name, name) for name in several)
+            naming.journal.forget(series)
+        yield seen, names
 
 
 def _reach(

@@ -24,11 +24,11 @@ from dataset_dl.events import (
     SeriesCompleted,
     SeriesFailed,
 )
-from dataset_dl.journal import Journal
 from dataset_dl.model import Cause, PlannedSeries, SeriesFailure, Suspects
 from dataset_dl.transfer.engine import Engine
 from dataset_dl.transfer.ledger import Ledger, State
 from dataset_dl.transfer.mender import Inspection, Mender
+from dataset_dl.transfer.naming import Naming
 from dataset_dl.transfer.watch import Watch
 from dataset_dl.transfer.window import Pending, Window
 from dataset_dl.verification import Found, agrees, sweep
@@ -82,7 +82,7 @@ class Rounds:
         engine: Engine,
         destination: Path,
         hold: Hold,
-        journal: Journal,
+        naming: Naming,
         options: Options,
         suspects: Suspects,
     ) -> None:
@@ -90,7 +90,8 @@ class Rounds:
         self._engine = engine
         self._destination = destination
         self._hold = hold
-        self._journal = journal
+        self._naming = naming
+        self._journal = naming.journal
         self._options = options
         self._mender = Mender(
             engine,
@@ -352,6 +353,7 @@ class Rounds:
         if self._options.md5 and inspection is not None:
             self._unknown_checksums += inspection.unknown
         names = None if pending.names is None else tuple(sorted(set(pending.names)))
+        names = self._naming.give(pending.series, names)
         self._journal.record(pending.series, names)
         fetched = pending.told > 0 or self._rounds > 0
         yield SeriesCompleted(pending.series, fetched=fetched, names=names)
