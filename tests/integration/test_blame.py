@@ -228,10 +228,23 @@ def bomb(entries: int, size: int) -> bytes:
 
 @pytest.mark.timeout(30)
 def test_a_workbook_that_unpacks_without_end_is_refused_at_once() -> None:
-    data = bomb(10, 50_000_000)
-    assert len(data) < 1_000_000
-    with pytest.raises(ManifestError, match="would unpack to 500 MB"):
-        parse(data, "bomb.xlsx")
+    for entries in (1, 10):
+        data = bomb(entries, 50_000_000)
+        assert len(data) < 1_000_000
+        with pytest.raises(ManifestError, match=f"would unpack to {50 * entries} MB"):
+            parse(data, "bomb.xlsx")
+
+
+def test_a_large_workbook_is_read() -> None:
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("all")
+    sheet.append(["SeriesInstanceUID"])
+    for number in range(60_000):
+        sheet.append([f"1.3.6.1.4.1.14519.5.2.1.{number}.{number}"])
+    data = io.BytesIO()
+    book.save(data)
+    (account,) = parse(data.getvalue(), "m.xlsx").accounts
+    assert account.rows == 60_000
 
 
 def test_what_a_killed_program_leaves_is_swept_by_the_next(cli: Cli, bucket: LocalBucket) -> None:

@@ -49,7 +49,7 @@ PLANTS = (
         "verification.py",
         "    for name in look(directory).temporaries:\n",
         "    for name in look(directory).temporaries[:0]:\n",
-        ("tests/unit/test_transfer.py", "tests/unit/test_resume.py"),
+        ("tests/integration/test_storm.py",),
     ),
     Plant(
         "However a caller's program ends",

@@ -19,6 +19,9 @@ from dataset_dl.manifest.contents import parse
 SERIES = [str(row.SeriesInstanceUID) for row in dd.plan("qin_pet_phantom")]
 ROWS = {str(row.SeriesInstanceUID): row for row in dd.plan("qin_pet_phantom")}
 
+unknown = st.integers(1, 5).map(lambda number: f"1.2.3.4.{number}")
+uids = st.lists(st.sampled_from(SERIES[:12]) | unknown, min_size=1, max_size=20)
+
 
 def csv_of(uids: list[str]) -> bytes:
     return ("Nr,SeriesInstanceUID\n" + "".join(f'{n},"{uid}"\n' for n, uid in enumerate(uids))).encode()
@@ -56,12 +59,30 @@ def parquet_of(uids: list[str]) -> bytes:
     return pd.DataFrame({"SeriesInstanceUID": uids}).to_parquet()
 
 
+@pytest.mark.filterwarnings("ignore::dataset_dl.errors.SelectionWarning")
+@settings(max_examples=12, deadline=None)
+@given(uids, st.booleans())
+def test_every_row_of_a_frame_is_accounted_for(uids: list[str], with_polars: bool) -> None:
+    import polars
+
+    frame = (
+        polars.DataFrame({"uid": uids, "SeriesInstanceUID": uids})
+        if with_polars
+        else pd.DataFrame({"SeriesInstanceUID": uids})
+    )
+    plan = dd.plan(frame, skip_missing=True)
+    assert sorted([*(str(row.SeriesInstanceUID) for row in plan), *plan.missing]) == sorted(set(uids))
+    (account,) = plan.origin.accounts
+    assert (account.source, account.rows, account.named) == ("table", len(uids), len(set(uids)))
+    with tempfile.TemporaryDirectory() as scratch:
+        again = dd.plan(plan.save(Path(scratch) / "p.parquet"))
+    assert (list(again), again.missing) == (list(plan), plan.missing)
+
+
 KINDS = {
     "m.csv": csv_of, "m.tcia": tcia_of, "m.txt": list_of, "m.s5cmd": s5cmd_of, "m.xlsx": workbook_of,
     "m.parquet": parquet_of,
 }  # fmt: skip
-unknown = st.integers(1, 5).map(lambda number: f"1.2.3.4.{number}")
-uids = st.lists(st.sampled_from(SERIES[:12]) | unknown, min_size=1, max_size=20)
 
 
 @pytest.mark.filterwarnings("ignore::dataset_dl.errors.SelectionWarning")

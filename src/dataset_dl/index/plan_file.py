@@ -539,7 +539,7 @@ def _check_rows(rows: PlanFile, name: str, *, may_be_empty: bool) -> None:
         f"SELECT count(*), (SELECT crdc_series_uuid FROM {rows.source} GROUP BY 1 HAVING count(*) > 1"
         f" LIMIT 1) FROM {rows.source}"
     )
-    if count == 0 and not may_be_empty:
+    if count == 0 and not (may_be_empty or rows.origin.missing):
         raise ManifestError(name, f"{name} holds no series, so nothing was started.")
     if uuid is not None:
         raise ManifestError(name, f"The series {uuid} stands more than once in {name}; nothing was started.")

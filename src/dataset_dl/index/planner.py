@@ -189,7 +189,7 @@ def _accounted(
         raise SelectionError(
             wrong[0].value, f"{_sentence(wrong)} Nothing was started.", "Take it out, or correct it."
         )
-    excluded = _excluded(database, matches, entries, rows)
+    excluded = _excluded(database, matches, entries, rows) if selection.where else []
     notes = [*origin.notes, *([_sentence(lost)] if lost else [])]
     return origin._replace(notes=tuple(notes), excluded=tuple(dict.fromkeys([*origin.excluded, *excluded])))
 

@@ -21,8 +21,8 @@ from dataset_dl.wording import shortened
 PARQUET_MAGIC = b"PAR1"
 _ZIP_MAGIC = b"PK\x03\x04"
 _WORKBOOK = "xl/workbook.xml"
-# A workbook of a million rows has about 60 MB of XML; what unpacks to more is not for us to unpack.
-_MOST_WORKBOOK_BYTES = 400_000_000
+# A workbook packs its XML to a fifth or a twentieth. One that is large and packed much more is made to hurt.
+_LARGE_WORKBOOK_BYTES, _MOST_PACKED = 20_000_000, 50
 _OTHER_MAGIC = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
@@ -227,7 +227,7 @@ def _workbook(data: bytes, name: str) -> Contents:
         is_workbook = False
     if not is_workbook:
         raise _not_a_manifest(name, "it is a ZIP archive")
-    if size_bytes > _MOST_WORKBOOK_BYTES:
+    if size_bytes > max(_LARGE_WORKBOOK_BYTES, _MOST_PACKED * len(data)):
         raise _not_a_manifest(
             name, f"the workbook would unpack to {size_bytes / 1e6:,.0f} MB, which is more than is taken"
         )
