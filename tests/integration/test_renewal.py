@@ -166,6 +166,18 @@ def test_a_flat_tree_is_brought_up_to_date(bucket: LocalBucket, tmp_path: Path) 
     assert {path.name for path in tmp_path.glob("*.dcm")} == expected | {stranger.name}
 
 
+def test_a_tree_from_a_saved_plan_knows_what_was_asked_for(
+    tmp_path: Path, cli: Cli, bucket: LocalBucket
+) -> None:
+    saved = dd.plan(PATIENT, where=WHERE, idc_version=THEN).save(tmp_path / "p.parquet")
+    assert cli("idc", "download", saved, "--to", tmp_path / "d").code == 0
+    difference = dd.diff(tmp_path / "d")
+    assert difference.knows_request
+    assert (
+        sorted(each.change for each in difference.changes) == ["added"] * 3 + ["revised"] + ["withdrawn"] * 2
+    )
+
+
 def test_a_tree_from_series_alone_has_nothing_added(tmp_path: Path, cli: Cli, bucket: LocalBucket) -> None:
     old, _ = revised(bucket)
     dd.download(dd.plan(old.crdc_series_uuid), tmp_path / "d")

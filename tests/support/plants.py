@@ -81,9 +81,9 @@ PLANTS = (
     ),
     Plant(
         "A disk that is full, unmounted or moved away",
-        "transfer/rounds.py",
-        '                if event.cause == "disk":\n',
-        '                if event.cause == "disk" and not self._made_in:\n',
+        "destination.py",
+        "        if self._look() != self._identity:\n",
+        "        if not self._identity:\n",
         ("tests/integration/test_faults.py", "-k", "takes_no_more"),
     ),
     Plant(
@@ -116,10 +116,10 @@ PLANTS = (
     ),
     Plant(
         "A store that lies about amounts is left",
-        "transfer/rounds.py",
-        "                    if len(window.closed) + window.forgotten == left:\n",
-        "                    if left < 0:\n",
-        ("tests/integration/test_lying_stores.py", "-k", "repeats", "--timeout", "30"),
+        "transfer/watch.py",
+        "        if written_bytes - self._finished_bytes < self._look_at_bytes:\n",
+        "        if written_bytes >= 0:\n",
+        ("tests/integration/test_lying_stores.py", "-k", "object_without_end", "--timeout", "60"),
     ),
     Plant(
         "Nothing of a stranger acts on your terminal",
