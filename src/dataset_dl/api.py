@@ -220,8 +220,10 @@ def page_url(identifier: str) -> str:
     SelectionError
         If nothing in IDC is called so.
     """
-    matches = resolve(database.Database(), [identifier]).values
-    column, values = next(iter(matches.items()))
+    matches = resolve(database.Database(), [identifier])
+    if matches.files:  # a file is shown with its series
+        return catalog.page_url("crdc_series_uuid", matches.files[0].crdc_series_uuid)
+    column, values = next(iter(matches.values.items()))
     return catalog.page_url(column, values[0])
 
 

@@ -455,7 +455,7 @@ class Plan:
             If the name ends in none of the three.
         """
         target = Path(path)
-        self.rows.save(target)
+        self.rows.save(target, self.origin)
         return target
 
     def to_pandas(self) -> Frame:

@@ -87,6 +87,7 @@ def test_files_one_by_one(slides: LocalBucket, tmp_path: Path) -> None:
     assert dd.download(plan, endpoint_url=NOWHERE).fetched_series == 0
     assert dd.verify(tmp_path / "d").ok
     assert dd.verify(tmp_path / "d", md5=True, endpoint_url=slides.endpoint_url).ok
+    assert str(first.SeriesInstanceUID) in dd.page_url(asked[0])
     (series,) = dd.stream(dd.plan(asked[0]), tmp_path / "d", endpoint_url=NOWHERE)
     assert [path.name for path in series.paths] == [expected[0].name]
 

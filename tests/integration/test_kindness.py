@@ -135,6 +135,18 @@ def test_what_people_paste_is_a_source(address: str, named: tuple[str, ...] | No
         assert "1.2.3" in error.message or "“a”" in error.message
 
 
+def test_what_a_listing_leaves_out_is_a_line_and_no_warning_of_python(cli: Cli) -> None:
+    (cli.directory / "m.s5cmd").write_text(f"the column\ncp {SERIES.series_aws_url} .\n")
+    done = cli("idc", "cite", "m.s5cmd", "--offline")
+    assert done.code == 0
+    assert done.err == "Left out of m.s5cmd: line 1 has no address (“the column”).\n"
+
+
+def test_a_doi_has_a_page() -> None:
+    doi = str(SERIES.source_DOI)
+    assert dd.page_url(f"doi:{doi}") == f"https://doi.org/{doi}"
+
+
 def test_browse_and_back() -> None:
     for identifier, count in (("rider_pilot", dd.plan("rider_pilot").series_count), (UID, 1)):
         assert dd.plan(dd.page_url(identifier)).series_count == count

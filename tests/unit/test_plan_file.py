@@ -227,6 +227,8 @@ def test_a_saved_plan_remembers_what_was_missing(tmp_path: Path) -> None:
     # And beside other sources, too.
     assert dd.plan([tmp_path / "p.parquet", "rider_breast_mri"]).missing == ("1.2.3.4",)
     assert dd.plan(tmp_path / "p.parquet", skip_missing=True).skip_missing
+    dd.plan(tmp_path / "p.parquet", skip_missing=True).save(tmp_path / "r.parquet")
+    assert dd.plan(tmp_path / "r.parquet").skip_missing
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"missing": 3}', '{"requests": [[1]]}', "\\xff"])

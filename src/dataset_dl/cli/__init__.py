@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from types import FrameType
@@ -23,7 +24,7 @@ import click
 
 from dataset_dl import __version__
 from dataset_dl.cli.help import write_options
-from dataset_dl.errors import DatasetDlError, SelectionError, StorageError
+from dataset_dl.errors import DatasetDlError, SelectionError, SelectionWarning, StorageError
 from dataset_dl.wording import shortened, visible
 
 INTERRUPTED = 130
@@ -121,6 +122,7 @@ def main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     for number in _signals():
         signal.signal(number, _interrupt)
+    warnings.showwarning = _tell_warning
     try:
         try:
             code, message = _outcome(arguments, debug)
@@ -133,6 +135,12 @@ def main() -> NoReturn:
         with suppress(OSError, ValueError):  # nobody hears it; the exit code says it too
             click.echo(f"dataset-dl: {visible(message)}", err=True)
     _leave(code)
+
+
+def _tell_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """What was left out, as a line for a person; other warnings are for programmers."""
+    if issubclass(category, SelectionWarning):
+        click.echo(visible(str(message)), err=True)
 
 
 def _open_closed_streams() -> None:

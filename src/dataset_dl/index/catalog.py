@@ -193,6 +193,8 @@ def page_url(column: str, value: str) -> str:
         sql = f"SELECT source_url FROM {source('analysis_results_index')} WHERE analysis_result_id = $1"
         url: str = Database().column(sql, [value])[0]
         return url
+    if column == "source_DOI":
+        return f"https://doi.org/{value}"
     study, series, slide = _study_of(column, value)
     if slide:
         tail = f"/series/{quote(series)}" if series else ""
