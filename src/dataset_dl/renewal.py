@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -11,9 +12,9 @@ from dataset_dl.api import download, engine_of, network_settings
 from dataset_dl.errors import ManifestError, NetworkError
 from dataset_dl.index.changes import renewed
 from dataset_dl.index.database import idc_version
-from dataset_dl.index.kept import kept_plan
+from dataset_dl.index.kept import asked_for, kept_plan
 from dataset_dl.journal import Journal
-from dataset_dl.model import Difference, Plan, PlannedSeries, Report, StoredObject
+from dataset_dl.model import Difference, Origin, Plan, PlannedSeries, Report, StoredObject
 from dataset_dl.network import NetworkSettings
 from dataset_dl.options import DownloadOptions, spelled_out
 from dataset_dl.transfer import Engine
@@ -45,7 +46,7 @@ def diff(root: str | Path) -> Difference:
     tree = place.absolute(root)
     if not tree.is_dir():
         raise ManifestError(str(tree), f"There is no directory {tree}.")
-    kept = kept_plan(tree)
+    kept = asked_for(tree)
     if kept is None:
         raise ManifestError(
             str(tree),
@@ -54,6 +55,7 @@ def diff(root: str | Path) -> Difference:
         )
     requests = kept.origin.requests
     plan, changes = renewed(kept, requests, tree)
+    plan = replace(plan, origin=Origin(file_template=kept.origin.file_template))
     totals = kept.plan(tree)
     return Difference(
         root=tree,
@@ -124,7 +126,7 @@ def _make_way(difference: Difference, journal: Journal, network: NetworkSettings
             gone = [entry.name for entry in instances(root / series.directory)]
         _set_aside(root, series.directory, {*gone} - stay)
         journal.forget(series)
-    difference.plan.rows.save(place.plan_path(root))
+    difference.plan.rows.save(place.plan_path(root), kept.origin)
 
 
 def _is_called_like(series: PlannedSeries) -> bool:

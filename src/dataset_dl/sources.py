@@ -13,7 +13,7 @@ from typing import Any
 
 from dataset_dl.errors import ManifestError
 from dataset_dl.index.database import Database
-from dataset_dl.index.kept import kept_plan
+from dataset_dl.index.kept import asked_for
 from dataset_dl.index.plan_file import (
     PlanFile,
     copy_file,
@@ -135,7 +135,7 @@ def _read_one(source: Source, places: Places) -> Named:
     if os.path.isfile(path):
         return _of_file(path, places)
     # A tree that was downloaded; not one that is called like what went there.
-    if os.path.isdir(path) and not _is_identifier(source) and (kept := kept_plan(path)) is not None:
+    if os.path.isdir(path) and not _is_identifier(source) and (kept := asked_for(path)) is not None:
         return Named(plans=(kept,))
     if stat.S_ISFIFO(_mode(path)):  # like <(command) in a shell
         return _of_data(path.read_bytes(), str(source), places)

@@ -178,6 +178,18 @@ def test_a_tree_from_a_saved_plan_knows_what_was_asked_for(
     )
 
 
+def test_files_that_were_named_by_the_layout_are_so_after_an_update(
+    tmp_path: Path, bucket: LocalBucket
+) -> None:
+    layout = "%SeriesInstanceUID/%SOPInstanceUID.dcm"
+    dd.download(PATIENT, tmp_path / "d", where=WHERE, idc_version=THEN, layout=layout)
+    assert dd.update(dd.diff(tmp_path / "d")).ok
+    names = [path.name for path in (tmp_path / "d").glob("*/*.dcm")]
+    assert len(names) == sum(row.instanceCount for row in planned(None))
+    assert {name[:5] for name in names} == {"2.25."}
+    assert dd.verify(tmp_path / "d", md5=True).ok
+
+
 def test_a_tree_from_series_alone_has_nothing_added(tmp_path: Path, cli: Cli, bucket: LocalBucket) -> None:
     old, _ = revised(bucket)
     dd.download(dd.plan(old.crdc_series_uuid), tmp_path / "d")

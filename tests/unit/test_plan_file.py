@@ -241,3 +241,14 @@ def test_damaged_metadata_is_an_error_and_never_a_fault(text: str, tmp_path: Pat
         assert dd.plan(target).series_count == 1
     except ManifestError as error:
         assert "metadata" in error.message
+
+
+def test_damaged_requests_do_not_make_a_plan_forgotten(tmp_path: Path) -> None:
+    store, target = Store(), tmp_path / "to"
+    first, second = (plan_of([store.put() for _ in range(2)]) for _ in range(2))
+    done(first, target, store)
+    (target / ".dataset-dl" / "requests.json").write_text("{damaged")
+    assert dd.verify(target).series_count == 2
+    done(second, target, store)
+    assert dd.verify(target).series_count == 4
+    assert not place.plan_path(target).with_suffix(".damaged").exists()

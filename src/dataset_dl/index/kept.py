@@ -12,7 +12,7 @@ from dataset_dl.model import Origin, Plan
 
 
 def kept_plan(destination: Path, *, checked: bool = True) -> PlanFile | None:
-    """A copy of what is kept in a destination, with what it was made from; None if nothing is.
+    """A copy of the plan that is kept in a destination; None if there is none.
 
     Parameters
     ----------
@@ -36,12 +36,24 @@ def kept_plan(destination: Path, *, checked: bool = True) -> PlanFile | None:
             "Remove it.",
         )
     if checked:
-        rows = open_plan(path, may_be_empty=True)
-    else:
-        rows = PlanFile.copy_of(path)
-        if lacks_columns(rows.path):
-            raise ManifestError(str(path), f"{path} is not a plan: it is damaged.")
-    rows.origin = rows.origin._replace(requests=tuple(requests(destination)))
+        return open_plan(path, may_be_empty=True)
+    rows = PlanFile.copy_of(path)
+    if lacks_columns(rows.path):
+        raise ManifestError(str(path), f"{path} is not a plan: it is damaged.")
+    return rows
+
+
+def asked_for(destination: Path) -> PlanFile | None:
+    """The same, with what was asked for in a way that a newer index may bring more of.
+
+    Raises
+    ------
+    ManifestError
+        If either is damaged.
+    """
+    rows = kept_plan(destination)
+    if rows is not None:
+        rows.origin = rows.origin._replace(requests=tuple(requests(destination)))
     return rows
 
 
