@@ -24,6 +24,7 @@ _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([DWMY]?)", re.IGNORECASE)
 # DICOM's age string (VR AS): three figures and a unit.
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
 _NEAR_VALUES = 3
+_LONGEST_VALUE = 256
 # By these columns of its own a table tells of those of the main index, best first.
 _JOINING = {
     "SeriesInstanceUID": "SeriesInstanceUID",
@@ -305,6 +306,8 @@ def _is_identifier(column: str) -> bool:
 
 def near_values(database: Database, table: str, column: str, value: str) -> tuple[str, ...]:
     """Values of a column that are spelt nearly like one, or like it but for letter case."""
+    if len(value) > _LONGEST_VALUE:
+        return ()
     sql = f"""
         SELECT value FROM (SELECT DISTINCT "{column}"::VARCHAR AS value FROM {source(table)})
         WHERE jaro_winkler_similarity(lower(value), lower($1)) > 0.8

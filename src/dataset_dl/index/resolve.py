@@ -20,6 +20,8 @@ _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(?P<doi>10\.[0-9]{4,
 _PATTERN = re.compile(r"[*?]")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NAMED_AT_MOST = 5
+# Longer than any name or PatientID; to look for what is spelt nearly like more would take minutes.
+_LONGEST_NAME = 128
 _KEPT = "kept"
 _KNOWN_FILES = (
     " Single files are known by name only where they are of slides; where a table names them besides their"
@@ -228,6 +230,8 @@ def _about_one(database: Database, identifier: str, names: dict[str, tuple[str, 
             )
         near = _starting_alike(database, identifier)
         hint = "" if near else instances.hint_of_unknown() + _KNOWN_FILES
+    elif len(identifier) > _LONGEST_NAME:
+        near, hint = [], ""
     else:
         hint = ""
         near = [names[each][1] for each in difflib.get_close_matches(_squash(identifier), names, n=3)]
