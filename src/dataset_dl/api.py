@@ -283,7 +283,7 @@ def plan_quietly(source: Any, places: Places, options: PlanOptions) -> tuple[Pla
         chosen = (*chosen, Condition("analysis_result_id", "=", ("",)))
     layout, version, skip = options.get("layout"), options.get("idc_version"), options.get("skip_missing")
     _check_counts(options)
-    is_one = isinstance(source, str | Path) or sources.is_table(source)
+    is_one = isinstance(source, str | Path) or sources.is_table(source) or not isinstance(source, Iterable)
     named = sources.read([source] if is_one else cast(Iterable[Any], source), places)
     if version is not None and (named.plans or named.entries):
         raise SelectionError(
@@ -302,6 +302,7 @@ def plan_quietly(source: Any, places: Places, options: PlanOptions) -> tuple[Pla
     entries = named.all_entries()
     if layout is not None:
         entries = [entry._replace(directory=None) for entry in entries]
+        origin = origin._replace(file_template="")
     if not named.identifiers and not named.optional and not entries and not chosen:
         raise SelectionError(
             "", "Nothing was asked for.", "Name a collection, a patient, a study, a series or a manifest."
@@ -340,8 +341,8 @@ def plan_quietly(source: Any, places: Places, options: PlanOptions) -> tuple[Pla
 def _check_counts(options: PlanOptions) -> None:
     counts = {"limit": options.get("limit"), "sample": options.get("sample")}
     for name, count in counts.items():
-        if count is not None and count < 1:
-            raise PlanError(name, f"{name} is {count}, and has to be 1 or more.")
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise PlanError(name, f"{name} is {count!r}, and has to be a whole number from 1.")
     if None not in counts.values():
         raise PlanError("sample", "limit and sample contradict each other.", "Choose one.")
 

@@ -461,7 +461,8 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         if made.missing:
             raise SelectionError(
                 made.missing[0],
-                f"{len(made.missing):,} series of {manifestFile} are in no IDC version (the first:"
+                f"{len(made.missing):,} series of {manifestFile} are in no IDC version, or in a bucket that"
+                " IDC never had (the first:"
                 f" {made.missing[0]}); the other {made.series_count:,} were downloaded and checked.",
             )
 

@@ -20,6 +20,10 @@ _APPLICATION_ID = 0x64646C6A
 _VERSION = 1
 # Digests in place of what the plan has anyway keep the journal of all NLST at 40 MB: one of everything that
 # must not have changed, and one of the directory where series share it.
+_RENAMED = (
+    "CREATE TABLE renamed (crdc_series_uuid TEXT PRIMARY KEY, files TEXT NOT NULL, template TEXT NOT NULL)"
+    " WITHOUT ROWID"
+)
 _SCHEMA = f"""
     BEGIN;
     PRAGMA application_id = {_APPLICATION_ID};
@@ -31,7 +35,7 @@ _SCHEMA = f"""
         shared_directory INTEGER,
         names TEXT
     ) WITHOUT ROWID;
-    CREATE TABLE renamed (crdc_series_uuid TEXT PRIMARY KEY, files TEXT NOT NULL) WITHOUT ROWID;
+    {_RENAMED};
     CREATE INDEX sharing ON series (shared_directory) WHERE shared_directory IS NOT NULL;
     COMMIT;
 """
@@ -66,9 +70,7 @@ class Journal:
         if not (tables := _tables(self._connection)):
             self._connection.executescript(_SCHEMA)
         elif "renamed" not in tables:  # as the first journals were
-            self._connection.execute(
-                "CREATE TABLE renamed (crdc_series_uuid TEXT PRIMARY KEY, files TEXT NOT NULL) WITHOUT ROWID"
-            )
+            self._connection.execute(_RENAMED)
         self._began: float | None = None
         # Sorted, and read when first asked for: a look-up in the file takes ten times as long.
         self._digests: array[int] | None = None
@@ -127,10 +129,16 @@ class Journal:
         """The objects of a series with the names of their files; what is noted may not be done yet."""
         return _renamed(self._connection, uuid)
 
-    def rename(self, uuid: str, files: Mapping[str, str]) -> None:
+    def template(self, uuid: str) -> str:
+        """The template that the files of a series were named by; empty if they were not."""
+        sql = "SELECT template FROM renamed WHERE crdc_series_uuid = ?"
+        found = self._connection.execute(sql, (uuid,)).fetchone()
+        return found[0] if found else ""
+
+    def rename(self, uuid: str, files: Mapping[str, str], template: str) -> None:
         """Note the names of the files of a series, durably, before they get them."""
         text = "/".join(f"{name}:{file}" for name, file in files.items())  # no name holds either sign
-        self._write("INSERT OR REPLACE INTO renamed VALUES (?, ?)", (uuid, text))
+        self._write("INSERT OR REPLACE INTO renamed VALUES (?, ?, ?)", (uuid, text, template))
         self._commit()
 
     def close(self) -> None:

@@ -23,6 +23,8 @@ from dataset_dl.model import STATE_DIRECTORY
 
 FILE_SUFFIX = ".dcm"
 _FIGURES = 4
+# Room for the suffix, and for a digest where two files would have one name.
+_STEM_LIMIT_BYTES = 220
 # A file system stores 255 bytes a name; a digest must fit after a cut.
 _NAME_LIMIT_BYTES = 240
 _DIGEST_CHARACTERS = 12
@@ -209,7 +211,7 @@ def file_name(template: str, values: Mapping[str, str | None]) -> str:
         return _clean(value, match[1], {})
 
     stem = _TOKEN.sub(cleaned, template)[: -len(FILE_SUFFIX)]
-    return f"{_fit(stem)}{FILE_SUFFIX}"
+    return f"{_fit(stem, _STEM_LIMIT_BYTES)}{FILE_SUFFIX}"
 
 
 def check_directory(directory: str) -> str | None:
@@ -335,7 +337,7 @@ def _clean(value: str | None, column: str, twins: Mapping[str, Collection[str]])
     return f"{text}~{_digest(value)}"
 
 
-def _fit(text: str) -> str:
+def _fit(text: str, limit: int = _NAME_LIMIT_BYTES) -> str:
     """Make a component one that every file system takes, marking it where that changes it."""
     fitted = text
     if fitted.startswith((".", " ")):
@@ -344,9 +346,9 @@ def _fit(text: str) -> str:
         fitted = fitted[:-1] + "_"
     if _RESERVED.fullmatch(fitted):
         fitted = "_" + fitted
-    if fitted == text and len(text.encode()) <= _NAME_LIMIT_BYTES:
+    if fitted == text and len(text.encode()) <= limit:
         return text
-    room = _NAME_LIMIT_BYTES - _DIGEST_CHARACTERS - 1
+    room = limit - _DIGEST_CHARACTERS - 1
     return _stem(fitted.encode()[:room].decode(errors="ignore")) + "~" + _digest(text)
 
 

@@ -22,7 +22,8 @@ DEFAULT_LAYOUT = "%collection_id/%PatientID/%StudyInstanceUID/%Modality_%SeriesI
 STATE_DIRECTORY = ".dataset-dl"
 
 _CONDITION = re.compile(
-    r"\s*((?:[A-Za-z_][A-Za-z0-9_]*\.)?[A-Za-z_][A-Za-z0-9_]*)\s*(!=|<=|>=|==|=|<|>|~)(.*)", re.DOTALL
+    r"\s*((?:[A-Za-z_][A-Za-z0-9_]*\.)?[A-Za-z_][A-Za-z0-9_]*)\s*(!=|<>|<=|>=|=<|=>|==|=|<|>|~)(.*)",
+    re.DOTALL,
 )
 # A value in double quotes, in which two of them are one; in single quotes; or bare; up to a comma or the end.
 _VALUE = re.compile(
@@ -31,6 +32,8 @@ _VALUE = re.compile(
 )
 # Of a table in a notebook.
 _ROWS_SHOWN = 20
+# Operators as others spell them.
+_SPELLINGS = {"==": "=", "<>": "!=", "=>": ">=", "=<": "<="}
 # How a condition says that a column has no value.
 EMPTY = "(empty)"
 
@@ -77,7 +80,7 @@ class Condition:
                 'Write COLUMN=VALUE, for example "Modality=CT,MR" or "instanceCount>=100".',
             )
         column, operator, rest = match.groups()
-        return cls._checked(column, "=" if operator == "==" else operator, _values(rest, text), text)
+        return cls._checked(column, _SPELLINGS.get(operator, operator), _values(rest, text), text)
 
     @classmethod
     def of(cls, column: str, value: object) -> Condition:
@@ -141,7 +144,19 @@ def conditions(where: Where | None) -> tuple[Condition, ...]:
         return (Condition.parse(where),)
     if isinstance(where, Mapping):
         return tuple(Condition.of(str(column), value) for column, value in where.items())
-    return tuple(Condition.parse(each) if isinstance(each, str) else each for each in where)
+    return tuple(_condition(each) for each in where)
+
+
+def _condition(each: object) -> Condition:
+    if isinstance(each, Condition):
+        return each
+    if isinstance(each, str):
+        return Condition.parse(each)
+    raise SelectionError(
+        str(each),
+        f"{each!r} is not a condition, so nothing was selected.",
+        'Write where={"Modality": "CT"} or where=["Modality=CT"].',
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_dl.errors import ManifestError
+from dataset_dl.errors import ManifestError, SelectionError
 from dataset_dl.index.database import Database
 from dataset_dl.index.kept import asked_for
 from dataset_dl.index.plan_file import (
@@ -25,7 +25,7 @@ from dataset_dl.index.plan_file import (
 )
 from dataset_dl.index.resolve import resolve
 from dataset_dl.manifest import addresses
-from dataset_dl.manifest.commands import Places, entries
+from dataset_dl.manifest.commands import Places, buckets, entries
 from dataset_dl.manifest.contents import PARQUET_MAGIC, PlanTable, parse
 from dataset_dl.manifest.entry import Entry, Line
 from dataset_dl.manifest.table import columns_of, identifiers
@@ -128,6 +128,12 @@ def _once(values: Iterable[Any]) -> tuple[Any, ...]:
 
 def _read_one(source: Source, places: Places) -> Named:
     if not isinstance(source, str | Path):
+        if not is_table(source):
+            raise SelectionError(
+                str(source),
+                f"{source!r} is no identifier, so nothing was started.",
+                "Give texts, paths, or a table with a column that names series.",
+            )
         return _of_table(source)
     path = Path(source)
     if source == "-":
@@ -140,7 +146,8 @@ def _read_one(source: Source, places: Places) -> Named:
     if stat.S_ISFIFO(_mode(path)):  # like <(command) in a shell
         return _of_data(path.read_bytes(), str(source), places)
     if not isinstance(source, Path) and _ADDRESS.match(source):
-        return Named(entries=entries([Line(1, source)], source))
+        line = [Line(1, source)]
+        return Named(entries=entries(line, source), buckets=tuple(buckets(line)))
     if not isinstance(source, Path) and addresses.is_web(source):
         found = addresses.named(source)
         stored = [Line(number, each) for number, each in enumerate(found, 1) if _ADDRESS.match(each)]

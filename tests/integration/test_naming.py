@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,61 @@ def test_any_value_makes_a_name_that_every_system_takes(value: str | None) -> No
     name = file_name("%SeriesDescription.dcm", {"SeriesDescription": value})
     assert name.endswith(".dcm")
     assert check_directory(name) is None
+
+
+@pytest.mark.parametrize("lost", ["journal.sqlite", "."])
+def test_names_are_found_again_by_checksums_where_the_journal_is_lost(
+    served: LocalBucket, plan: dd.Plan, tmp_path: Path, lost: str
+) -> None:
+    dd.download(plan, endpoint_url=served.endpoint_url)
+    root = tmp_path / "to"
+    before = names(root)
+    path = root / ".dataset-dl" / lost
+    if lost == ".":
+        shutil.rmtree(root / ".dataset-dl")
+        assert dd.download(plan, endpoint_url=NOWHERE).ok
+    else:
+        path.unlink()
+    outcome = dd.verify(root, md5=True, endpoint_url=served.endpoint_url)
+    assert not outcome.ok
+    report = dd.repair(outcome, endpoint_url=served.endpoint_url)
+    assert (report.ok, report.fetched_bytes) == (True, 0)
+    assert names(root) == before
+    assert is_right(served, root)
+    assert dd.verify(root, md5=True, endpoint_url=served.endpoint_url).ok
+
+
+def test_a_file_renamed_by_hand_is_known_by_its_checksum(
+    served: LocalBucket, plan: dd.Plan, tmp_path: Path
+) -> None:
+    dd.download(plan, endpoint_url=served.endpoint_url)
+    root = tmp_path / "to"
+    before = names(root)
+    file = next(root.rglob("0009.dcm"))
+    file.rename(file.with_name("mine.dcm"))
+    report = dd.download(plan, verify="md5", endpoint_url=served.endpoint_url)
+    assert (report.ok, report.fetched_bytes) == (True, 0)
+    assert names(root) == before
+
+
+def test_another_layout_of_names_renames(cli: Cli, bucket: LocalBucket) -> None:
+    words = ("idc", "download", bucket.series[0].crdc_series_uuid, "--to", "d")
+    words += ("--endpoint-url", bucket.endpoint_url)
+    for template, beginning in (("%SOPInstanceUID.dcm", "2.25."), ("x-%SOPInstanceUID.dcm", "x-2.25.")):
+        assert cli(*words, "--layout", f"%SeriesInstanceUID/{template}").code == 0
+        found = names(cli.directory / "d")
+        assert len(found) == bucket.series[0].instanceCount
+        assert all(name.startswith(beginning) for name in found)
+    assert cli("idc", "verify", "d", "--md5", "--endpoint-url", bucket.endpoint_url).code == 0
+
+
+def test_a_plan_that_is_narrowed_or_combined_keeps_the_names(tmp_path: Path) -> None:
+    saved = dd.plan("qin_pet_phantom", layout=LAYOUT).save(tmp_path / "p.parquet")
+    for plan in (
+        dd.plan(saved, where="Modality=PT"),
+        dd.plan(saved, limit=2),
+        dd.plan([saved, "rider_pilot"]),
+    ):
+        assert plan.origin.file_template == "%InstanceNumber.dcm"
+        assert dd.plan(plan.save(tmp_path / "q.parquet")).origin.file_template == "%InstanceNumber.dcm"
+    assert dd.plan(saved, layout="%PatientID").origin.file_template == ""

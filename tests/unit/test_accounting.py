@@ -140,7 +140,7 @@ def test_a_row_that_begins_with_a_number_sign_is_a_row() -> None:
 def test_every_sheet_is_read_or_named() -> None:
     contents = parse(workbook_of(["1.2.3", "1.2.4", "1.2.3"]), "m.xlsx")
     assert contents.identifiers == ("1.2.3", "1.2.4")
-    assert [account.rows for account in contents.accounts] == [1, 2]
+    assert [account.rows for account in contents.accounts] == [1, 2, 0]
     (left_out,) = contents.accounts[-1].left_out
     assert "the sheet Sheet " in left_out
 
@@ -278,3 +278,39 @@ def test_options_are_spelled_out_for_who_asks() -> None:
 def test_options_of_a_plan_do_not_go_with_a_plan() -> None:
     with pytest.raises(dd.PlanError, match="where"):
         dd.download(dd.plan("rider_pilot", limit=1), "x", where="Modality=CT")
+
+
+def test_a_formula_without_a_value_is_no_empty_cell() -> None:
+    book = openpyxl.Workbook()
+    for cells in (["SeriesInstanceUID"], ["1.2.3"], ['="1.2.4"']):
+        book.worksheets[0].append(cells)
+    data = io.BytesIO()
+    book.save(data)
+    with pytest.raises(ManifestError, match=r"The cell A3 .* holds a formula"):
+        parse(data.getvalue(), "m.xlsx")
+
+
+def test_two_columns_of_one_kind_must_agree() -> None:
+    with pytest.raises(ManifestError, match=r"Row 3 .* names one thing in two ways") as caught:
+        parse(b"Series UID,Series Instance UID\n1.2.3,1.2.3\n1.2.3,1.2.4\n", "m.csv")
+    assert caught.value.line == 3
+    assert parse(b"collection,collection_id\nTCGA-LUAD,tcga_luad\n", "m.csv").identifiers == ("TCGA-LUAD",)
+
+
+@pytest.mark.parametrize("source", [None, 5, [SERIES[0], None], [5.5], pd.Series([SERIES[0], None])])
+def test_what_is_no_text_is_no_identifier(source: object) -> None:
+    with pytest.raises(SelectionError, match="is no identifier"):
+        dd.plan(source)
+
+
+def test_values_of_other_types_are_told() -> None:
+    for options in ({"limit": "3"}, {"limit": 1.5}):
+        with pytest.raises(dd.PlanError, match="whole number"):
+            dd.plan("rider_pilot", **options)
+    with pytest.raises(SelectionError, match="is not a condition"):
+        dd.plan("rider_pilot", where=[("Modality", "CT")])
+
+
+def test_a_plan_of_nothing_says_of_which_version() -> None:
+    plan = dd.plan("nope", skip_missing=True)
+    assert (plan.idc_version, plan.series_count, plan.missing) == (25, 0, ("nope",))

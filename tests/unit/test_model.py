@@ -20,6 +20,8 @@ from dataset_dl.model import Condition, as_identifiers, conditions
         ("SeriesDescription=a=b", ("SeriesDescription", "=", ("a=b",))),
         ("Modality='; DROP TABLE", ("Modality", "=", ("'; DROP TABLE",))),
         ("Modality==CT", ("Modality", "=", ("CT",))),
+        ("PatientID<>1", ("PatientID", "!=", ("1",))),
+        ("instanceCount=>5", ("instanceCount", ">=", ("5",))),
         ("Modality='CT', 'MR'", ("Modality", "=", ("CT", "MR"))),
         ("Manufacturer='Varian, Inc',GE", ("Manufacturer", "=", ("Varian, Inc", "GE"))),
         ("PatientID=O'Brien,'tis", ("PatientID", "=", ("O'Brien", "'tis"))),

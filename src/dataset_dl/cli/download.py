@@ -86,7 +86,7 @@ def download(
     if dry_run:
         _show_plan(made, as_json)
         if made.missing and not made.skip_missing:
-            click.echo("dataset-dl: the rest would be fetched; --skip-missing accepts that.", err=True)
+            click.echo("dataset-dl: what IDC has would be fetched; --skip-missing accepts that.", err=True)
             click.get_current_context().exit(3)
         return
     events = download_events(made, **options)
@@ -228,6 +228,8 @@ def _all_is_well(report: Report, md5: bool) -> str:
     checked = "its count and bytes checked" + (
         ", and its files held against the store's MD5 sums" if md5 else ""
     )
+    if not report.series_count:
+        return "There was nothing to download."
     if report.missing:
         return f"Every series that IDC has is on disk, {checked}; {len(report.missing):,} are not in IDC."
     trusted, others = report.trusted_series, report.series_count - report.trusted_series

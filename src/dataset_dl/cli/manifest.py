@@ -38,11 +38,13 @@ def manifest(sources: tuple[str, ...], output: Path, force: bool, **options: Any
         f" IDC v{made.idc_version}",
         err=True,
     )
+    if made.origin.file_template and output.suffix.lower() != ".parquet":
+        click.echo(f"{output} does not keep the names that files shall get; a .parquet file does.", err=True)
     if made.unsized_series:
         click.echo(
             f"Not counted: the files of {made.unsized_series:,} series, which only the store can tell.",
             err=True,
         )
     if made.missing and not made.skip_missing:
-        click.echo("dataset-dl: the rest was written; --skip-missing accepts that.", err=True)
+        click.echo("dataset-dl: what IDC has was written; --skip-missing accepts that.", err=True)
         click.get_current_context().exit(3)

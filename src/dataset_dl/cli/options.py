@@ -135,6 +135,8 @@ def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None
 def _tell(plan: Plan) -> None:
     """Say how the rows of each file were used, and what else a person should know."""
     for account in plan.origin.accounts:
+        if not account.rows:
+            continue
         again = account.rows - account.named
         repeated = f", {again:,} of them again" if again else ""
         click.echo(

@@ -269,7 +269,7 @@ def unmatched(
         for value in several:
             if value not in there:
                 is_known = value in known
-                near = () if is_known else near_values(database, table, column, value)
+                near = () if is_known or _is_age(column) else near_values(database, table, column, value)
                 found.append(Unmatched(condition, value, is_known, _is_identifier(column), near))
     return found
 

@@ -153,10 +153,10 @@ def make_plan(
         requests=requests,
         missing=tuple(dict.fromkeys([*origin.missing, *matches.missing])),
         unreferenced=unreferenced,
-        file_template=layout.file_template,
+        file_template=layout.file_template or origin.file_template,
     )
     written = _write_rows(database, layout, rows, path_limit, version=version or idc_version(), origin=origin)
-    plan = written.plan(into)
+    plan = replace(written.plan(into), idc_version=version or idc_version())
     if plan.series_count == 0 and not (may_be_empty or plan.missing):
         raise _nothing(database, selection, matches.rows, chosen, parameters)
     return plan

@@ -11,8 +11,8 @@ _WEB = re.compile(r"https?://", re.IGNORECASE)
 _DOI_HOSTS = ("doi.org", "dx.doi.org")
 # Of the query of an address, the most exact first: what names series, studies and collections.
 _NAMING = (
-    ("SeriesInstanceUID", "SeriesInstanceUIDs", "initialSeriesInstanceUID"),
-    ("StudyInstanceUID", "StudyInstanceUIDs"),
+    ("seriesinstanceuid", "seriesinstanceuids", "initialseriesinstanceuid"),
+    ("studyinstanceuid", "studyinstanceuids"),
     ("collection_id",),
 )
 # What the portal and the viewers say besides, and that chooses no data.
@@ -41,27 +41,31 @@ def named(address: str) -> tuple[str, ...]:
     parts = urlsplit(address)
     if (parts.hostname or "").lower() in _DOI_HOSTS:
         return (unquote(parts.path.strip("/")),)
-    query = parse_qs(parts.query)
+    query = {name.lower(): values for name, values in parse_qs(parts.query).items()}
     if stored := _S3.findall(unquote(parts.query)):  # of VolView
         return tuple(dict.fromkeys(stored))
+    if series := _values(query, _NAMING[0]):
+        return series
     fragment = urlsplit(parts.fragment)
     for path in (unquote(parts.path), unquote(fragment.path)):
         for pattern in _PATHS:
             if match := pattern.search(path):
                 found = match.groupdict()
                 return (found.get("series") or found.get("study") or found["collection"],)
-    for names in _NAMING:
-        values = [
-            value for name in names for each in query.get(name, ()) for value in each.split(",") if value
-        ]
-        if values:
+    for names in _NAMING[1:]:
+        if values := _values(query, names):
             _refuse_filters(address, set(query) - {name for several in _NAMING for name in several})
-            return tuple(dict.fromkeys(values))
+            return values
     raise ManifestError(
         address,
         f"{address} names no collection, study or series, so nothing was started.",
         "Give an address of the IDC portal or of its viewer, a DOI, or an identifier.",
     )
+
+
+def _values(query: dict[str, list[str]], names: tuple[str, ...]) -> tuple[str, ...]:
+    several = (value for name in names for each in query.get(name, ()) for value in each.split(","))
+    return tuple(dict.fromkeys(value for value in several if value))
 
 
 def _refuse_filters(address: str, names: set[str]) -> None:

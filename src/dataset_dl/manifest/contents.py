@@ -34,6 +34,10 @@ _DELIMITERS = ",\t;"
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _NAMES_SERIES = re.compile(r"[0-9]+(\.[0-9]+)+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LEFT_OUT_SHOWN = 3
+# A cell of a sheet with a formula that no value follows.
+_BARE_FORMULA = re.compile(
+    rb"""<c r="([A-Z]+[0-9]+)"[^>]*>\s*<f[^>]*>[^<]*</f>\s*(?:<v\s*/>|<v></v>)?\s*</c>"""
+)
 
 
 class PlanTable(NamedTuple):
@@ -233,6 +237,7 @@ def _workbook(data: bytes, name: str) -> Contents:
         )
     import openpyxl
 
+    _refuse_formulas(data, name)
     named: list[str] = []
     accounts: list[Account] = []
     left_out: list[str] = []
@@ -261,8 +266,24 @@ def _workbook(data: bytes, name: str) -> Contents:
             name, "no sheet of the workbook begins with a column of series, studies or patients"
         )
     if left_out:
-        accounts[-1] = accounts[-1]._replace(left_out=tuple(left_out))
+        accounts.append(Account(name, 0, 0, tuple(left_out)))
     return Contents(identifiers=_once(named), accounts=tuple(accounts))
+
+
+def _refuse_formulas(data: bytes, name: str) -> None:
+    """Refuse a cell whose formula has no stored value: it would read as an empty one."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        sheets = [
+            each for each in archive.namelist() if each.startswith("xl/worksheets/") and each.endswith(".xml")
+        ]
+        for sheet in sheets:
+            if match := _BARE_FORMULA.search(archive.read(sheet)):
+                cell = match[1].decode(errors="replace")
+                raise ManifestError(
+                    name,
+                    f"The cell {cell} of {name} holds a formula and no value of it; nothing was started.",
+                    "Open it in a spreadsheet program and save it, which stores the values.",
+                )
 
 
 def _cells(rows: Iterable[Sequence[object]]) -> Iterator[tuple[int, list[str]]]:

@@ -20,7 +20,7 @@ _NAMES = (
 
 def columns_of(header: Sequence[str]) -> list[int]:
     """The columns that name something, the most exact first."""
-    plain = [re.sub(r"[^a-z]", "", each.lower()) for each in header]
+    plain = list(map(_plain, header))
     return [index for names in _NAMES for index, column in enumerate(plain) if column in names]
 
 
@@ -42,6 +42,7 @@ def identifiers(rows: Iterable[tuple[int, Sequence[object]]], header: Sequence[s
         If a row has another number of fields than the header, or names nothing.
     """
     columns = columns_of(header)
+    rivals = _rivals(header, columns)
     found: list[str] = []
     for number, row in rows:
         if len(row) != len(header):
@@ -52,6 +53,15 @@ def identifiers(rows: Iterable[tuple[int, Sequence[object]]], header: Sequence[s
                 number,
             )
         value = next((text for index in columns if (text := text_of(row[index]))), "")
+        for first, second in rivals:
+            if (one := _squashed(row[first])) and (other := _squashed(row[second])) and one != other:
+                raise ManifestError(
+                    name,
+                    f"Row {number} of {name} names one thing in two ways: its {header[first]} and its"
+                    f" {header[second]} differ.",
+                    "Nothing was started. Keep the column that is meant.",
+                    number,
+                )
         if not value:
             empty = ", ".join(header[index] for index in columns)
             raise ManifestError(
@@ -62,6 +72,24 @@ def identifiers(rows: Iterable[tuple[int, Sequence[object]]], header: Sequence[s
             )
         found.append(value)
     return found
+
+
+def _rivals(header: Sequence[str], columns: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs of columns that name the same kind of thing, which should then be the same thing."""
+    kinds: dict[int, list[int]] = {}
+    for index in columns:
+        kind = next(number for number, names in enumerate(_NAMES) if _plain(header[index]) in names)
+        if kind:  # a file has two identifiers of its own
+            kinds.setdefault(kind, []).append(index)
+    return [(several[0], other) for several in kinds.values() for other in several[1:]]
+
+
+def _squashed(value: object) -> str:
+    return re.sub(r"[^a-z0-9]", "", text_of(value).lower())
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.lower())
 
 
 def text_of(value: object) -> str:

@@ -122,6 +122,8 @@ class Mender:
         directory = self._destination / series.directory
         if (wanted := series.wanted()) is not None:
             objects = [each for each in objects if each.name in wanted]
+        if wanted is None and not self._by_name:
+            _name_as_objects(directory, objects)
         sizes = {each.name: file_size(directory / each.name) for each in objects}
         there = [each for each in objects if sizes[each.name] is not None]
         suspects = self._suspects.get(series.directory, frozenset())
@@ -160,6 +162,22 @@ class Mender:
             is_new = entry.stat(follow_symlinks=False).st_mtime >= self._began
             if is_its_own and is_new and not (only_strange and is_dicom(entry.path)):
                 os.unlink(entry.path)
+
+
+def _name_as_objects(directory: Path, objects: list[StoredObject]) -> None:
+    """Give files of other names, as a layout or a person gave them, the name of the object that they are."""
+    names = {each.name for each in objects}
+    there = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in instances(directory)}
+    strange = {name: size for name, size in there.items() if name not in names}
+    if not strange:
+        return
+    missing = [each for each in objects if each.name not in there]
+    pairs = [(name, each) for each in missing for name, size in strange.items() if size == each.size_bytes]
+    outcomes = checksums.compare((directory / name, each) for name, each in pairs)
+    for (name, each), outcome in zip(pairs, outcomes, strict=True):
+        if outcome == "same" and name in strange and not (directory / each.name).exists():
+            (directory / name).rename(directory / each.name)
+            del strange[name]
 
 
 def _problem(series: PlannedSeries, objects: list[StoredObject]) -> tuple[Cause, str] | None:

@@ -60,13 +60,16 @@ class Naming:
         if not self._template or series.files is not None:
             return known
         directory = self._destination / series.directory
+        if (template := self.journal.template(series.crdc_series_uuid)) and template != self._template:
+            original = self.take_back(series)  # another layout named them
+            known = None if known is None else tuple(original.get(name, name) for name in known)
         there = {entry.name for entry in instances(directory)}
         own = there if known is None else there & set(known)
         objects = sorted(name for name in own if _OBJECT.fullmatch(name))
         if objects:
             noted = self.journal.renamed(series.crdc_series_uuid)
             wanted = self._named(directory, objects, taken=there - set(objects))
-            self.journal.rename(series.crdc_series_uuid, noted | wanted)
+            self.journal.rename(series.crdc_series_uuid, noted | wanted, self._template)
             for name, file in wanted.items():
                 os.rename(directory / name, directory / file)
             own = (own - set(objects)) | set(wanted.values())
