@@ -41,7 +41,8 @@ def named(address: str) -> tuple[str, ...]:
     parts = urlsplit(address)
     if (parts.hostname or "").lower() in _DOI_HOSTS:
         return (unquote(parts.path.strip("/")),)
-    query = {name.lower(): values for name, values in parse_qs(parts.query).items()}
+    asked = parse_qs(parts.query)
+    query = {name.lower(): values for name, values in asked.items()}
     if stored := _S3.findall(unquote(parts.query)):  # of VolView
         return tuple(dict.fromkeys(stored))
     if series := _values(query, _NAMING[0]):
@@ -54,7 +55,8 @@ def named(address: str) -> tuple[str, ...]:
                 return (found.get("series") or found.get("study") or found["collection"],)
     for names in _NAMING[1:]:
         if values := _values(query, names):
-            _refuse_filters(address, set(query) - {name for several in _NAMING for name in several})
+            known = {name for several in _NAMING for name in several}
+            _refuse_filters(address, {name for name in asked if name.lower() not in known})
             return values
     raise ManifestError(
         address,
