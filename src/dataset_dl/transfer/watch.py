@@ -16,6 +16,7 @@ _MOST_SURPLUS_FILES = 500
 # large objects in flight, or what was fetched anew after a fault.
 _FIRST_LOOK_BYTES = 64 << 20
 _TOLERATED_BYTES = 1 << 20
+_LAST_SERIES = 64
 
 
 class Watch:
@@ -64,8 +65,11 @@ class Watch:
         NetworkError
             If it cannot be told from what was there before.
         """
-        for series in completed:
-            if series.directory not in self.surplus_directories:
+        several = list(completed)
+        # Of the last ones what came too much may not have been told before the engine was ended.
+        watched = self.surplus_directories | {each.directory for each in several[-_LAST_SERIES:]}
+        for series in several:
+            if series.directory not in watched or series.files is not None:
                 continue
             entries = instances(f"{self._destination}/{series.directory}")
             by_age = sorted((entry.stat(follow_symlinks=False).st_ctime_ns, entry.path) for entry in entries)
