@@ -213,7 +213,7 @@ def _is_of(outside: Path, destination: Path) -> bool:
 
 
 def _mark(destination: Path) -> str:
-    """Give a directory an attribute of ours, where that can be: its number may be another.s later."""
+    """Give a directory an attribute of ours, where that can be: its number may be another's later."""
     token = secrets.token_hex(8)
     with suppress(AttributeError, OSError):
         os.setxattr(destination, _ATTRIBUTE, token.encode())

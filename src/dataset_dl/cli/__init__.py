@@ -29,7 +29,6 @@ from dataset_dl.wording import shortened, visible
 
 INTERRUPTED = 130
 _INTERRUPTED_WORDS = "Interrupted; what was finished is kept. The same command resumes."
-_NO_MEMORY = "This machine has too little free memory for that; what is done is kept."
 _interrupted: list[int] = []
 _put_off: list[int] = []
 # An import that takes longer than five seconds is interrupted all the same.
