@@ -11,22 +11,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataset_dl.aio import adownload
-    from dataset_dl.api import (
-        cite,
-        collections,
-        columns,
-        download,
-        download_events,
-        fetch_index,
-        indices,
-        page_url,
-        plan,
-        query,
-        repair,
-        stream,
-        verify,
-    )
     from dataset_dl.errors import (
         CertificateError,
         ConnectionTimeout,
@@ -47,23 +31,26 @@ if TYPE_CHECKING:
         TransferIncomplete,
         VerificationError,
     )
-    from dataset_dl.idc_client import IDCClient
-    from dataset_dl.model import (
-        DEFAULT_LAYOUT,
+    from dataset_dl.faces.aio import adownload
+    from dataset_dl.faces.idc_client import IDCClient
+    from dataset_dl.faces.service import Service
+    from dataset_dl.model.outcome import (
         Change,
         Deviation,
         Difference,
         DownloadProgress,
-        Plan,
-        PlannedSeries,
         Report,
-        Series,
         SeriesFailure,
         Verification,
     )
-    from dataset_dl.options import DownloadOptions, NetworkOptions, PlanOptions
-    from dataset_dl.renewal import diff, update
-    from dataset_dl.service import Service
+    from dataset_dl.model.plan import DEFAULT_LAYOUT, Plan
+    from dataset_dl.model.series import PlannedSeries, Series
+    from dataset_dl.verbs.check import repair, verify
+    from dataset_dl.verbs.download import download, download_events, stream
+    from dataset_dl.verbs.look import cite, collections, columns, fetch_index, indices, page_url, query
+    from dataset_dl.verbs.options import DownloadOptions, NetworkOptions, PlanOptions
+    from dataset_dl.verbs.plan import plan
+    from dataset_dl.verbs.renew import diff, update
 
 __version__ = "0.1.0"
 
@@ -124,38 +111,22 @@ __all__ = [
 # Nothing is imported before it is used: duckdb and pandas take half a second, and most commands need
 # neither. A name that is not listed here lives in `errors`.
 _HOMES = {
-    "adownload": "aio",
-    "DownloadOptions": "options",
-    "NetworkOptions": "options",
-    "PlanOptions": "options",
-    "cite": "api",
-    "collections": "api",
-    "columns": "api",
-    "download": "api",
-    "download_events": "api",
-    "fetch_index": "api",
-    "indices": "api",
-    "page_url": "api",
-    "plan": "api",
-    "query": "api",
-    "repair": "api",
-    "stream": "api",
-    "verify": "api",
-    "IDCClient": "idc_client",
-    "DEFAULT_LAYOUT": "model",
-    "Change": "model",
-    "Deviation": "model",
-    "Difference": "model",
-    "DownloadProgress": "model",
-    "Plan": "model",
-    "PlannedSeries": "model",
-    "Report": "model",
-    "Series": "model",
-    "SeriesFailure": "model",
-    "Verification": "model",
-    "diff": "renewal",
-    "update": "renewal",
-    "Service": "service",
+    name: module
+    for module, names in {
+        "faces.aio": "adownload",
+        "faces.idc_client": "IDCClient",
+        "faces.service": "Service",
+        "model.outcome": "Change Deviation Difference DownloadProgress Report SeriesFailure Verification",
+        "model.plan": "DEFAULT_LAYOUT Plan",
+        "model.series": "PlannedSeries Series",
+        "verbs.check": "repair verify",
+        "verbs.download": "download download_events stream",
+        "verbs.look": "cite collections columns fetch_index indices page_url query",
+        "verbs.options": "DownloadOptions NetworkOptions PlanOptions",
+        "verbs.plan": "plan",
+        "verbs.renew": "diff update",
+    }.items()
+    for name in names.split()
 }
 
 

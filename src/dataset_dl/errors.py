@@ -26,7 +26,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from dataset_dl.model import Report
+    from dataset_dl.model.outcome import Report
 
 
 class DatasetDlError(Exception):

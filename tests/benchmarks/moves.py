@@ -13,8 +13,8 @@ import dataset_dl as dd
 from benchmarks import measure
 from benchmarks.measure import Row, Run
 from benchmarks.stores import Store, far, fill, serve
-from dataset_dl.model import PlannedSeries
-from dataset_dl.s5cmd import binary
+from dataset_dl.engines.s5cmd import binary
+from dataset_dl.model.series import PlannedSeries
 from support.corporate import Authority
 from support.plans import plan_of
 

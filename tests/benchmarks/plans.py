@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import measure
 from benchmarks.measure import Row
-from dataset_dl.index.database import tables
+from dataset_dl.sources.idc.tables import tables
 
 _DIRECTORY = "collection_id || '/' || PatientID || '/' || StudyInstanceUID || '/' || Modality || '_' || SeriesInstanceUID"
 _ROWS = f"""

@@ -8,7 +8,7 @@ from pathlib import Path
 import dataset_dl as dd
 from benchmarks import measure
 from benchmarks.measure import Row
-from dataset_dl.index.database import tables
+from dataset_dl.sources.idc.tables import tables
 
 _DUCKDB = """
 import duckdb

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from dataset_dl.model import PlannedSeries
+from dataset_dl.model.series import PlannedSeries
 from dataset_dl.process import Process
 from support.corporate import Authority, free_port, wait_for
 

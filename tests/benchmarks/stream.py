@@ -56,8 +56,8 @@ print(json.dumps({"seconds": spent - making, "journal": journal, "complete": tra
 
 def rows_of(series: int, each: int):
     """A plan of so many series of so many files, made by DuckDB."""
-    from dataset_dl.index.database import Database
-    from dataset_dl.index.plan_file import PlanFile
+    from dataset_dl.duck import Database
+    from dataset_dl.plans.file import PlanFile
 
     select = f"""
         SELECT 'bench' AS collection_id, 'patient ' || i // 50 AS PatientID, '1.2.' || i // 5 AS StudyInstanceUID,

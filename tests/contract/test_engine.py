@@ -12,12 +12,14 @@ import psutil
 import pytest
 
 import dataset_dl as dd
+from dataset_dl.engines.s5cmd.binary import require
+from dataset_dl.engines.s5cmd.engine import S5cmdEngine
 from dataset_dl.errors import NetworkError
-from dataset_dl.events import CommandFailed, Event, FileCompleted, Finished, SeriesCompleted
-from dataset_dl.model import Fetch, Plan, Report
+from dataset_dl.model.events import CommandFailed, Event, FileCompleted, Finished, SeriesCompleted
+from dataset_dl.model.outcome import Report
+from dataset_dl.model.plan import Plan
+from dataset_dl.model.series import Fetch
 from dataset_dl.network import NetworkSettings
-from dataset_dl.s5cmd.binary import require
-from dataset_dl.s5cmd.engine import S5cmdEngine
 from dataset_dl.testing import LocalBucket
 from dataset_dl.transfer import Engine, transfer
 from support.engines import ScriptedEngine

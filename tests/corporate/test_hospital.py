@@ -195,8 +195,8 @@ def test_doctor_tells_where_each_setting_is_from(run: Run, plain_proxy: Squid, t
 def test_doctor_names_the_issuer(
     run: Run, held: LocalBucket, store_port: int, plain_proxy: Squid, private: Authority
 ) -> None:
-    from dataset_dl.doctor import look_at_address
     from dataset_dl.network import NetworkSettings
+    from dataset_dl.verbs.doctor import look_at_address
 
     network = NetworkSettings(https_proxy=plain_proxy.url, ca_bundles=(str(private.path),))
     url = f"https://{STORE_HOST}:{store_port}/idc-open-data?list-type=2&max-keys=1"

@@ -12,10 +12,10 @@ import pytest
 
 import dataset_dl as dd
 from dataset_dl.errors import NetworkError
-from dataset_dl.index import database
 from dataset_dl.network import NetworkSettings
 from dataset_dl.network.files import obtain
 from dataset_dl.network.session import session
+from dataset_dl.sources.idc import tables
 from dataset_dl.testing import LocalBucket
 from support import indices, web
 from support.cli import Cli
@@ -226,8 +226,8 @@ def test_python_fetches_a_table_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("DATASET_DL_CACHE", str(tmp_path))
     with serving(table.read_bytes()) as files:
         monkeypatch.setenv("DATASET_DL_ASSETS_URL", files.url)
-        database.look_again()
+        tables.look_again()
         path = dd.fetch_index("seg_index")
         assert path.parent.parent.name == "idc-index-data"
         assert len(dd.query("SELECT * FROM seg_index")) == 1
-    database.look_again()
+    tables.look_again()

@@ -352,7 +352,7 @@ def test_a_stranger_cannot_write_on_the_terminal(cli: Cli) -> None:
 
 
 def test_rights_hold_no_markup_of_a_stranger(tmp_path: Path) -> None:
-    from dataset_dl.index import rights
+    from dataset_dl.sources.idc import rights
 
     evil = row(1)._replace(
         collection_id="a|b](http://evil)<script>", license_short_name="CC BY 4.0 | **free** [x](y)",

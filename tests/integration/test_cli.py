@@ -274,7 +274,7 @@ def test_sources_from_standard_input_and_files(cli: Cli, bucket: LocalBucket) ->
 
 
 def test_our_s5cmd_manifest_runs_with_bare_s5cmd(cli: Cli, bucket: LocalBucket) -> None:
-    from dataset_dl.s5cmd.binary import require
+    from dataset_dl.engines.s5cmd.binary import require
 
     cli(
         "idc", "manifest", uuids(bucket), "-o", "plan.s5cmd", "--layout", "it's %PatientID/%SeriesInstanceUID"

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import dataset_dl as dd
-from dataset_dl.index import clinical, database
 from dataset_dl.network import NetworkSettings
-from dataset_dl.network.listing import objects_below
+from dataset_dl.sources.idc import clinical, tables
+from dataset_dl.store.listing import objects_below
 from dataset_dl.testing import LocalBucket
 from support import indices
 from support.cli import Cli
@@ -30,7 +30,7 @@ def patients() -> list[str]:
 def dictionary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """clinical_index; nothing else is here."""
     monkeypatch.setenv("DATASET_DL_CACHE", str(tmp_path / "cache"))
-    database.look_again()
+    tables.look_again()
     yield indices.make(
         "clinical_index",
         tmp_path / "clinical_index.parquet",
@@ -41,7 +41,7 @@ def dictionary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
             "column_label": ["The patient", "Age in years"],
         },
     )
-    database.look_again()
+    tables.look_again()
 
 
 @pytest.fixture

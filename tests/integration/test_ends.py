@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import dataset_dl as dd
-from dataset_dl.journal import Journal
+from dataset_dl.destination.journal import Journal
 from dataset_dl.testing import LocalBucket
 from support.cli import PROGRAM
 from support.faults import FaultServer, serve

@@ -9,11 +9,11 @@ import pytest
 
 import dataset_dl as dd
 from benchmarks.stores import Store, far
+from dataset_dl.engines.s5cmd.binary import Binary, require
+from dataset_dl.engines.s5cmd.command import choose_workers
+from dataset_dl.engines.s5cmd.engine import S5cmdEngine, descriptor_limit
 from dataset_dl.errors import CertificateError, NetworkError, PlanError
 from dataset_dl.network import NetworkSettings
-from dataset_dl.s5cmd.binary import Binary, require
-from dataset_dl.s5cmd.command import choose_workers
-from dataset_dl.s5cmd.engine import S5cmdEngine, descriptor_limit
 from dataset_dl.testing import LocalBucket
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dataset_dl as dd
-from dataset_dl.events import EngineEnded, Event, FileCompleted, Finished, RetryStarted
+from dataset_dl.model.events import EngineEnded, Event, FileCompleted, Finished, RetryStarted
 from dataset_dl.testing import LocalBucket
 from support.children import running
 from support.cli import PROGRAM, Cli

@@ -219,7 +219,7 @@ def test_errors_are_of_their_kinds(
 def test_too_little_space_is_their_error(
     client: IDCClient, bucket: LocalBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dataset_dl.destination.free_bytes", lambda path: 1000)
+    monkeypatch.setattr("dataset_dl.destination.disk.free_bytes", lambda path: 1000)
     with pytest.raises(idc_index.index.IDCClientInsufficientDiskSpaceError, match="free"):
         client.download_dicom_series(str(bucket.series[0].SeriesInstanceUID), tmp_path)
 

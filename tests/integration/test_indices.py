@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import dataset_dl as dd
-from dataset_dl.index import database
+from dataset_dl.sources.idc import tables
 from support import indices
 from support.cli import Cli
 
@@ -16,9 +16,9 @@ from support.cli import Cli
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("DATASET_DL_CACHE", str(tmp_path / "cache"))
-    database.look_again()
+    tables.look_again()
     yield tmp_path / "cache"
-    database.look_again()
+    tables.look_again()
 
 
 @pytest.fixture
@@ -83,6 +83,6 @@ def test_collections_can_be_conditions_too() -> None:
 
 
 def test_tables_that_are_here_have_the_columns_of_their_schemas() -> None:
-    for name, known in database.tables().items():
+    for name, known in tables.tables().items():
         if known.parquet_path is not None:
-            assert database.not_the_table(known.parquet_path, name) is None
+            assert tables.not_the_table(known.parquet_path, name) is None

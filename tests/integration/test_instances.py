@@ -9,9 +9,9 @@ import pytest
 from pydicom import dcmread
 
 import dataset_dl as dd
-from dataset_dl.events import Noticed
-from dataset_dl.index import database
-from dataset_dl.model import PlannedSeries
+from dataset_dl.model.events import Noticed
+from dataset_dl.model.series import PlannedSeries
+from dataset_dl.sources.idc import tables
 from dataset_dl.testing import LocalBucket
 from support import indices
 from support.cli import Cli
@@ -51,10 +51,10 @@ def table(slides: LocalBucket, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture
 def known(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("DATASET_DL_CACHE", str(tmp_path / "cache"))
-    database.look_again()
+    tables.look_again()
     dd.fetch_index("sm_instance_index", from_file=table)
     yield
-    database.look_again()
+    tables.look_again()
 
 
 def files(bucket: LocalBucket, series: PlannedSeries) -> list[Path]:
@@ -223,7 +223,7 @@ def test_files_of_a_table_of_another_release_select_nothing(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATASET_DL_CACHE", str(tmp_path / "cache"))
-    database.look_again()
+    tables.look_again()
     values: dict[str, list[object]] = {
         "SOPInstanceUID": ["1.9.3"], "SeriesInstanceUID": ["1.9"], "crdc_instance_uuid": ["*"], "instance_size": [5],
     }  # fmt: skip
@@ -237,7 +237,7 @@ def test_files_of_a_table_of_another_release_select_nothing(
     dd.fetch_index("sm_instance_index", from_file=again)
     with pytest.raises(dd.SelectionError, match="as no file is called"):
         dd.plan("1.9.3")
-    database.look_again()
+    tables.look_again()
 
 
 @pytest.mark.usefixtures("known")

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 import dataset_dl as dd
+from dataset_dl.cli.tables import write
 from dataset_dl.errors import LayoutError, ManifestError, PlanError, QueryError
-from dataset_dl.events import SeriesFailed
-from dataset_dl.index import rights
 from dataset_dl.manifest import addresses
-from dataset_dl.model import Report, SeriesFailure
+from dataset_dl.model.events import SeriesFailed
+from dataset_dl.model.outcome import Report, SeriesFailure
+from dataset_dl.observers.notices import Notices
+from dataset_dl.sources.idc import rights
 from dataset_dl.testing import LocalBucket
-from dataset_dl.ui.notices import Notices
-from dataset_dl.ui.tables import write
 from dataset_dl.wording import counted, size
 from support.cli import PROGRAM, Cli
 from support.plans import plan_of, row

@@ -11,7 +11,7 @@ import pytest
 
 import dataset_dl as dd
 from dataset_dl.errors import StorageError
-from dataset_dl.events import EngineEnded, Event, FileCompleted, Finished
+from dataset_dl.model.events import EngineEnded, Event, FileCompleted, Finished
 from dataset_dl.testing import LocalBucket
 from support.children import running
 from support.faults import FaultServer, serve

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import dataset_dl as dd
-from dataset_dl.index import database
+from dataset_dl.sources.idc import tables
 from support import indices
 from support.cli import Cli
 
@@ -19,14 +19,14 @@ COLLECTION = "rider_lung_ct"
 def series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[str]]]:
     """The three tables over a collection: SEGs 0 and 1 are of CT 0, SEG 2 is of none, RTSTRUCT 0 of CT 1."""
     monkeypatch.setenv("DATASET_DL_CACHE", str(tmp_path / "cache"))
-    database.look_again()
+    tables.look_again()
     rows = dd.query(
         "SELECT Modality, SeriesInstanceUID AS uid FROM idc_index"
         f" WHERE collection_id = '{COLLECTION}' AND Modality IN ('CT', 'SEG', 'RTSTRUCT', 'SR') ORDER BY uid"
     )
     found = {kind: list(rows[rows.Modality == kind].uid) for kind in ("CT", "SEG", "RTSTRUCT", "SR")}
     ct, seg = found["CT"], found["SEG"]
-    tables = {
+    made = {
         "seg_index": {"SeriesInstanceUID": seg[:3], "segmented_SeriesInstanceUID": [ct[0], ct[0], None]},
         "rtstruct_index": {
             "SeriesInstanceUID": found["RTSTRUCT"][:1],
@@ -34,10 +34,10 @@ def series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str
         },
         "ann_index": {"SeriesInstanceUID": ["1.2.3"], "referenced_SeriesInstanceUID": ["1.2.4"]},
     }
-    for name, values in tables.items():
+    for name, values in made.items():
         dd.fetch_index(name, from_file=indices.make(name, tmp_path / f"{name}.parquet", values))
     yield found
-    database.look_again()
+    tables.look_again()
 
 
 def uids(plan: dd.Plan) -> set[str | None]:
@@ -76,7 +76,7 @@ def test_a_licence_holds_for_what_is_added(series: dict[str, list[str]]) -> None
 
 def test_a_table_that_is_missing_is_named(series: dict[str, list[str]], tmp_path: Path) -> None:
     next((tmp_path / "cache").rglob("seg_index.parquet")).unlink()
-    database.look_again()
+    tables.look_again()
     with pytest.raises(dd.SelectionError, match="idc indices fetch seg_index"):
         dd.plan(series["SEG"][0], with_references=True)
     with pytest.raises(dd.SelectionError, match="idc indices fetch seg_index"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dataset_dl as dd
-from dataset_dl.events import Noticed
+from dataset_dl.model.events import Noticed
 from dataset_dl.testing import LocalBucket
 from support.cli import Cli
 

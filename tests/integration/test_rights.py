@@ -13,7 +13,7 @@ import pytest
 
 import dataset_dl as dd
 from dataset_dl import IDCClient
-from dataset_dl.index import rights
+from dataset_dl.sources.idc import rights
 from dataset_dl.testing import LocalBucket
 from support import web
 from support.cli import Cli

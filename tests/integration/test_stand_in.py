@@ -11,7 +11,7 @@ import pytest
 
 import dataset_dl as dd
 from dataset_dl import IDCClient
-from dataset_dl import destination as place
+from dataset_dl.destination import paths
 from dataset_dl.errors import ManifestError
 from dataset_dl.manifest.commands import Places
 from dataset_dl.manifest.contents import parse
@@ -36,7 +36,7 @@ def test_everything_in_the_directory_is_data(client: IDCClient, bucket: LocalBuc
     client.download_dicom_series(str(bucket.series[0].SeriesInstanceUID), str(target))
     assert {path.suffix for path in files(target)} == {".dcm"}
     assert len(files(target)) == bucket.series[0].instanceCount
-    records = place.state(target)
+    records = paths.state(target)
     assert target not in records.parents
     assert {"LICENSES.md", "CITATIONS.bib", "journal.sqlite", "plan.parquet"} <= {
         path.name for path in files(records)
@@ -58,11 +58,11 @@ def test_records_outside_are_found_again(
     shutil.rmtree(target)
     (tmp_path / "other").mkdir()
     (tmp_path / "other").rename(target)
-    assert place.state(target) == target / ".dataset-dl"
+    assert paths.state(target) == target / ".dataset-dl"
     # And one that has records of its own keeps them.
     dd.download(uid, target, endpoint_url=bucket.endpoint_url)
     client.download_dicom_series(uid, str(target))
-    assert place.state(target) == target / ".dataset-dl"
+    assert paths.state(target) == target / ".dataset-dl"
 
 
 LINES = {

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import dataset_dl as dd
-from dataset_dl.index import database
+from dataset_dl.sources.idc import tables
 from dataset_dl.testing import LocalBucket
 from support import indices
 
@@ -95,14 +95,14 @@ def only(slide: tuple[str, str, str]) -> dd.PlannedSeries:
 
 
 @pytest.fixture
-def tables(tmp_path: Path, bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def every_table(tmp_path: Path, bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Every optional table, as fetched: with the rows that the tests ask for."""
     cache = tmp_path / "cache"
     monkeypatch.setenv("DATASET_DL_CACHE", str(cache))
-    database.look_again()
-    folder = database.cache_directory()
+    tables.look_again()
+    folder = tables.cache_directory()
     folder.mkdir(parents=True)
-    for name, table in database.tables().items():
+    for name, table in tables.tables().items():
         if table.parquet_path is None:
             values: dict[str, list[object]] = {str(table.schema()["columns"][0]["name"]): ["x"]}
             if name == "sm_instance_index":
@@ -117,17 +117,17 @@ def tables(tmp_path: Path, bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch)
     clinical.mkdir(parents=True, exist_ok=True)
     indices.make("seg_index", clinical / "0.parquet", {"SeriesInstanceUID": ["1.2"]})
     yield cache
-    database.look_again()
+    tables.look_again()
 
 
 @pytest.mark.timeout(900)
 def test_upstreams_own_tests_pass_but_for_those_named(
-    upstream: Path, bucket: LocalBucket, tables: Path, tmp_path: Path
+    upstream: Path, bucket: LocalBucket, every_table: Path, tmp_path: Path
 ) -> None:
     told = tmp_path / "told.xml"
     environment = os.environ | {
         "DATASET_DL_ENDPOINT_URL": bucket.endpoint_url,
-        "DATASET_DL_CACHE": str(tables),
+        "DATASET_DL_CACHE": str(every_table),
         "DATASET_DL_STATE": str(tmp_path / "state"),
         "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
     }

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataset_dl.errors import NetworkError
-from dataset_dl.events import BytesWritten, CommandFailed, Event, FileCompleted
-from dataset_dl.model import Fetch, PlannedSeries, StoredObject
+from dataset_dl.model.events import BytesWritten, CommandFailed, Event, FileCompleted
+from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject
 from dataset_dl.testing import LocalBucket
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from dataset_dl.index.database import tables
+from dataset_dl.sources.idc.tables import tables
 
 _TYPES = {"STRING": "VARCHAR", "INTEGER": "BIGINT", "FLOAT": "DOUBLE", "BOOLEAN": "BOOLEAN"}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from dataset_dl.index.database import Database
-from dataset_dl.index.plan_file import PlanFile
-from dataset_dl.model import Plan, PlannedSeries
+from dataset_dl.duck import Database
+from dataset_dl.model.plan import Plan
+from dataset_dl.model.series import PlannedSeries
+from dataset_dl.plans.file import PlanFile
 
 
 def row(number: int = 0, *, directory: str | None = None, count: int = 2, size: int = 20) -> PlannedSeries:

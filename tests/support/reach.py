@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 
+from dataset_dl.engines.s5cmd.binary import require
+from dataset_dl.engines.s5cmd.engine import S5cmdEngine
 from dataset_dl.errors import DatasetDlError
 from dataset_dl.network import NetworkSettings
 from dataset_dl.network.session import plain_words, session
-from dataset_dl.s5cmd.binary import require
-from dataset_dl.s5cmd.engine import S5cmdEngine
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dataset_dl.events import Event, FileCompleted
-from dataset_dl.model import Fetch, PlannedSeries, StoredObject
+from dataset_dl.model.events import Event, FileCompleted
+from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject
 from support.plans import row
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from dataset_dl.model import PlannedSeries
+from dataset_dl.model.series import PlannedSeries
 from support.cli import PROGRAM
 from support.faults import FaultServer, serve
 from support.plans import plan_of

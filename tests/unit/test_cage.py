@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import dataset_dl as dd
+from dataset_dl.engines.s5cmd.command import batch_lines, list_lines
+from dataset_dl.engines.s5cmd.output import parse_listed
 from dataset_dl.errors import LayoutError, ManifestError, SelectionError
-from dataset_dl.index.database import main_columns
-from dataset_dl.layout import Layout, check_directory
 from dataset_dl.manifest.contents import parse
-from dataset_dl.model import Fetch
+from dataset_dl.model.series import Fetch
 from dataset_dl.network import IDC_BUCKETS, NetworkSettings
-from dataset_dl.s5cmd.command import batch_lines, list_lines
-from dataset_dl.s5cmd.output import parse_listed
+from dataset_dl.plans.layout import Layout, check_directory
+from dataset_dl.sources.idc.tables import main_columns
 from support.plans import row
 
 # What breaks out of things, more often than chance would have it.

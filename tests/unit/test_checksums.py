@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_dl.checksums import compare
-from dataset_dl.model import StoredObject
+from dataset_dl.destination.checksums import compare
+from dataset_dl.model.series import StoredObject
 
 MIB = 1 << 20
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dataset_dl import errors
-from dataset_dl.model import Report
+from dataset_dl.model.outcome import Report
 
 CLASSES = [
     each

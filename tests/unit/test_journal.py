@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_dl.journal import Journal
+from dataset_dl.destination.journal import Journal
 from support.plans import row
 
 
@@ -111,7 +111,7 @@ def test_a_process_that_is_killed_leaves_it_sound(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "from pathlib import Path; from dataset_dl import journal; from support.plans import row\n"
+        "from pathlib import Path; from dataset_dl.destination import journal; from support.plans import row\n"
         "journal._COMMIT_SECONDS = 0.01\n"
         "kept = journal.Journal(Path(sys.argv[1]))\n"
         "for number in range(10**9):\n"

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataset_dl.engines.s5cmd.lines import copy_line
 from dataset_dl.errors import ManifestError
-from dataset_dl.layout import check_directory
 from dataset_dl.manifest import tcia
 from dataset_dl.manifest.contents import parse
 from dataset_dl.manifest.entry import Entry
-from dataset_dl.manifest.lines import copy_line
+from dataset_dl.plans.layout import check_directory
 from support.plans import plan_of, row
 
 UUID = "085e85b3-3780-47f6-8538-585bcca95336"

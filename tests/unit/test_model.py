@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_dl.errors import SelectionError
-from dataset_dl.model import Condition, as_identifiers, conditions
+from dataset_dl.model.selection import Condition, conditions
+from dataset_dl.sources.named import as_identifiers
 
 
 @pytest.mark.parametrize(

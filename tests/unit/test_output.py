@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataset_dl.engines.s5cmd.output import cause_of, network_error, parse_line, redacted
 from dataset_dl.errors import CertificateError, ConnectionTimeout, NetworkError, ProxyError
-from dataset_dl.events import CommandFailed, EngineMessage, FileCompleted
-from dataset_dl.s5cmd.output import cause_of, network_error, parse_line, redacted
+from dataset_dl.model.events import CommandFailed, EngineMessage, FileCompleted
 
 UUID = "085e85b3-3780-47f6-8538-585bcca95336"
 

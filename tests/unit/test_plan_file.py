@@ -11,13 +11,14 @@ import duckdb
 import pytest
 
 import dataset_dl as dd
-from dataset_dl import destination as place
-from dataset_dl.api import raise_for_report
+from dataset_dl.destination import paths
 from dataset_dl.errors import ManifestError, StorageError
-from dataset_dl.events import Event, Finished
-from dataset_dl.index.plan_file import open_plan
-from dataset_dl.model import Fetch, Plan, PlannedSeries
+from dataset_dl.model.events import Event, Finished
+from dataset_dl.model.plan import Plan
+from dataset_dl.model.series import Fetch, PlannedSeries
+from dataset_dl.plans.file import open_plan
 from dataset_dl.transfer import transfer
+from dataset_dl.verbs.download import raise_for_report
 from support.plans import plan_of, row
 from support.stores import Store
 
@@ -119,7 +120,7 @@ def test_what_stands_in_place_of_a_kept_plan_neither_hangs_nor_is_believed(kind:
     plan = plan_of([store.put() for _ in range(2)])
     target = tmp_path / "to"
     done(plan, target, store)
-    kept = place.plan_path(target)
+    kept = paths.plan_path(target)
     kept.unlink()
     KINDS[kind](kept)
     with pytest.raises(ManifestError, match="plan"):
@@ -192,7 +193,7 @@ def test_whole_numbers_in_another_type_are_read(tmp_path: Path) -> None:
 
 
 def test_low_memory_is_not_a_wrong_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataset_dl.index.database import Database
+    from dataset_dl.duck import Database
 
     def run(*_: object) -> object:
         raise duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate 16 MB")
@@ -251,4 +252,4 @@ def test_damaged_requests_do_not_make_a_plan_forgotten(tmp_path: Path) -> None:
     assert dd.verify(target).series_count == 2
     done(second, target, store)
     assert dd.verify(target).series_count == 4
-    assert not place.plan_path(target).with_suffix(".damaged").exists()
+    assert not paths.plan_path(target).with_suffix(".damaged").exists()

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 import dataset_dl as dd
-from dataset_dl import destination as place
+from dataset_dl.destination import paths
 from dataset_dl.errors import DatasetDlError, ManifestError, StorageError
-from dataset_dl.events import Event, Finished
-from dataset_dl.model import Fetch, Plan
+from dataset_dl.model.events import Event, Finished
+from dataset_dl.model.plan import Plan
+from dataset_dl.model.series import Fetch
 from dataset_dl.transfer import transfer
 from support.plans import plan_of
 from support.stores import Store
@@ -136,10 +137,10 @@ class PlanFiles(RuleBasedStateMachine):
         assert all(self.store.is_right(self.rows[number], self.target) for number in self.planned)
         self.asked = (self.asked or set()) | set(self.planned)
 
-    @precondition(lambda self: place.plan_path(self.target).is_file())
+    @precondition(lambda self: paths.plan_path(self.target).is_file())
     @rule(how=BAD)
     def spoil_what_is_kept(self, how: str) -> None:
-        has_content = self.spoil(place.plan_path(self.target), how)
+        has_content = self.spoil(paths.plan_path(self.target), how)
         self.asked = {0} if has_content and how == "rewrite" else None
         if how == "remove":
             self.asked = set()

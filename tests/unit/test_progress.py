@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_dl.events import (
+from dataset_dl.model.events import (
     BytesWritten,
     Event,
     FetchStarted,
@@ -16,8 +16,8 @@ from dataset_dl.events import (
     SeriesFailed,
     Started,
 )
-from dataset_dl.model import Report, SeriesFailure
-from dataset_dl.progress import ProgressTracker
+from dataset_dl.model.outcome import Report, SeriesFailure
+from dataset_dl.observers.progress import ProgressTracker
 from support.plans import row
 
 

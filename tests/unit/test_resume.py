@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import dataset_dl as dd
+from dataset_dl.destination.journal import Journal
 from dataset_dl.errors import StorageError
-from dataset_dl.events import (
+from dataset_dl.model.events import (
     CommandFailed,
     EngineEnded,
     Event,
@@ -20,8 +21,9 @@ from dataset_dl.events import (
     Noticed,
     SeriesCompleted,
 )
-from dataset_dl.journal import Journal
-from dataset_dl.model import Fetch, Plan, PlannedSeries, Report, StoredObject
+from dataset_dl.model.outcome import Report
+from dataset_dl.model.plan import Plan
+from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject
 from dataset_dl.testing import LocalBucket
 from dataset_dl.transfer import Engine, transfer
 from support.engines import ScriptedEngine
@@ -316,7 +318,7 @@ def test_a_few_hundred_that_fail_alike_are_enough(bucket: LocalBucket, tmp_path:
     assert not report.ok
     kind = dd.TransferIncomplete if cause == "not_found" else dd.NetworkError
     with pytest.raises(kind, match="the others were not tried"):
-        from dataset_dl.api import raise_for_report
+        from dataset_dl.verbs.download import raise_for_report
 
         raise_for_report(report)
 
@@ -373,14 +375,14 @@ def test_a_link_in_place_of_the_records_is_refused(bucket: LocalBucket, plan: Pl
 def test_a_complete_tree_on_a_read_only_disk_is_complete(
     bucket: LocalBucket, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataset_dl import destination as place
+    from dataset_dl.destination import lock
 
     run(plan, tmp_path, ScriptedEngine(bucket))
 
     def refused(destination: Path) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(place, "hold", refused)
+    monkeypatch.setattr(lock, "hold", refused)
     *_, last = transfer(plan, tmp_path, no_engine)
     assert isinstance(last, Finished)
     assert last.report.ok

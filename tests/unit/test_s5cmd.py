@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dataset_dl.model import Fetch
+from dataset_dl.engines.s5cmd import binary, command
+from dataset_dl.model.series import Fetch
 from dataset_dl.network import NetworkSettings
-from dataset_dl.s5cmd import binary, command
 from support.plans import row
 
 

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_dl.ui.tables import write
+from dataset_dl.cli.tables import write
 from dataset_dl.wording import duration, size
 
 ROWS = [("a", 1234567, None, True), ('b,"c"', 2, "x" * 200, False)]

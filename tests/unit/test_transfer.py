@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import dataset_dl as dd
+from dataset_dl.engines.s5cmd.output import parse_line
 from dataset_dl.errors import EngineCrashed, InsufficientDiskSpace, NetworkError, StorageError
-from dataset_dl.events import (
+from dataset_dl.model.events import (
     CommandFailed,
     EngineEnded,
     EngineMessage,
@@ -19,8 +20,9 @@ from dataset_dl.events import (
     Finished,
     SeriesCompleted,
 )
-from dataset_dl.model import Fetch, Plan, PlannedSeries, Report
-from dataset_dl.s5cmd.output import parse_line
+from dataset_dl.model.outcome import Report
+from dataset_dl.model.plan import Plan
+from dataset_dl.model.series import Fetch, PlannedSeries
 from dataset_dl.testing import LocalBucket
 from dataset_dl.transfer import transfer
 from support.engines import ScriptedEngine
@@ -254,13 +256,13 @@ def test_a_damaged_kept_plan_is_replaced(bucket: LocalBucket, plan: Plan, tmp_pa
 def test_what_is_there_needs_no_space_again(
     bucket: LocalBucket, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataset_dl import destination as place
+    from dataset_dl.destination import disk
 
     run(plan, tmp_path, ScriptedEngine(bucket))
     for row_ in plan:
         min((tmp_path / row_.directory).glob("*.dcm")).unlink()
     asked: list[int] = []
-    monkeypatch.setattr(place, "check_space", lambda destination, size, count: asked.append(size))
+    monkeypatch.setattr(disk, "check_space", lambda destination, size, count: asked.append(size))
     assert run(plan, tmp_path, ScriptedEngine(bucket)).ok
     assert 0 < asked[0] < plan.size_bytes // 20
 

@@ -11,7 +11,7 @@ from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import SOURCES, way_out
 
 if TYPE_CHECKING:
-    from dataset_dl.options import NetworkOptions
+    from dataset_dl.verbs.options import NetworkOptions
 
 
 @click.command(cls=Command)
@@ -34,10 +34,10 @@ def cite(
     """List the works to cite for collections, series or manifests."""
     import logging
 
-    from dataset_dl import api
+    from dataset_dl.verbs import look
 
     logging.getLogger("dataset_dl").addHandler(logging.StreamHandler())
-    found = api.cite(sources, style=style, offline=offline, **options)
+    found = look.cite(sources, style=style, offline=offline, **options)
     if style == "json":
         click.echo(json.dumps([json.loads(each) for each in found], indent=1, ensure_ascii=False))
     else:

@@ -13,7 +13,8 @@ _BEGUN_CONDITION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(!=|=)((?:.*,)?)([^,]*)"
 
 def sources(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Collections and analysis results; else a file."""
-    from dataset_dl.index.database import Database, source
+    from dataset_dl.duck import Database
+    from dataset_dl.sources.idc.tables import source
 
     done, comma, rest = incomplete.rpartition(",")
     begun = rest.lower().replace("-", "_")
@@ -29,14 +30,15 @@ def sources(context: click.Context, parameter: click.Parameter, incomplete: str)
 
 def tables(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Tables that IDC publishes."""
-    from dataset_dl.index import database
+    from dataset_dl.sources.idc import tables
 
-    return [CompletionItem(name) for name in database.tables() if name.startswith(incomplete.lower())]
+    return [CompletionItem(name) for name in tables.tables() if name.startswith(incomplete.lower())]
 
 
 def condition(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """A column; behind it and a sign, its values."""
-    from dataset_dl.index.database import Database, main_columns, source
+    from dataset_dl.duck import Database
+    from dataset_dl.sources.idc.tables import main_columns, source
 
     columns = {name.lower(): name for name in main_columns()}
     match = _BEGUN_CONDITION.fullmatch(incomplete)
@@ -58,7 +60,7 @@ def condition(context: click.Context, parameter: click.Parameter, incomplete: st
 
 def layout(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The column behind the last ``%``."""
-    from dataset_dl.index.database import main_columns
+    from dataset_dl.sources.idc.tables import main_columns
 
     before, _, begun = incomplete.rpartition("%")
     return [

@@ -14,9 +14,9 @@ from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import FORMAT, Directory, network
 
 if TYPE_CHECKING:
-    from dataset_dl.model import Difference
-    from dataset_dl.options import NetworkOptions
-    from dataset_dl.ui.tables import Format
+    from dataset_dl.cli.tables import Format
+    from dataset_dl.model.outcome import Difference
+    from dataset_dl.verbs.options import NetworkOptions
 
 
 @click.command(cls=Command)
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 @network
 def diff(directory: Path, update: bool, form: Format, **options: Unpack[NetworkOptions]) -> None:
     """Say what the index here has newer, added or withdrawn against a tree that was downloaded."""
-    from dataset_dl import renewal
-    from dataset_dl.api import raise_for_report
-    from dataset_dl.destination import replaced_path
+    from dataset_dl.destination.paths import replaced_path
+    from dataset_dl.verbs import renew as renewal
+    from dataset_dl.verbs.download import raise_for_report
 
     difference = renewal.diff(directory)
     _show(difference, form)
@@ -46,8 +46,8 @@ def diff(directory: Path, update: bool, form: Format, **options: Unpack[NetworkO
 
 
 def _show(difference: Difference, form: Format) -> None:
-    from dataset_dl.model import Change
-    from dataset_dl.ui.tables import write
+    from dataset_dl.cli.tables import write
+    from dataset_dl.model.outcome import Change
     from dataset_dl.wording import size
 
     if form == "json":

@@ -14,7 +14,7 @@ from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import Directory, network
 
 if TYPE_CHECKING:
-    from dataset_dl.options import NetworkOptions
+    from dataset_dl.verbs.options import NetworkOptions
 
 
 @click.command(cls=Command)
@@ -26,8 +26,8 @@ def doctor(
     context: click.Context, destination: Path | None, as_json: bool, **options: Unpack[NetworkOptions]
 ) -> None:
     """Check the program, the index, s5cmd, the endpoint and a destination; say what to do."""
-    from dataset_dl.doctor import examine
-    from dataset_dl.ui.tables import write
+    from dataset_dl.cli.tables import write
+    from dataset_dl.verbs.doctor import examine
 
     checks = list(examine(options, destination))
     if as_json:

@@ -12,13 +12,14 @@ import click
 
 from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import Directory, network, planned, selection
+from dataset_dl.cli.tables import silence
 from dataset_dl.errors import StorageError
-from dataset_dl.ui.notices import EXAMPLES, kind_of
-from dataset_dl.ui.tables import silence
+from dataset_dl.observers.notices import EXAMPLES, kind_of
 from dataset_dl.wording import visible
 
 if TYPE_CHECKING:
-    from dataset_dl.model import Plan, Report, SeriesFailure
+    from dataset_dl.model.outcome import Report, SeriesFailure
+    from dataset_dl.model.plan import Plan
 
 _REASONS_SHOWN = 20
 
@@ -79,8 +80,8 @@ def download(
 
     The same command resumes: what is complete is not fetched again.
     """
-    from dataset_dl.api import download_events, raise_for_report, watch
-    from dataset_dl.ui.observer import observer
+    from dataset_dl.observers.observer import observer
+    from dataset_dl.verbs.download import download_events, raise_for_report, watch
 
     made = planned(sources, options, into=destination)
     if dry_run:
@@ -115,9 +116,9 @@ def download(
 
 
 def _show_plan(plan: Plan, as_json: bool) -> None:
-    from dataset_dl.destination import check, free_bytes, needed_bytes
-    from dataset_dl.index import rights
-    from dataset_dl.ui.tables import write
+    from dataset_dl.cli.tables import write
+    from dataset_dl.destination.disk import check, free_bytes, needed_bytes
+    from dataset_dl.sources.idc import rights
     from dataset_dl.wording import size
 
     assert plan.into is not None
@@ -181,8 +182,8 @@ def _check_fit(destination: Path, needed: int, free: int) -> None:
 
 
 def _show_report(report: Report, md5: bool) -> None:
-    from dataset_dl.destination import state
-    from dataset_dl.ui.tables import write
+    from dataset_dl.cli.tables import write
+    from dataset_dl.destination.paths import state
     from dataset_dl.wording import duration, size
 
     missing_series = len(report.failures)

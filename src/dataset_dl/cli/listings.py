@@ -12,11 +12,11 @@ import click
 from dataset_dl.cli import completion
 from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import FORMAT, network
-from dataset_dl.ui.tables import Format, write
+from dataset_dl.cli.tables import Format, write
 from dataset_dl.wording import shortened
 
 if TYPE_CHECKING:
-    from dataset_dl.options import NetworkOptions
+    from dataset_dl.verbs.options import NetworkOptions
 
 _DESCRIPTION_SHOWN = 120
 
@@ -28,7 +28,7 @@ _DESCRIPTION_SHOWN = 120
 @FORMAT
 def collections(search: str | None, form: Format) -> None:
     """List the collections with their totals."""
-    from dataset_dl.index import catalog
+    from dataset_dl.sources.idc import catalog
     from dataset_dl.wording import size
 
     result = catalog.collections(search)
@@ -63,7 +63,7 @@ def _beginning(description: str | None) -> str:
 @click.pass_context
 def indices(context: click.Context, form: Format) -> None:
     """List every table that IDC publishes, and whether it is on this machine."""
-    from dataset_dl.index import catalog
+    from dataset_dl.sources.idc import catalog
 
     if context.invoked_subcommand is None:
         write(("name", "here", "description"), catalog.indices(), form, sys.stdout)
@@ -80,7 +80,7 @@ def indices(context: click.Context, form: Format) -> None:
 @network
 def fetch(names: tuple[str, ...], file: Path | None, **options: Unpack[NetworkOptions]) -> None:
     """Bring tables that are not here, once for each version of the index."""
-    from dataset_dl.api import fetch_index
+    from dataset_dl.verbs.look import fetch_index
 
     if file is not None and len(names) > 1:
         raise click.UsageError("One file is one table; give a single name with --from.")
@@ -93,7 +93,7 @@ def fetch(names: tuple[str, ...], file: Path | None, **options: Unpack[NetworkOp
 @FORMAT
 def columns(index: str, form: Format) -> None:
     """List the columns of a table: name, type, description."""
-    from dataset_dl.index import catalog
+    from dataset_dl.sources.idc import catalog
 
     write(("name", "type", "description"), catalog.columns(index), form, sys.stdout)
 
@@ -103,9 +103,9 @@ def columns(index: str, form: Format) -> None:
 @FORMAT
 def query(sql: str, form: Format) -> None:
     """Answer one SELECT over the tables, by their names. Nothing else is read, and nothing written."""
-    from dataset_dl.index import database
+    from dataset_dl.sources.idc import tables
 
-    result = database.query(sql)
+    result = tables.query(sql)
     write(result.columns, result, form, sys.stdout)
 
 
@@ -114,8 +114,8 @@ def query(sql: str, form: Format) -> None:
 @click.option("--print", "only_print", is_flag=True, help="Print the address, open nothing.")
 def browse(identifier: str | None, only_print: bool) -> None:
     """Open the page of a collection, or the viewer for a study or series."""
-    from dataset_dl.api import page_url
-    from dataset_dl.index.catalog import PORTAL_URL
+    from dataset_dl.sources.idc.catalog import PORTAL_URL
+    from dataset_dl.verbs.look import page_url
 
     url = page_url(identifier) if identifier else f"{PORTAL_URL}/explore/"
     if only_print or not _opened(url):

@@ -13,7 +13,7 @@ from dataset_dl.errors import SelectionWarning
 from dataset_dl.wording import counted
 
 if TYPE_CHECKING:
-    from dataset_dl.model import Plan
+    from dataset_dl.model.plan import Plan
 
 _MISSING_SHOWN = 20
 _EXCLUDED_SHOWN = 5
@@ -109,13 +109,13 @@ def selection(function: Any) -> Any:
 
 def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None = None) -> Plan:
     """The plan of a command, after a word on what IDC does not have of it; its options are used up."""
-    from dataset_dl.api import plan
-    from dataset_dl.options import PlanOptions
+    from dataset_dl.verbs.options import PlanOptions
+    from dataset_dl.verbs.plan import plan
 
     where = [*options.pop("where")]
     if licences := options.pop("licences"):
-        from dataset_dl.index.rights import licences_like
-        from dataset_dl.model import Condition
+        from dataset_dl.model.selection import Condition
+        from dataset_dl.sources.idc.rights import licences_like
 
         where.append(Condition("license_short_name", "=", tuple(licences_like(licences))))
     names = set(PlanOptions.__annotations__) - {"where"}

@@ -18,8 +18,8 @@ from dataset_dl.errors import VerificationError
 from dataset_dl.wording import counted
 
 if TYPE_CHECKING:
-    from dataset_dl.model import Deviation, Report, Verification
-    from dataset_dl.options import NetworkOptions
+    from dataset_dl.model.outcome import Deviation, Report, Verification
+    from dataset_dl.verbs.options import NetworkOptions
 
 _DEVIATIONS_SHOWN = 100
 _UNCHECKED_SHOWN = 5
@@ -45,13 +45,14 @@ def verify(
 
     The tree is held against the plan kept in it, or against the index where there is none.
     """
-    from dataset_dl import api
+    from dataset_dl.verbs import check
+    from dataset_dl.verbs.download import raise_for_report
 
     with _status() as on_progress:
-        outcome = api.verify(directory, deep=deep, md5=md5, on_progress=on_progress, **options)
+        outcome = check.verify(directory, deep=deep, md5=md5, on_progress=on_progress, **options)
     report = None
     if repair and not outcome.ok:
-        report = api.repair(outcome, **options)
+        report = check.repair(outcome, **options)
     if as_json:
         told = outcome.to_dict()
         if report is not None:
@@ -60,7 +61,7 @@ def verify(
     else:
         _show(outcome, report)
     if report is not None:
-        api.raise_for_report(report)
+        raise_for_report(report)
         if strangers := {each.directory for each in outcome.deviations if each.problem == "extra"}:
             raise VerificationError(
                 str(directory),
@@ -100,7 +101,7 @@ def _wrong(outcome: Verification) -> int:
 
 
 def _show(outcome: Verification, report: Report | None) -> None:
-    from dataset_dl.ui.tables import write
+    from dataset_dl.cli.tables import write
     from dataset_dl.wording import size
 
     if outcome.deviations:

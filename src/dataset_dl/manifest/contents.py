@@ -15,7 +15,8 @@ from dataset_dl.errors import ManifestError
 from dataset_dl.manifest import commands, table, tcia
 from dataset_dl.manifest.commands import Places
 from dataset_dl.manifest.entry import Entry, Line
-from dataset_dl.model import Account, PlannedSeries
+from dataset_dl.model.plan import Account
+from dataset_dl.model.series import PlannedSeries
 from dataset_dl.wording import shortened
 
 PARQUET_MAGIC = b"PAR1"

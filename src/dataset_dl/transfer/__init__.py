@@ -10,10 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from dataset_dl import destination as place
-from dataset_dl.destination import Hold
+from dataset_dl.destination import disk, lists, lock, paths
+from dataset_dl.destination.journal import Journal
+from dataset_dl.destination.kept import keep, kept_plan, set_aside_damaged
+from dataset_dl.destination.lock import Hold
+from dataset_dl.destination.tree import batches, sweep
+from dataset_dl.engines.protocol import Engine
 from dataset_dl.errors import ManifestError, StorageError
-from dataset_dl.events import (
+from dataset_dl.model.events import (
     Event,
     FetchStarted,
     Finished,
@@ -22,17 +26,15 @@ from dataset_dl.events import (
     SeriesFailed,
     Started,
 )
-from dataset_dl.index import rights
-from dataset_dl.index.kept import keep, kept_plan, set_aside_damaged
-from dataset_dl.index.plan_file import PlanFile
-from dataset_dl.journal import Journal
-from dataset_dl.model import Plan, PlannedSeries, Report, SeriesFailure, Size, Suspects
-from dataset_dl.transfer.engine import Engine
+from dataset_dl.model.outcome import Report, SeriesFailure
+from dataset_dl.model.plan import Plan
+from dataset_dl.model.series import PlannedSeries, Size, Suspects
+from dataset_dl.plans.file import PlanFile
+from dataset_dl.sources.idc import rights
 from dataset_dl.transfer.ledger import Ledger, Line, State
 from dataset_dl.transfer.naming import Naming
 from dataset_dl.transfer.rounds import Options, Rounds
 from dataset_dl.transfer.survey import Seen, survey
-from dataset_dl.verification import batches, sweep
 
 __all__ = ["Engine", "transfer"]
 
@@ -171,7 +173,7 @@ def transfer(
     options = Options(retries, pause_seconds, plan.rows.needs_names(), md5)
     ledger = Ledger(plan)
     stopped = ""
-    with place.guard(destination), ExitStack() as stack:
+    with disk.guard(destination), ExitStack() as stack:
         records = _open_records(destination, stack)
         journal = records.journal if records else None
         if journal is not None and journal.set_aside:
@@ -197,7 +199,7 @@ def transfer(
             todo = ledger.todo()
             engine = _reach(todo, tally, destination, make_engine)
             if records is None:
-                place.prepare(destination)
+                paths.prepare(destination)
                 records = _enter_records(destination, stack)
                 kept = _kept(destination)  # another download may have been quicker
             yield from _keep(destination, kept, plan, asked.rows, unlisted)
@@ -217,7 +219,7 @@ def transfer(
             if records is not None:
                 yield from _keep(destination, kept, plan, asked.rows, unlisted)
         if records is not None:
-            place.leave_lists(destination, tally.failures, plan.missing, plan.idc_version)
+            lists.leave_lists(destination, tally.failures, plan.missing, plan.idc_version)
     yield Finished(tally.report(plan, destination, time.monotonic() - began, stopped))
 
 
@@ -285,7 +287,7 @@ def _keep(
         kept = keep(destination, asked.only([series.directory for series, _ in unlisted]), kept)
     found = rights.shares(kept.plan(None))
     works = rights.works(share.source_DOI for share in found if share.source_DOI)
-    place.leave_rights(destination, rights.licences_text(found, works), rights.bibtex(works))
+    lists.leave_rights(destination, rights.licences_text(found, works), rights.bibtex(works))
 
 
 def _of_one_version(
@@ -341,10 +343,10 @@ def _reach(
     todo: Iterable[Line], tally: _Tally, destination: Path, make_engine: Callable[[], Engine]
 ) -> Engine:
     """An engine that has been answered, for a destination that has room; nothing is written before."""
-    place.check(destination)
+    disk.check(destination)
     # What is there of a series needs no space twice.
     missing, present = tally.missing, tally.present
-    place.check_space(
+    disk.check_space(
         destination, missing.size_bytes - present.size_bytes, missing.instances - present.instances
     )
     engine = make_engine()
@@ -354,7 +356,7 @@ def _reach(
 
 def _clear_the_way(todo: Iterable[Line], destination: Path, *, by_name: bool) -> None:
     """Refuse links, and remove what an s5cmd that was killed has left."""
-    cage = place.Cage(destination)
+    cage = disk.Cage(destination)
     swept: set[str] = set()
     for line in todo:
         directory = line.series.directory
@@ -372,7 +374,7 @@ class _Records(NamedTuple):
 
 def _open_records(destination: Path, stack: ExitStack) -> _Records | None:
     """The records of a destination that has some; None if it has none, or they cannot be written."""
-    if not place.state(destination).is_dir():
+    if not paths.state(destination).is_dir():
         return None
     try:
         return _enter_records(destination, stack)
@@ -381,14 +383,14 @@ def _open_records(destination: Path, stack: ExitStack) -> _Records | None:
 
 
 def _enter_records(destination: Path, stack: ExitStack) -> _Records:
-    hold = stack.enter_context(place.hold(destination))
-    return _Records(hold, stack.enter_context(Journal(place.journal_path(destination))))
+    hold = stack.enter_context(lock.hold(destination))
+    return _Records(hold, stack.enter_context(Journal(paths.journal_path(destination))))
 
 
 def _adopt(plan: Plan, destination: Path, stack: ExitStack, options: Options) -> _Records | None:
     """Keep records of a tree that was complete already, as another tool left it; not if it is read-only."""
     try:
-        place.prepare(destination)
+        paths.prepare(destination)
     except StorageError:
         return None
     records = _open_records(destination, stack)

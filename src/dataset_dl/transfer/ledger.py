@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from dataset_dl.model import Plan, PlannedSeries
+from dataset_dl.model.plan import Plan
+from dataset_dl.model.series import PlannedSeries
 
 # So many rows are kept rather than looked for again among all those of a plan.
 _KEPT_ROWS = 4_000

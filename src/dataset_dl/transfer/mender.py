@@ -10,11 +10,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from dataset_dl import checksums
-from dataset_dl.model import Cause, Fetch, PlannedSeries, StoredObject, Suspects
-from dataset_dl.transfer.engine import Engine
+from dataset_dl.destination import checksums
+from dataset_dl.destination.tree import batches, file_size, instances, is_dicom
+from dataset_dl.engines.protocol import Engine
+from dataset_dl.model.outcome import Cause
+from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject, Suspects
 from dataset_dl.transfer.ledger import Line, State
-from dataset_dl.verification import batches, file_size, instances, is_dicom
 
 
 class Inspection(NamedTuple):

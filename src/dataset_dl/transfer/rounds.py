@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from dataset_dl.destination import Hold, storage_error
+from dataset_dl.destination.disk import storage_error
+from dataset_dl.destination.lock import Hold
+from dataset_dl.destination.tree import Found, agrees, sweep
+from dataset_dl.engines.protocol import Engine
 from dataset_dl.errors import ConnectionTimeout, EngineCrashed, TransferError
-from dataset_dl.events import (
+from dataset_dl.model.events import (
     BytesWritten,
     CommandFailed,
     EngineEnded,
@@ -24,14 +27,13 @@ from dataset_dl.events import (
     SeriesCompleted,
     SeriesFailed,
 )
-from dataset_dl.model import Cause, PlannedSeries, SeriesFailure, Suspects
-from dataset_dl.transfer.engine import Engine
+from dataset_dl.model.outcome import Cause, SeriesFailure
+from dataset_dl.model.series import PlannedSeries, Suspects
 from dataset_dl.transfer.ledger import Ledger, State
 from dataset_dl.transfer.mender import Inspection, Mender
 from dataset_dl.transfer.naming import Naming
 from dataset_dl.transfer.watch import Watch
 from dataset_dl.transfer.window import Pending, Window
-from dataset_dl.verification import Found, agrees, sweep
 
 _LONGEST_PAUSE_SECONDS = 60.0
 _ENDINGS_IN_A_ROW = 3

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dataset_dl.journal import Journal
-from dataset_dl.model import Plan, PlannedSeries
+from dataset_dl.destination.journal import Journal
+from dataset_dl.destination.tree import Found, agrees, look, look_at
+from dataset_dl.model.plan import Plan
+from dataset_dl.model.series import PlannedSeries
 from dataset_dl.transfer.ledger import State
-from dataset_dl.verification import Found, agrees, look, look_at
 
 _NOTHING = Found(0, 0, [])
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from dataset_dl.destination.tree import agrees, file_size, instances, look
 from dataset_dl.errors import NetworkError, StorageError
-from dataset_dl.model import PlannedSeries
-from dataset_dl.verification import agrees, file_size, instances, look
+from dataset_dl.model.series import PlannedSeries
 
 # A store may hold a few objects more than the index says, which is a failure of that series like others.
 _MOST_SURPLUS_FILES = 500

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataset_dl.events import CommandFailed
-from dataset_dl.model import Cause, PlannedSeries, SeriesFailure
+from dataset_dl.destination.tree import Found, look, look_at
+from dataset_dl.model.events import CommandFailed
+from dataset_dl.model.outcome import Cause, SeriesFailure
+from dataset_dl.model.series import PlannedSeries
 from dataset_dl.transfer.ledger import Line
 from dataset_dl.transfer.mender import Inspection
-from dataset_dl.verification import Found, look, look_at
 
 # s5cmd works through its lines nearly in order; a series much further on was never planned.
 _LOOK_AHEAD_SERIES = 100_000

@@ -4,7 +4,7 @@ import pytest
 
 import dataset_dl as dd
 from dataset_dl.errors import QueryError, SelectionError
-from dataset_dl.index import catalog, database
+from dataset_dl.sources.idc import catalog, tables
 
 
 def test_collections_agree_with_the_index() -> None:
@@ -47,7 +47,7 @@ def test_every_published_table_is_listed() -> None:
 
 def test_columns_have_types_and_descriptions() -> None:
     rows = catalog.columns("idc_index")
-    assert [name for name, _, _ in rows] == list(database.main_columns())
+    assert [name for name, _, _ in rows] == list(tables.main_columns())
     assert all(kind and text for _, kind, text in rows)
     assert ("ImageType", "STRING[]") in [row[:2] for row in catalog.columns("ct_index")]
     assert list(dd.columns("sm_index").columns) == ["name", "type", "description"]
@@ -60,7 +60,7 @@ def test_an_unknown_table_offers_the_nearest() -> None:
 
 def test_query_answers() -> None:
     frame = dd.query("WITH a AS (SELECT * FROM collections_index) SELECT count(*) AS n FROM a")
-    assert frame.n[0] == 179 if database.idc_version() == 25 else frame.n[0] > 100
+    assert frame.n[0] == 179 if tables.idc_version() == 25 else frame.n[0] > 100
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_query_answers() -> None:
 )
 def test_query_refuses_all_but_reading(sql: str) -> None:
     with pytest.raises(QueryError) as caught:
-        list(database.query(sql))
+        list(tables.query(sql))
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
 

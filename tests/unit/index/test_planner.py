@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dataset_dl as dd
+from dataset_dl.duck import Database
 from dataset_dl.errors import LayoutError, ManifestError, PlanError, SelectionError
-from dataset_dl.index.database import Database, main_columns, source
-from dataset_dl.index.planner import make_plan, plain_sql, raw_sql
-from dataset_dl.layout import Layout, check_directory
-from dataset_dl.model import Condition, Selection
+from dataset_dl.model.selection import Condition, Selection
+from dataset_dl.plans.layout import Layout, check_directory
+from dataset_dl.sources.idc.planner import make_plan, plain_sql, raw_sql
+from dataset_dl.sources.idc.tables import main_columns, source
 
 SMALL = "qin_pet_phantom"
 

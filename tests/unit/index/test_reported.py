@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 import dataset_dl as dd
+from dataset_dl.duck import Database
 from dataset_dl.errors import LayoutError, ManifestError, StorageError
-from dataset_dl.index.database import Database, main_columns
-from dataset_dl.index.planner import plain_sql
-from dataset_dl.layout import Layout, check_directory
+from dataset_dl.plans.layout import Layout, check_directory
+from dataset_dl.sources.idc.planner import plain_sql
+from dataset_dl.sources.idc.tables import main_columns
 from support.plans import plan_of, row
 
 

@@ -1,0 +1,1 @@
+"""The directory that a download goes to, and what is recorded there."""

@@ -1,0 +1,270 @@
+"""A tree held against its plan: by count and size, by the files' headers, by the store's checksums."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from dataset_dl.destination import checksums
+from dataset_dl.destination.tree import Found, batches, file_size, instances, is_zero, look
+from dataset_dl.errors import NetworkError
+from dataset_dl.model.outcome import Deviation, Problem, Verification
+from dataset_dl.model.plan import Plan
+from dataset_dl.model.series import PlannedSeries, StoredObject, Suspects
+
+Objects = Callable[[Sequence[PlannedSeries]], dict[str, list[StoredObject]]]
+Renamed = Callable[[str], Mapping[str, str]]
+OnProgress = Callable[[int, int], object]
+
+
+class Expected(NamedTuple):
+    """What a directory should hold: its series, and their instances and bytes together."""
+
+    directory: str
+    series: list[PlannedSeries]
+    instances: int
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class _Findings:
+    deviations: list[Deviation] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+
+    def add(self, expected: Expected, problem: Problem, file: str, found: Found, detail: str = "") -> None:
+        self.deviations.append(
+            Deviation(
+                expected.directory,
+                problem,
+                file,
+                expected.instances,
+                expected.size_bytes,
+                found.instances,
+                found.size_bytes,
+                detail,
+            )
+        )
+
+
+def audit(
+    root: Path,
+    plan: Plan,
+    *,
+    strangers: Mapping[str, str] | None = None,
+    deep: bool = False,
+    objects: Objects | None = None,
+    renamed: Renamed = lambda uuid: {},
+    on_progress: OnProgress | None = None,
+) -> Verification:
+    """Hold a tree against a plan.
+
+    Parameters
+    ----------
+    root
+        The tree.
+    plan
+        What it should hold.
+    strangers
+        Directories that should not be there → why.
+    deep
+        Read the header of each file, and compare its UIDs with the plan's.
+    objects
+        Asks the store what it holds of some series; compare each file with the checksum it gives.
+    renamed
+        Tells the objects of a series whose files have other names, with those.
+    on_progress
+        Called now and then with the series and bytes looked at.
+    """
+    findings = _Findings()
+    series_count = size_bytes = 0
+    wrong_series = 0
+    for batch in batches(_expected(plan), lambda each: each.instances):
+        series = [series for each in batch for series in each.series]
+        stored = objects(series) if objects else None
+        if stored:
+            stored = {uuid: _as_named(listed, renamed(uuid)) for uuid, listed in stored.items()}
+        if stored == {} and len(series) > 1:
+            raise NetworkError(
+                str(root), "The store has stopped answering; the check was not finished.", "Try again later."
+            )
+        for each in batch:
+            before = len(findings.deviations)
+            _check(root, each, findings, deep=deep, stored=stored)
+            wrong_series += len(each.series) if len(findings.deviations) > before else 0
+            series_count += len(each.series)
+            size_bytes += each.size_bytes
+            if on_progress is not None:
+                on_progress(series_count, size_bytes)
+    for directory, why in (strangers or {}).items():
+        findings.add(Expected(directory, [], 0, 0), "extra", "", look(root / directory), why)
+    return Verification(
+        root=root,
+        series_count=series_count,
+        complete_series=series_count - wrong_series,
+        size_bytes=size_bytes,
+        deviations=tuple(findings.deviations),
+        unchecked=tuple(findings.unchecked),
+        plan=plan,
+    )
+
+
+def _as_named(listed: list[StoredObject], files: Mapping[str, str]) -> list[StoredObject]:
+    """Objects by the names that their files have here."""
+    return [each._replace(name=files.get(each.name, each.name)) for each in listed]
+
+
+def _expected(plan: Plan) -> Iterator[Expected]:
+    if not plan.rows.shares_directories():
+        for row in plan:
+            yield Expected(row.directory, [row], row.instanceCount, row.size_bytes)
+        return
+    together: dict[str, list[PlannedSeries]] = {}
+    for row in plan:
+        together.setdefault(row.directory, []).append(row)
+    for directory, series in together.items():
+        instances = sum(each.instanceCount for each in series)
+        yield Expected(directory, series, instances, sum(each.size_bytes for each in series))
+
+
+def _check(
+    root: Path,
+    expected: Expected,
+    findings: _Findings,
+    *,
+    deep: bool,
+    stored: dict[str, list[StoredObject]] | None,
+) -> None:
+    directory = root / expected.directory
+    found = look(directory)
+    of_files = len(findings.deviations)
+    if stored is not None:
+        _compare(directory, expected, found, findings, stored)
+    else:
+        _find(directory, expected, found, findings)
+    if deep and found.instances:
+        _read(directory, expected, found, findings)
+    for series in expected.series:
+        if not series.instanceCount:
+            detail = f"the store has never told how many files the series {series.SeriesInstanceUID} has"
+            findings.add(expected, "missing", "", found, detail)
+    problem = _problem(expected, found)
+    # A file that is named says more than its directory.
+    if problem and len(findings.deviations) == of_files:
+        findings.add(expected, problem, "", found)
+
+
+def _problem(expected: Expected, found: Found) -> Problem | None:
+    if found.instances != expected.instances:
+        return "missing" if found.instances < expected.instances else "extra"
+    if found.size_bytes != expected.size_bytes:
+        return "short" if found.size_bytes < expected.size_bytes else "long"
+    return None
+
+
+def _find(directory: Path, expected: Expected, found: Found, findings: _Findings) -> None:
+    """Look for the files that were asked for by name."""
+    for series in expected.series:
+        for name, size_bytes in (series.wanted() or {}).items():
+            _is_as_long(directory, name, size_bytes, expected, found, findings)
+
+
+def _is_as_long(
+    directory: Path,
+    name: str,
+    wanted_bytes: int | None,
+    expected: Expected,
+    found: Found,
+    findings: _Findings,
+) -> bool:
+    """Whether a file is there and of so many bytes; what it is instead is a finding."""
+    size = file_size(directory / name)
+    if size is None:
+        findings.add(expected, "missing", name, found)
+    elif size != wanted_bytes:
+        stored_bytes = wanted_bytes or 0
+        problem: Problem = "short" if size < stored_bytes else "long"
+        findings.add(expected, problem, name, found, f"{size:,} bytes where the store has {stored_bytes:,}")
+    return size is not None and size == wanted_bytes
+
+
+def _compare(
+    directory: Path,
+    expected: Expected,
+    found: Found,
+    findings: _Findings,
+    stored: dict[str, list[StoredObject]],
+) -> None:
+    """Hold the files against the objects of the store, one by one."""
+    answers = [stored.get(series.crdc_series_uuid) for series in expected.series]
+    if None in answers:
+        findings.unchecked.append(expected.directory)
+        return
+    objects = []
+    for series, answer in zip(expected.series, answers, strict=True):
+        wanted = series.wanted()
+        objects += [each for each in answer or () if wanted is None or each.name in wanted]
+    for name in sorted({entry.name for entry in instances(directory)} - {each.name for each in objects}):
+        findings.add(expected, "extra", name, found)
+    comparable = [
+        (directory / each.name, each)
+        for each in objects
+        if _is_as_long(directory, each.name, each.size_bytes, expected, found, findings)
+    ]
+    for (path, each), outcome in zip(comparable, checksums.compare(comparable), strict=True):
+        if outcome == "different":
+            findings.add(
+                expected, "altered", path.name, found, f"its MD5 sum is not the store's, {each.etag}"
+            )
+        elif outcome == "unknown":
+            findings.unchecked.append(f"{expected.directory}/{path.name}")
+
+
+def _read(directory: Path, expected: Expected, found: Found, findings: _Findings) -> None:
+    """Read the header of each file; count the files of each series."""
+    studies = {each.SeriesInstanceUID: each.StudyInstanceUID for each in expected.series}
+    counts: Counter[str | None] = Counter()
+    for name in sorted(entry.name for entry in instances(directory)):
+        path = directory / name
+        if is_zero(path):
+            findings.add(expected, "zeros", name, found)
+            continue
+        try:
+            series, study = _uids(path)
+        except Exception as error:  # pydicom raises whatever a broken file makes it stumble over
+            findings.add(expected, "unreadable", name, found, str(error) or type(error).__name__)
+            continue
+        counts[series] += 1
+        if studies.get(series, "") != study:
+            findings.add(expected, "foreign", name, found, f"it is of the series {series}, study {study}")
+    if len(expected.series) > 1:
+        for each in expected.series:
+            if counts[each.SeriesInstanceUID] < each.instanceCount:
+                detail = f"{counts[each.SeriesInstanceUID]:,} of {each.instanceCount:,} files of the series"
+                findings.add(expected, "missing", "", found, f"{detail} {each.SeriesInstanceUID} are there")
+
+
+def _uids(path: Path) -> tuple[str, str]:
+    from pydicom import dcmread
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header = dcmread(
+            path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "StudyInstanceUID"]
+        )
+    return str(header.SeriesInstanceUID), str(header.StudyInstanceUID)
+
+
+def suspects(verification: Verification) -> Suspects:
+    """Directories that deviate → the files there that are wrong, whatever their size."""
+    names: dict[str, set[str]] = {}
+    for each in verification.deviations:
+        if not each.expected_instances:
+            continue  # nothing belongs there, so nothing can be fetched
+        wrong = names.setdefault(each.directory, set())
+        if each.file and each.problem not in ("missing", "extra"):
+            wrong.add(each.file)
+    return {directory: frozenset(files) for directory, files in names.items()}

@@ -1,0 +1,352 @@
+"""The engine: series to fetch in, events out, and s5cmd gone at the end."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from dataset_dl.engines.s5cmd.binary import Binary
+from dataset_dl.engines.s5cmd.command import batch_lines, choose_workers, list_lines, run_arguments
+from dataset_dl.engines.s5cmd.lines import list_line
+from dataset_dl.engines.s5cmd.output import is_listed, network_error, parse_line, parse_listed
+from dataset_dl.errors import PlanError, StorageError
+from dataset_dl.model.events import (
+    BytesWritten,
+    CommandFailed,
+    EngineEnded,
+    EngineMessage,
+    Event,
+    FileCompleted,
+)
+from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject
+from dataset_dl.network import NetworkSettings
+from dataset_dl.process import Process
+from dataset_dl.scratch import Scratch, writing_scratch
+
+if TYPE_CHECKING:
+    from dataset_dl.engines.s5cmd.activity import Activity
+    from dataset_dl.engines.s5cmd.pace import Pace
+
+_PROBE_SECONDS = 20.0
+# The first two questions are asked at once, on connections that have to be made; the third waits for the
+# answer to one of them, so that between those two lies just a round trip.
+_PROBE_QUESTIONS = 3
+_PROBE_TRIES = 3
+_TICK_SECONDS = 0.1
+_GATHER_SECONDS = 0.01
+_NO_DESCRIPTORS = "too many open files"
+# Of each failed line s5cmd keeps 21 KB.
+_MOST_FAILURES = 20_000
+_LISTING_RETRIES = 2
+_BATCH_LINES = 1_000
+# More than the index says, and of a series of which it says nothing: the largest has 91,980.
+_MORE_LISTED, _MOST_LISTED = 1_000, 1_000_000
+# Slower than this on the whole is no sign of life.
+_LEAST_BYTES_PER_SECOND = 1_000
+
+
+class _Answer(NamedTuple):
+    """To a probe: when each of its questions was answered, or the words that say why not."""
+
+    returncode: int
+    arrivals: list[float]
+    words: str
+
+
+class S5cmdEngine:
+    """Fetches series with s5cmd; implements `transfer.Engine`.
+
+    Parameters
+    ----------
+    binary
+        The s5cmd to run.
+    network
+        Where to ask.
+    workers
+        Objects fetched at once; chosen by the machine and the distance of the store if None.
+    stall_seconds
+        After so long without a byte and without a line s5cmd is ended.
+    max_rate_mbps
+        A bound on what is fetched, in MB a second; none if None.
+
+    Raises
+    ------
+    PlanError
+        If this system does not tell how fast s5cmd is.
+    """
+
+    def __init__(
+        self,
+        binary: Binary,
+        network: NetworkSettings,
+        workers: int | None = None,
+        stall_seconds: float = 120.0,
+        max_rate_mbps: float | None = None,
+    ) -> None:
+        if max_rate_mbps is not None:
+            _require_counting()
+        self._max_rate_mbps = max_rate_mbps
+        self._binary = binary
+        self._network = network
+        self._stall_seconds = stall_seconds
+        self._chooses_workers = workers is None
+        self.workers = workers or self._choose_workers(None)
+
+    def probe(self, series_aws_url: str) -> None:
+        """Ask the endpoint for one series, on the way that the download will take; choose the workers.
+
+        Raises
+        ------
+        NetworkError
+            If it does not answer as it should. With its retries s5cmd would say so after minutes.
+        """
+        # Without its last slash a series is a folder, which is a short answer however large it is.
+        url = self._network.bucket_url(series_aws_url).removesuffix("/*")
+        for _ in range(_PROBE_TRIES):
+            answer = self._ask(url)
+            if answer.returncode >= 0:  # one that was killed says nothing
+                break
+        if answer.arrivals:
+            if self._chooses_workers and len(answer.arrivals) == _PROBE_QUESTIONS:
+                *_, one, next_one = answer.arrivals
+                self.workers = self._choose_workers(next_one - one)
+            return
+        if answer.returncode != 0 and "no object found" not in answer.words:
+            raise network_error(answer.words, self._network.endpoint_url)
+        # A series that is not there is told by the download. But is it a store that has answered?
+        if not self._network.sign:
+            from dataset_dl.store.answer import check_store
+
+            check_store(self._network, self._network.bucket_url(series_aws_url))
+
+    def _ask(self, url: str) -> _Answer:
+        arrivals: list[float] = []
+        failures: list[str] = []
+        questions = [list_line(url)] * _PROBE_QUESTIONS
+        began, scratch = time.monotonic(), Path(tempfile.gettempdir())
+        with self._running(questions, scratch, retry_count=0, workers=1) as process:
+            assert process is not None
+            for batch in process.lines(_TICK_SECONDS):
+                now = time.monotonic()
+                for line in batch:
+                    if is_listed(line):
+                        arrivals.append(now)
+                    elif isinstance(event := parse_line(line), CommandFailed):
+                        failures.append(event.message)
+                if now - began >= _PROBE_SECONDS:
+                    words = f"timeout: no answer within {_PROBE_SECONDS:.0f} s"
+                    raise network_error(words, self._network.endpoint_url)
+            words = failures[-1] if failures else process.stderr_tail
+            return _Answer(process.returncode or 0, arrivals, words)
+
+    def _choose_workers(self, round_trip_seconds: float | None) -> int:
+        url = self._network.asked_url
+        return choose_workers(
+            os.cpu_count() or 1,
+            descriptor_limit(),
+            round_trip_seconds,
+            by_proxy=bool(self._network.proxy_for(url)),
+            by_tls=url.startswith("https:"),
+        )
+
+    def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
+        """What the store holds of some series, by crdc_series_uuid.
+
+        A series that it does not answer for in full is left out.
+        """
+        answers: dict[str, list[StoredObject]] = {}
+        unclear: set[str] = set()
+        # A list that goes on and on is of no use.
+        bounds = {
+            each.crdc_series_uuid: 2 * each.instanceCount + _MORE_LISTED
+            if each.instanceCount
+            else _MOST_LISTED
+            for each in series
+        }
+        lines = list_lines(series, self._network)
+        with self._running(lines, Path(tempfile.gettempdir()), _LISTING_RETRIES) as process:
+            heard_at = time.monotonic()
+            for batch in process.lines(_TICK_SECONDS) if process else ():
+                heard_at = time.monotonic() if batch else heard_at
+                for line in batch:
+                    if listed := parse_listed(line):
+                        uuid, stored = listed
+                        told = answers.setdefault(uuid, [])
+                        if stored is not None and len(told) < bounds.get(uuid, 0):
+                            told.append(stored)
+                            continue
+                        unclear.add(uuid)
+                    elif isinstance(failed := parse_line(line), CommandFailed):
+                        unclear.add(failed.crdc_series_uuid)
+                is_endless = any(len(answers.get(uuid, ())) == bounds.get(uuid) for uuid in unclear)
+                if is_endless or time.monotonic() - heard_at >= self._stall_seconds:
+                    break
+            ended_well = process is not None and process.returncode in (0, 1) and "" not in unclear
+        return {
+            each.crdc_series_uuid: found
+            for each in series
+            if (found := answers.get(each.crdc_series_uuid)) and each.crdc_series_uuid not in unclear
+            and (ended_well or 0 < each.instanceCount <= len(found))
+        }  # fmt: skip
+
+    def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
+        """Fetch below `destination`; what s5cmd says comes back as events.
+
+        Raises
+        ------
+        StorageError
+            If it cannot begin in the destination.
+        """
+        lines = batch_lines(fetches, self._network)
+        with self._running(lines, destination, gather_seconds=_GATHER_SECONDS) as process:
+            if process is not None:
+                yield from self._listen(process, self._pace(process))
+
+    def _pace(self, process: Process) -> Pace | None:
+        if not self._max_rate_mbps:
+            return None
+        from dataset_dl.engines.s5cmd.pace import Pace
+
+        return Pace(process, self._max_rate_mbps * 1e6)
+
+    @contextmanager
+    def _running(
+        self,
+        lines: Iterable[str],
+        directory: Path,
+        retry_count: int | None = None,
+        workers: int | None = None,
+        gather_seconds: float = 0.0,
+    ) -> Iterator[Process | None]:
+        """An s5cmd at work on a file of commands, gone at the end; None if there are no commands."""
+        with Scratch("run") as scratch:
+            batch_file = scratch / "commands.txt"
+            _write(lines, batch_file)
+            if batch_file.stat().st_size == 0:
+                yield None
+                return
+            argv = run_arguments(
+                self._binary.path, self._network, workers or self.workers, batch_file, retry_count
+            )
+            try:
+                process = Process(
+                    argv,
+                    directory=directory,
+                    environment=self._network.child_environment(),
+                    gather_seconds=gather_seconds,
+                )
+            except OSError as error:
+                raise StorageError(
+                    str(directory), f"s5cmd cannot start in {directory}: {error.strerror}."
+                ) from None
+            try:
+                yield process
+            finally:
+                process.stop()
+
+    def _listen(self, process: Process, pace: Pace | None) -> Iterator[Event]:
+        short_of_descriptors = False
+        failures = 0
+        for event in _events(process, self._stall_seconds, pace):
+            yield event
+            if isinstance(event, FileCompleted):
+                continue
+            if isinstance(event, EngineMessage) and _NO_DESCRIPTORS in event.text:
+                short_of_descriptors = True
+            if isinstance(event, EngineEnded):
+                return
+            if isinstance(event, CommandFailed):
+                failures += 1
+                if failures == _MOST_FAILURES:
+                    message = f"s5cmd was started anew after {failures:,} failures, each of which it keeps"
+                    yield EngineEnded(message, False, process.stderr_tail)
+                    return
+        code = process.returncode or 0
+        message = ""
+        if short_of_descriptors:
+            self.workers = max(1, self.workers // 4)
+            message = f"s5cmd ran out of file descriptors; it gets {self.workers} workers"
+        elif code < 0 or code > 1:
+            message = f"s5cmd ended on its own ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
+        if message:
+            yield EngineEnded(message, False, process.stderr_tail)
+
+
+def _write(lines: Iterable[str], path: Path) -> None:
+    """Write commands to a file; what making them raises is not taken for an error of the file."""
+    with writing_scratch():
+        file = path.open("w", encoding="utf-8", newline="\n")
+    try:
+        several = iter(lines)
+        while batch := list(islice(several, _BATCH_LINES)):
+            with writing_scratch():
+                file.writelines(batch)
+    finally:
+        with writing_scratch():
+            file.close()
+
+
+def _events(process: Process, stall_seconds: float, pace: Pace | None) -> Iterator[Event]:
+    """What s5cmd says and writes, until it ends or does neither for too long: it knows no timeout."""
+    activity: Activity | None = None
+    alive_at = time.monotonic()
+    next_sample = alive_at + _TICK_SECONDS
+    written_then: int | None = None
+    for batch in process.lines(_TICK_SECONDS):
+        for line in batch:
+            if line:
+                yield parse_line(line)
+        now = time.monotonic()
+        if batch or (pace is not None and pace.is_pausing):
+            alive_at = now
+        if batch:
+            written_then = activity.written if activity else None
+        if now >= next_sample:
+            next_sample = now + _TICK_SECONDS
+            activity = activity or _activity(process)
+            moved, written = activity.moved(), activity.written
+            if written is None:
+                alive_at = now if moved else alive_at
+            else:
+                if written - (written_then or 0) >= _LEAST_BYTES_PER_SECOND * stall_seconds:
+                    alive_at, written_then = now, written
+                yield BytesWritten(written)
+        if now - alive_at >= stall_seconds:
+            message = f"s5cmd moved next to nothing for {now - alive_at:.0f} s and was ended"
+            yield EngineEnded(message, True, process.stderr_tail)
+            return
+
+
+def _activity(process: Process) -> Activity:
+    # psutil takes as long to load as s5cmd needs to start, so it is loaded while s5cmd is at work.
+    from dataset_dl.engines.s5cmd.activity import Activity
+
+    return Activity(process)
+
+
+def _require_counting() -> None:
+    from dataset_dl.engines.s5cmd.activity import can_count
+
+    if not can_count():
+        raise PlanError(
+            "max_rate_mbps",
+            "This system does not tell what a process writes, so no rate can be held.",
+            "Nothing was started. Leave the rate out, and choose few workers instead.",
+        )
+
+
+def descriptor_limit() -> int:
+    """How many files a process may hold open here, s5cmd's own raising of the limit included."""
+    try:
+        import resource
+    except ImportError:  # Windows sets no such limit
+        return 8192
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # s5cmd raises a lower limit to 1,024 by itself, as far as it may.
+    return max(soft, min(1024, hard if hard > 0 else 1024)) if soft > 0 else 8192

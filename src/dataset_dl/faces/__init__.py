@@ -1,0 +1,1 @@
+"""The verbs in the shapes of other libraries: Service, IDCClient, asyncio."""

@@ -1,0 +1,187 @@
+"""The nouns: what is asked for, where it goes, what happened. All are frozen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from dataset_dl.errors import SelectionError
+
+if TYPE_CHECKING:
+    pass
+
+Operator = Literal["=", "!=", "<", "<=", ">", ">=", "~"]
+Where = Mapping[str, object] | Iterable["str | Condition"]
+_CONDITION = re.compile(
+    r"\s*((?:[A-Za-z_][A-Za-z0-9_]*\.)?[A-Za-z_][A-Za-z0-9_]*)\s*(!=|<>|<=|>=|=<|=>|==|=|<|>|~)(.*)",
+    re.DOTALL,
+)
+# A value in double quotes, in which two of them are one; in single quotes; or bare; up to a comma or the end.
+_VALUE = re.compile(
+    r"""\s*(?:"(?P<double>(?:[^"]|"")*)"|'(?P<single>[^']*)'(?=\s*(?:,|$))|(?P<bare>[^,]*?))\s*(?P<end>,|$)""",
+    re.DOTALL,
+)
+# Operators as others spell them.
+_SPELLINGS = {"==": "=", "<>": "!=", "=>": ">=", "=<": "<="}
+# How a condition says that a column has no value.
+EMPTY = "(empty)"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition on a column of the main index.
+
+    Attributes
+    ----------
+    column
+        Name of the column, as IDC spells it; of another table than the main index with the table's name and
+        a dot before it.
+    operator
+        ``=`` (any of the values), ``!=`` (none of them), ``<``, ``<=``, ``>``, ``>=``
+        (one value), ``~`` (contains any of the values, in any letter case).
+    values
+        The values to compare with, at least one; an empty text stands for no value.
+    """
+
+    column: str
+    operator: Operator
+    values: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.column}{self.operator}{','.join(value or EMPTY for value in self.values)}"
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Read ``COLUMN=VALUE[,VALUE…]``; a value with a comma stands in quotes.
+
+        No value at all, or ``(empty)``, means that the column has none.
+
+        Raises
+        ------
+        SelectionError
+            If `text` is no condition.
+        """
+        match = _CONDITION.fullmatch(text)
+        if match is None:
+            raise SelectionError(
+                text,
+                f"“{text}” is not a condition, so nothing was selected.",
+                'Write COLUMN=VALUE, for example "Modality=CT,MR" or "instanceCount>=100".',
+            )
+        column, operator, rest = match.groups()
+        return cls._checked(column, _SPELLINGS.get(operator, operator), _values(rest, text), text)
+
+    @classmethod
+    def of(cls, column: str, value: object) -> Condition:
+        """Equality with one value, or with any of a sequence of values; None is no value."""
+        several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+        values = tuple(map(_text, value if several else [value]))  # type: ignore[call-overload]
+        return cls._checked(column, "=", values, f"{column}={value!r}")
+
+    @classmethod
+    def _checked(cls, column: str, operator: Any, values: tuple[str, ...], text: str) -> Condition:
+        if not values or ("" in values and operator not in ("=", "!=")):
+            raise SelectionError(text, f"The condition “{text}” names no value.", "Add one after the sign.")
+        if operator in ("<", "<=", ">", ">=") and len(values) > 1:
+            raise SelectionError(
+                text, f"“{operator}” compares with one value; “{text}” names {len(values)}.", "Keep one."
+            )
+        return cls(column, operator, values)
+
+
+def _values(text: str, condition: str) -> tuple[str, ...]:
+    values: list[str] = []
+    place = 0
+    while True:
+        match = _VALUE.match(text, place)
+        if match is None or (match["bare"] or "").startswith('"'):
+            raise SelectionError(
+                condition,
+                f"The values of the condition “{condition}” cannot be read: a quotation mark is left open.",
+                'Write COLUMN="VALUE, WITH A COMMA".',
+            )
+        bare = match["bare"]
+        if bare is not None:
+            values.append("" if bare == EMPTY else bare)
+        else:
+            values.append(
+                match["double"].replace('""', '"') if match["double"] is not None else match["single"]
+            )
+        if bare == "" and (match["end"] or len(values) > 1):
+            raise SelectionError(
+                condition,
+                f"The condition “{condition}” names no value beside a comma.",
+                f"Take the comma out, or write {EMPTY} for series without a value.",
+            )
+        if not match["end"]:
+            return tuple(values)
+        place = match.end()
+
+
+def _text(value: object) -> str:
+    # What is missing is None, or like a float that is no number not equal to itself, or cannot be compared.
+    if value is None or type(value).__name__ == "NAType" or value != value:  # noqa: PLR0124
+        return ""
+    return str(value)
+
+
+def conditions(where: Where | None) -> tuple[Condition, ...]:
+    """Conditions from a mapping ``{column: value or values}`` or from texts like ``"Modality=CT"``."""
+    if where is None:
+        return ()
+    if isinstance(where, str):
+        return (Condition.parse(where),)
+    if isinstance(where, Mapping):
+        return tuple(Condition.of(str(column), value) for column, value in where.items())
+    return tuple(_condition(each) for each in where)
+
+
+def _condition(each: object) -> Condition:
+    if isinstance(each, Condition):
+        return each
+    if isinstance(each, str):
+        return Condition.parse(each)
+    raise SelectionError(
+        str(each),
+        f"{each!r} is not a condition, so nothing was selected.",
+        'Write where={"Modality": "CT"} or where=["Modality=CT"].',
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is asked for: identifiers of any kind, narrowed by conditions.
+
+    Attributes
+    ----------
+    identifiers
+        Collections, analysis results, patients, studies, series or crdc series uuids, mixed.
+    where
+        Conditions that every series must meet.
+    with_references, with_annotations
+        Add the images that these were drawn on, and what was drawn on these, whatever the conditions.
+    limit
+        Keep the first so many series, in the order of the index.
+    sample, seed
+        Keep so many series, chosen by chance: the same seed chooses the same.
+    """
+
+    identifiers: tuple[str, ...]
+    where: tuple[Condition, ...] = ()
+    with_references: bool = False
+    with_annotations: bool = False
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+
+
+class Request(NamedTuple):
+    """What a plan was made from and could be made from again, with what a newer index adds."""
+
+    identifiers: tuple[str, ...]
+    where: tuple[Condition, ...]
+    layout: str
+    with_references: bool = False
+    with_annotations: bool = False

@@ -1,0 +1,1 @@
+"""Observers: callables that take events."""

@@ -1,0 +1,42 @@
+"""What redraws itself while a download runs."""
+
+from __future__ import annotations
+
+import time
+
+from dataset_dl.model.events import Event
+from dataset_dl.observers.notices import Notices
+from dataset_dl.observers.progress import ProgressTracker
+
+
+class Drawing:
+    """Keeps how far a download is, and says when to draw it anew.
+
+    Parameters
+    ----------
+    every_seconds
+        How often it is drawn at most.
+    """
+
+    def __init__(self, every_seconds: float) -> None:
+        self._tracker = ProgressTracker()
+        self._every_seconds = every_seconds
+        self._drawn = 0.0
+        self._notices = Notices()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event into account, and draw if it is time."""
+        self._tracker.feed(event)
+        if line := self._notices.line(event):
+            self._tell(line)
+        now = time.monotonic()
+        if now - self._drawn >= self._every_seconds:
+            self._drawn = now
+            self._draw()
+
+    def _tell(self, line: str) -> None:
+        """Show what a person should see go by."""
+        raise NotImplementedError
+
+    def _draw(self) -> None:
+        raise NotImplementedError

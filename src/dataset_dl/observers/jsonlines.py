@@ -1,0 +1,58 @@
+"""One event a line, for programs."""
+
+from __future__ import annotations
+
+import re
+from types import TracebackType
+from typing import IO, Any
+
+import msgspec
+
+from dataset_dl.model.events import BytesWritten, Event, Finished, SeriesCompleted, SeriesFailed
+
+
+class JsonLines:
+    """Writes each event as a JSON object with its name in ``event``."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.flush()
+
+    def __call__(self, event: Event) -> None:
+        """Write one event."""
+        if isinstance(event, BytesWritten):
+            return  # a sample for drawing, not something that happened
+        line = msgspec.json.encode({"event": event_name(event), **event_fields(event)})
+        self._stream.write(line.decode() + "\n")
+        if not self._stream.isatty():
+            self._stream.flush()
+
+
+def event_name(event: Event) -> str:
+    """``FileCompleted`` → ``file_completed``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
+
+
+def event_fields(event: Event) -> dict[str, Any]:
+    """The fields of an event as plain values, those of a series side by side with its own."""
+    if isinstance(event, SeriesCompleted):
+        return {**event.series._asdict(), "fetched": event.fetched}
+    if isinstance(event, SeriesFailed):
+        failure = event.failure
+        return {
+            **failure.planned._asdict(),
+            "cause": failure.cause,
+            "message": failure.message,
+            "present_instances": failure.present_instances,
+            "present_bytes": failure.present_bytes,
+        }
+    if isinstance(event, Finished):
+        return event.report.to_dict()
+    return msgspec.structs.asdict(event)

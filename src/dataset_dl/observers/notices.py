@@ -1,0 +1,57 @@
+"""Happenings that a person should see go by."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from dataset_dl.model.events import EngineEnded, Event, Noticed, RetryStarted, SeriesFailed
+from dataset_dl.model.outcome import DownloadProgress, SeriesFailure
+from dataset_dl.wording import duration, size
+
+# Of failures that are alike so many are told one by one.
+EXAMPLES = 3
+_PARTICULAR = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}(\.dcm)?|[0-9][0-9,.]*")
+
+
+def standing(state: DownloadProgress) -> str:
+    """How far a download is, as a line."""
+    left = "" if state.seconds_left is None else f", {duration(state.seconds_left)} left"
+    return (
+        f"{state.completed_series:,}/{state.total_series:,} series,"
+        f" {size(state.completed_bytes)} of {size(state.total_bytes)},"
+        f" {state.throughput_mbps:.1f} MB/s{left}"
+    )
+
+
+class Notices:
+    """Lines for events that a person should see go by; of failures that are alike the first few."""
+
+    def __init__(self) -> None:
+        self._alike: Counter[str] = Counter()
+
+    def line(self, event: Event) -> str | None:
+        """A line for an event; None for those that only move the bar."""
+        if isinstance(event, EngineEnded):
+            return f"{event.message}; what is left goes on anew"
+        if isinstance(event, Noticed):
+            return event.text
+        if isinstance(event, RetryStarted):
+            return f"trying {event.series_count:,} series again in {event.pause_seconds:.0f} s"
+        if isinstance(event, SeriesFailed):
+            return self._failed(event.failure)
+        return None
+
+    def _failed(self, failure: SeriesFailure) -> str | None:
+        alike = kind_of(failure)
+        self._alike[alike] += 1
+        if self._alike[alike] <= EXAMPLES:
+            return f"failed: {failure.planned.SeriesInstanceUID} ({failure.cause}: {failure.message})"
+        if self._alike[alike] == EXAMPLES + 1:
+            return f"more series fail for the same reason ({failure.cause}); the report counts them"
+        return None
+
+
+def kind_of(failure: SeriesFailure) -> str:
+    """What failures that are alike have in common: the cause, and the words without their numbers."""
+    return f"{failure.cause}: {_PARTICULAR.sub('…', failure.message)}"

@@ -1,0 +1,89 @@
+"""Something that shows a download: a bar in a terminal, lines elsewhere, JSON for programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import TracebackType
+from typing import IO, Literal
+
+from dataset_dl.model.events import Event
+
+Show = Callable[[Event], object]
+Style = Literal["auto", "plain", "json", "none"]
+
+
+class _Careful:
+    """An observer that falls silent, rather than end the download, when it cannot write what it says."""
+
+    def __init__(self, inner: AbstractContextManager[Show], told: Callable[[OSError], object] | None) -> None:
+        self._inner = inner
+        self._told = told
+        self._show: Show | None = None
+
+    def __enter__(self) -> Show:
+        self._show = self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._silencing():
+            self._inner.__exit__(kind, error, trace)
+
+    def __call__(self, event: Event) -> None:
+        if self._show is not None:
+            with self._silencing():
+                self._show(event)
+
+    @contextmanager
+    def _silencing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._show = None
+            if self._told is not None:
+                self._told(error)
+
+
+def observer(
+    style: Style, stream: IO[str] | None, told: Callable[[OSError], object] | None = None
+) -> AbstractContextManager[Show]:
+    """Something that shows each event it is called with, as long as that can be written.
+
+    Parameters
+    ----------
+    style
+        ``auto`` is a bar in a terminal or a notebook and nothing elsewhere; ``plain`` a bar in a terminal
+        and lines elsewhere; ``json`` one JSON object a line; ``none`` nothing.
+    stream
+        Where to; None, as where a service has no standard error, is nowhere.
+    told
+        Called when it cannot be written any more.
+    """
+    return _Careful(_observer(style, stream), told)
+
+
+def _observer(style: Style, stream: IO[str] | None) -> AbstractContextManager[Show]:
+    if stream is None:
+        return nullcontext(lambda event: None)
+    if style == "json":
+        from dataset_dl.observers.jsonlines import JsonLines
+
+        return JsonLines(stream)
+    is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
+    if style in ("auto", "plain") and is_terminal:
+        from dataset_dl.observers.bar import Bar
+
+        return Bar(stream)
+    if style == "auto":
+        from dataset_dl.observers.notebook import NotebookBar, is_notebook
+
+        if is_notebook():
+            return NotebookBar()
+    if style == "plain" or stream.isatty():
+        from dataset_dl.observers.plain import PlainLines
+
+        return PlainLines(stream)
+    return nullcontext(lambda event: None)

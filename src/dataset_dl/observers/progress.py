@@ -1,0 +1,131 @@
+"""How far a download is, kept from its events."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from dataset_dl.model.events import (
+    BytesWritten,
+    Event,
+    FetchStarted,
+    FileCompleted,
+    Finished,
+    RetryStarted,
+    SeriesCompleted,
+    SeriesFailed,
+    Started,
+)
+from dataset_dl.model.outcome import DownloadProgress
+
+_WINDOW_SECONDS = 5.0
+_SAMPLE_SECONDS = 0.1
+
+
+class ProgressTracker:
+    """Sums events up; reading it costs nothing on disk.
+
+    Parameters
+    ----------
+    clock
+        Seconds from any origin.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._total = Started(0, 0, 0)
+        self._files = self._failed_files = self._series = self._failed_series = 0
+        # Of complete series; of all files, those of incomplete series included; of the files begun.
+        self._complete_files = self._complete_bytes = 0
+        self._present_bytes = self._fetched_bytes = self._written_bytes = 0
+        self._shown_bytes = 0
+        # Fetched by earlier runs of s5cmd, which the count of the present one does not hold.
+        self._before_bytes = 0
+        self._current_file = ""
+        self._is_fetching = False
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def feed(self, event: Event) -> None:
+        """Take one event into account."""
+        if isinstance(event, FileCompleted):
+            self._files += 1
+            self._fetched_bytes += event.size_bytes
+            self._current_file = event.path
+        elif isinstance(event, BytesWritten):
+            self._written_bytes = event.size_bytes
+            self._sample()
+        elif isinstance(event, FetchStarted):
+            self._is_fetching = True
+            self._files += event.present_instances
+            self._present_bytes += event.present_bytes
+        elif isinstance(event, RetryStarted):
+            # What has arrived is known anew: files that were wrong are gone.
+            self._files = self._complete_files + event.present_instances
+            self._present_bytes = self._complete_bytes + event.present_bytes - self._fetched_bytes
+            self._before_bytes = self._fetched_bytes
+            self._written_bytes = 0
+            self._samples.clear()
+        elif isinstance(event, SeriesCompleted):
+            self._series += 1
+            self._complete_files += event.series.instanceCount
+            self._complete_bytes += event.series.size_bytes
+            if not self._is_fetching:
+                self._files += event.series.instanceCount
+                self._present_bytes += event.series.size_bytes
+        elif isinstance(event, SeriesFailed):
+            failure = event.failure
+            self._failed_series += 1
+            self._failed_files += max(0, failure.planned.instanceCount - failure.present_instances)
+            self._complete_files += failure.present_instances
+            self._complete_bytes += failure.present_bytes
+        elif isinstance(event, Started):
+            self._total = event
+        elif isinstance(event, Finished):
+            self._written_bytes = 0
+            self._shown_bytes = event.report.complete_bytes
+
+    def snapshot(self) -> DownloadProgress:
+        """Where the download is now."""
+        now = self._clock()
+        speed = self._speed(now)
+        done = self._present_bytes + self._moved_bytes
+        # A file fetched again after a fault is written twice; a bar that went back would be no help.
+        self._shown_bytes = min(self._total.size_bytes, max(self._shown_bytes, done))
+        left = self._total.size_bytes - self._shown_bytes
+        return DownloadProgress(
+            total_files=self._total.instance_count,
+            completed_files=min(self._files, self._total.instance_count),
+            failed_files=self._failed_files,
+            total_series=self._total.series_count,
+            completed_series=self._series,
+            failed_series=self._failed_series,
+            total_bytes=self._total.size_bytes,
+            completed_bytes=self._shown_bytes,
+            current_file=self._current_file,
+            throughput_mbps=speed / 1e6,
+            seconds_left=left / speed if speed > 0 else (0.0 if left == 0 else None),
+            elapsed_seconds=now - self._began,
+        )
+
+    @property
+    def _moved_bytes(self) -> int:
+        """Of finished files, and what s5cmd has written of those that it is at."""
+        return max(self._fetched_bytes, self._before_bytes + self._written_bytes)
+
+    def _sample(self) -> None:
+        now = self._clock()
+        if self._samples and now - self._samples[-1][0] < _SAMPLE_SECONDS:
+            return
+        self._samples.append((now, self._moved_bytes))
+        while now - self._samples[0][0] > _WINDOW_SECONDS:
+            self._samples.popleft()
+
+    def _speed(self, now: float) -> float:
+        if not self._samples:
+            return self._fetched_bytes / max(now - self._began, 1e-3)
+        since, before = self._samples[0]
+        if now - since < _SAMPLE_SECONDS:
+            return 0.0
+        return max(0, self._moved_bytes - before) / (now - since)

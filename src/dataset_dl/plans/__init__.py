@@ -1,0 +1,1 @@
+"""Plans: a Parquet file with one row a series."""

@@ -1,0 +1,1 @@
+"""Sources: from what a person names to the rows of a plan."""

@@ -1,0 +1,229 @@
+"""What IDC holds: collections, tables and their columns, and the pages that show them."""
+
+from __future__ import annotations
+
+import difflib
+import html
+import os
+import re
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from dataset_dl.duck import Database, Result
+from dataset_dl.errors import SelectionError, StorageError
+from dataset_dl.sources.idc import clinical
+from dataset_dl.sources.idc.tables import (
+    assets_url,
+    cache_directory,
+    clinical_directory,
+    look_again,
+    not_the_table,
+    source,
+    tables,
+)
+
+if TYPE_CHECKING:
+    from dataset_dl.network import NetworkSettings
+
+PORTAL_URL = "https://portal.imaging.datacommons.cancer.gov"
+VIEWER_URL = "https://viewer.imaging.datacommons.cancer.gov"
+
+# Grouping twice is faster than `DISTINCT` lists over a million rows: the first pass leaves 506.
+_COLLECTIONS = """
+WITH parts AS (
+    SELECT collection_id, Modality, license_short_name, count(*) AS series,
+           sum(instanceCount) AS instances, sum(series_size_MB * 1e6) AS size_bytes
+    FROM {main} GROUP BY ALL
+), held AS (
+    SELECT collection_id, sum(series)::BIGINT AS series, sum(instances)::BIGINT AS instances,
+           sum(size_bytes)::BIGINT AS size_bytes,
+           array_to_string(list_sort(list(DISTINCT Modality)), ',') AS modalities,
+           array_to_string(list_sort(list(DISTINCT license_short_name)), ',') AS licenses
+    FROM parts GROUP BY collection_id
+)
+SELECT collection_id AS id, collection_name AS name, subjects, series, instances, size_bytes, modalities,
+       cancer_types, licenses,
+       array_to_string(list_sort(list_distinct(list_transform(
+           list_filter(sources, lambda s: s.source_type = 'original_data'),
+           lambda s: s.source_doi))), ',') AS DOI,
+       {description} AS description
+FROM {collections} JOIN held USING (collection_id)
+{matching}
+ORDER BY collection_id
+"""
+
+# Published as HTML: its paragraphs become one line of text. What stands for a sign is written as it.
+_SIGNS = (("&nbsp;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "''"), ("&amp;", "&"))
+_DESCRIPTION = "regexp_replace(description, '<[^>]*>', ' ', 'g')"
+for _name, _sign in _SIGNS:
+    _DESCRIPTION = f"replace({_DESCRIPTION}, '{_name}', '{_sign}')"
+_DESCRIPTION = f"trim(regexp_replace({_DESCRIPTION}, '\\s+', ' ', 'g'))"
+
+
+def collections(search: str | None = None) -> Result:
+    """Every collection with its totals; `search` keeps those whose words contain it."""
+    matching, parameters = "", []
+    if search:
+        matching = "WHERE contains(lower(concat_ws(' ', collection_id, collection_name, cancer_types,"
+        matching += " tumor_locations, species, modalities, description)), lower($1))"
+        parameters = [search]
+        if squashed := re.sub(r"[^a-z0-9]", "", search.lower()):
+            # A name in any spelling, as where a collection is named.
+            matching += " OR contains(replace(collection_id, '_', ''), $2)"
+            parameters.append(squashed)
+    sql = _COLLECTIONS.format(
+        main=source(),
+        collections=source("collections_index"),
+        matching=matching,
+        description=_DESCRIPTION,
+    )
+    return Database().run(sql, parameters)
+
+
+def indices() -> list[tuple[str, bool, str]]:
+    """Each table that IDC publishes: name, whether it is here, description."""
+    return [
+        (table.name, table.parquet_path is not None, " ".join(table.schema()["table_description"].split()))
+        for table in tables().values()
+    ]
+
+
+def columns(name: str) -> list[tuple[str, str, str]]:
+    """Each column of a table: name, type, description, from the published schema.
+
+    Raises
+    ------
+    SelectionError
+        If IDC publishes no such table.
+    """
+    known = tables()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`dataset-dl idc indices` lists them."
+        raise SelectionError(name, f"IDC publishes no table “{name}”.", hint)
+    return [
+        (column["name"], _type_name(column), html.unescape(" ".join(column["description"].split())))
+        for column in known[name].schema()["columns"]
+    ]
+
+
+def fetch(name: str, network: NetworkSettings) -> Path:
+    """Fetch a table that is not here, into a cache of its version; with clinical_index what it describes.
+
+    Raises
+    ------
+    SelectionError
+        If IDC publishes no such table.
+    NetworkError
+        If it cannot be fetched, or is no table.
+    """
+    from dataset_dl.network.files import obtain
+
+    columns(name)
+    path = tables()[name].parquet_path
+    if path is None:
+        directory = cache_directory()
+        url = f"{assets_url()}/{directory.name}/{name}.parquet"
+        check = partial(not_the_table, name=name)
+        path = obtain(url, directory / f"{name}.parquet", network, check=check)
+        look_again()
+    if name == clinical.DICTIONARY:
+        clinical.fetch(network)
+    return path
+
+
+def put_in(name: str, file: Path) -> Path:
+    """Put a table in by hand, into the same cache, for a machine that cannot fetch it.
+
+    The clinical tables are put in with the name of the one that describes them and a directory of them all.
+
+    Raises
+    ------
+    SelectionError
+        If IDC publishes no such table, or the file is not it.
+    StorageError
+        If it cannot be kept.
+    """
+    columns(name)
+    if name == clinical.DICTIONARY and file.is_dir():
+        clinical.put_in(file)
+        return clinical_directory()
+    if not file.is_file():
+        raise SelectionError(str(file), f"There is no file {file}.", "Nothing was changed.")
+    if problem := not_the_table(file, name):
+        raise SelectionError(
+            str(file), f"{file} is not the table {name} of this version: {problem}.", "Nothing was changed."
+        )
+    target = cache_directory() / f"{name}.parquet"
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, part)
+        part.replace(target)
+    except OSError as error:
+        raise StorageError(str(target), f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        part.unlink(missing_ok=True)
+    look_again()
+    return target
+
+
+def page_url(column: str, value: str) -> str:
+    """The address that shows a collection, an analysis result, a study or a series to a person.
+
+    Parameters
+    ----------
+    column
+        The column of the main index that holds `value`.
+    value
+        A value that is in the index.
+
+    Raises
+    ------
+    SelectionError
+        If a patient has several studies, each of which has a page of its own.
+    """
+    if column == "collection_id":
+        return f"{PORTAL_URL}/explore/filters/?{urlencode({'collection_id': value})}"
+    if column == "analysis_result_id":
+        sql = f"SELECT source_url FROM {source('analysis_results_index')} WHERE analysis_result_id = $1"
+        url: str = Database().column(sql, [value])[0]
+        return url
+    if column == "source_DOI":
+        return f"https://doi.org/{value}"
+    study, series, slide = _study_of(column, value)
+    if slide:
+        tail = f"/series/{quote(series)}" if series else ""
+        return f"{VIEWER_URL}/slim/studies/{quote(study)}{tail}"
+    parameters = {"StudyInstanceUIDs": study} | ({"initialSeriesInstanceUID": series} if series else {})
+    return f"{VIEWER_URL}/v3/viewer/?{urlencode(parameters)}"
+
+
+def _study_of(column: str, value: str) -> tuple[str, str, bool]:
+    """StudyInstanceUID, SeriesInstanceUID (empty for a whole study), whether the study holds slides."""
+    database = Database()
+    sql = f'SELECT DISTINCT StudyInstanceUID FROM {source()} WHERE "{column}" = $1 ORDER BY 1'
+    studies = database.column(sql, [value])
+    if not studies:
+        raise SelectionError(
+            value, f"“{value}” is of an earlier IDC version, and the viewer shows the present one."
+        )
+    if len(studies) > 1:
+        raise SelectionError(
+            value,
+            f"“{value}” has {len(studies)} studies, each with a page of its own.",
+            f"One is {studies[0]}.",
+        )
+    sql = f"SELECT count(*) > 0 FROM {source()} WHERE StudyInstanceUID = $1 AND Modality = 'SM'"
+    slide = bool(database.column(sql, studies)[0])
+    if column in ("StudyInstanceUID", "PatientID"):
+        return studies[0], "", slide
+    sql = f'SELECT SeriesInstanceUID FROM {source()} WHERE "{column}" = $1'
+    return studies[0], database.column(sql, [value])[0], slide
+
+
+def _type_name(column: dict[str, str]) -> str:
+    return column["type"] + ("[]" if column.get("mode") == "REPEATED" else "")

@@ -1,0 +1,102 @@
+"""What today's index has newer, added or withdrawn against what was once downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from dataset_dl.duck import Database
+from dataset_dl.model.outcome import Change
+from dataset_dl.model.plan import Plan
+from dataset_dl.model.selection import Request, Selection
+from dataset_dl.plans.file import ADDRESS, COLUMNS, SIZE_BYTES, PlanFile, each_once
+from dataset_dl.plans.layout import Layout
+from dataset_dl.sources.idc.planner import make_plan
+from dataset_dl.sources.idc.tables import idc_version, main_columns, source
+
+# What the index has of the series of a tree; to look through it takes longer than all the rest.
+_TODAY = """
+    CREATE TEMP TABLE today AS
+    SELECT SeriesInstanceUID, crdc_series_uuid, {address}, instanceCount, license_short_name, source_DOI,
+           {size_bytes} AS size_bytes
+    FROM {main} WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM {kept})
+"""
+# Stays as it is: today's content, beside which an earlier one may have been wanted; and files of a series,
+# for nobody knows which files of a newer version they would be.
+_STAYS = """(kept.crdc_series_uuid = today.crdc_series_uuid OR kept.files IS NOT NULL
+    OR today.crdc_series_uuid IN (SELECT crdc_series_uuid FROM {kept}))"""
+_KIND = "CASE WHEN kept.files IS NULL THEN 'revised' ELSE 'files revised' END"
+_CHANGING = ("crdc_series_uuid", "series_aws_url", "instanceCount", "size_bytes")
+# A directory that is called like the old content is called like the new one.
+_PLACE = "replace(kept.directory, kept.crdc_series_uuid, today.crdc_series_uuid)"
+
+
+def renewed(kept: PlanFile, requests: Iterable[Request], into: Path) -> tuple[Plan, list[Change]]:
+    """The plan that brings a tree to today's index, and all that it changes.
+
+    Parameters
+    ----------
+    kept
+        What was asked for in the tree.
+    requests
+        What it was once planned from, as far as that is known.
+    into
+        The tree.
+
+    Raises
+    ------
+    SelectionError
+        If a table that a request needs is not here, so that nobody can say what it brings.
+
+    Returns
+    -------
+    tuple
+        The plan, which leaves everything where it is; and the changes, by kind and collection.
+    """
+    database = Database()
+    database.run(_TODAY.format(main=source(), kept=kept.source, address=ADDRESS, size_bytes=SIZE_BYTES))
+    stays = _STAYS.format(kept=kept.source)
+    taken = {name: f"CASE WHEN {stays} THEN kept.{name} ELSE today.{name} END" for name in _CHANGING}
+    taken |= {name: f"today.{name}" for name in ("license_short_name", "source_DOI")}
+    taken["directory"] = f"CASE WHEN {stays} THEN kept.directory ELSE {_PLACE} END"
+    taken["idc_version"] = f"CASE WHEN {stays} THEN kept.idc_version ELSE {idc_version()} END::BIGINT"
+    values = ", ".join(f"{taken.get(name, f'kept.{name}')} AS {name}" for name in COLUMNS)
+    known = f"SELECT {values} FROM {kept.source} AS kept JOIN today USING (SeriesInstanceUID)"
+    columns = ", ".join(COLUMNS)
+    theirs = f"SELECT SeriesInstanceUID FROM {kept.source}"
+    plans = [_today(request, into) for request in requests]
+    new = [f"SELECT {columns} FROM {each.source} WHERE SeriesInstanceUID NOT IN ({theirs})" for each in plans]
+    database.run(f"CREATE TEMP TABLE renewed AS {' UNION ALL '.join([known, *new])}")
+    rows = PlanFile.create(database, each_once("SELECT * FROM renewed"), [])
+    return rows.plan(into), _changes(database, kept, rows)
+
+
+def _today(request: Request, into: Path) -> PlanFile:
+    """What a request brings today; nothing of it may be left."""
+    layout = Layout.parse(request.layout, main_columns())
+    identifiers, where, _, *related = request
+    selection = Selection(identifiers, where, *related)
+    rows = make_plan(selection, layout, into=into, optional=frozenset(identifiers), may_be_empty=True).rows
+    assert isinstance(rows, PlanFile)
+    return rows
+
+
+def _changes(database: Database, kept: PlanFile, rows: PlanFile) -> list[Change]:
+    told = "collection_id, PatientID, SeriesInstanceUID, Modality, directory"
+    there = told.replace("directory", _PLACE)
+    known = f"SELECT SeriesInstanceUID FROM {kept.source}"
+    sql = f"""
+        SELECT 'added' AS change, {told}, crdc_series_uuid, NULL AS earlier, instanceCount, size_bytes
+        FROM {rows.source} WHERE SeriesInstanceUID NOT IN ({known})
+        UNION ALL
+        SELECT {_KIND}, {there}, today.crdc_series_uuid, kept.crdc_series_uuid, today.instanceCount,
+               today.size_bytes
+        FROM {kept.source} AS kept JOIN today USING (SeriesInstanceUID)
+        WHERE kept.crdc_series_uuid <> today.crdc_series_uuid
+        AND today.crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM {kept.source})
+        UNION ALL
+        SELECT 'withdrawn', {told}, NULL, crdc_series_uuid, instanceCount, size_bytes
+        FROM {kept.source} WHERE SeriesInstanceUID NOT IN (SELECT SeriesInstanceUID FROM today)
+        ORDER BY 1, 2, directory
+    """
+    return list(map(Change._make, database.run(sql)))

@@ -1,0 +1,312 @@
+"""Conditions on the tables, as SQL; and what a person may have meant by one that matches nothing."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from dataset_dl.duck import Database, literals
+from dataset_dl.errors import SelectionError
+from dataset_dl.model.selection import Condition
+from dataset_dl.sources.idc.tables import MAIN_INDEX, source, table_columns, tables
+
+_DATE = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})")
+_AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([DWMY]?)", re.IGNORECASE)
+# DICOM's age string (VR AS): three figures and a unit.
+_YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
+_NEAR_VALUES = 3
+_LONGEST_VALUE = 256
+# By these columns of its own a table tells of those of the main index, best first.
+_JOINING = {
+    "SeriesInstanceUID": "SeriesInstanceUID",
+    "StudyInstanceUID": "StudyInstanceUID",
+    "PatientID": "PatientID",
+    "dicom_patient_id": "PatientID",  # of clinical tables
+    "collection_id": "collection_id",
+}
+
+
+def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:
+    """Conditions as SQL with placeholders, and the values to bind to them, in order.
+
+    Raises
+    ------
+    SelectionError
+        If a column is unknown, or a value is not of the column's type.
+    """
+    return _clauses(conditions, own=False)
+
+
+def own_clauses(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:
+    """The same, each on a row of the table that has its column."""
+    return _clauses(conditions, own=True)
+
+
+def _clauses(conditions: Iterable[Condition], *, own: bool) -> tuple[list[str], list[object]]:
+    clauses: list[str] = []
+    parameters: list[object] = []
+    for condition in conditions:
+        table, column, type_name = known_column(condition.column)
+        clause, values = _clause(condition, column, type_name)
+        if table != MAIN_INDEX and not own:
+            key, theirs = joining_columns(table)
+            clause = f"{key} IN (SELECT {theirs} FROM {source(table)} WHERE {clause})"
+        clauses.append(clause)
+        parameters += values
+    return clauses, parameters
+
+
+def _clause(condition: Condition, column: str, type_name: str) -> tuple[str, list[object]]:
+    if condition.operator == "~":
+        matches = " OR ".join(f'contains(lower("{column}"::VARCHAR), lower(?))' for _ in condition.values)
+        return f"({matches})", list(condition.values)
+    if condition.operator not in ("=", "!="):
+        return _ordered(condition, column, type_name)
+    values = [_typed(condition, column, type_name, value) for value in condition.values if value]
+    clause, bound = among(f'"{column}"', values, type_name) if values else ("false", [])
+    if _is_age(column):
+        ages = [_years(condition, column, value) for value in condition.values if value]
+        clause = f"({clause} OR {_years_sql(column)} IN (SELECT unnest(?::DOUBLE[])))"
+        bound = [*bound, ages]
+    if "" in condition.values:
+        clause = f"""({clause} OR "{column}" IS NULL OR "{column}"::VARCHAR = '')"""
+    return (clause if condition.operator == "=" else f"NOT coalesce({clause}, false)"), bound
+
+
+def among(what: str, values: Sequence[Any], type_name: str = "VARCHAR") -> tuple[str, list[object]]:
+    """Whether something in SQL is one of some values, and what to bind; NULL is none of them."""
+    told = literals(values) if type_name == "VARCHAR" else None
+    if told is not None:
+        return f"{what} IN ({told or 'NULL'})", []
+    return f"{what} IN (SELECT unnest(?::{type_name}[]))", [list(values)]
+
+
+def joining_columns(table: str) -> tuple[str, str]:
+    """The column of the main index by which a table tells of series, the most exact there is; and its own.
+
+    Raises
+    ------
+    SelectionError
+        If it has none.
+    """
+    for own, key in _JOINING.items():
+        if own in table_columns(table):
+            return key, own
+    raise SelectionError(
+        table, f"The table {table} does not say which series it tells of, so it is no condition on series."
+    )
+
+
+def known_column(name: str) -> tuple[str, str, str]:
+    """A column as IDC spells it: its table, its name and its type; letter case does not matter.
+
+    Parameters
+    ----------
+    name
+        Of a column of the main index, or of another table with the table's name and a dot before it.
+
+    Raises
+    ------
+    SelectionError
+        If there is none of that name; the nearest are offered.
+    """
+    table, _, name = name.rpartition(".")
+    table = table.lower() or MAIN_INDEX
+    columns = table_columns(table)
+    lowered = {column.lower(): column for column in columns}
+    column = lowered.get(name.lower())
+    if column is None:
+        near = [lowered[each] for each in difflib.get_close_matches(name.lower(), lowered, n=3)]
+        elsewhere = _tables_with(name) if table == MAIN_INDEX else []
+        hint = f"`dataset-dl idc columns {table}` lists the columns."
+        if near:
+            hint = f"Did you mean {' or '.join(near)}?"
+        elif elsewhere:
+            hint = f"Did you mean {' or '.join(elsewhere[:3])}?"
+        what = "The IDC index" if table == MAIN_INDEX else f"The table {table}"
+        raise SelectionError(name, f"{what} has no column “{name}”, so nothing was selected.", hint)
+    return table, column, columns[column]
+
+
+def _tables_with(name: str) -> list[str]:
+    """The columns of that name in other tables, be they here or not."""
+    return [
+        f"{table}.{column['name']}"
+        for table, described in tables().items()
+        for column in described.schema()["columns"]
+        if column["name"].lower() == name.lower()
+    ]
+
+
+def _ordered(condition: Condition, column: str, type_name: str) -> tuple[str, list[object]]:
+    """Compare by what a column holds: numbers as numbers; in text dates, ages and numbers as such."""
+    (value,) = condition.values
+    if type_name != "VARCHAR":
+        return f'"{column}" {condition.operator} ?', [_typed(condition, column, type_name, value)]
+    if _is_date(column):
+        return f'"{column}" {condition.operator} ?', [_date(condition, column, value)]
+    if _is_age(column):
+        return f"{_years_sql(column)} {condition.operator} ?", [_years(condition, column, value)]
+    try:
+        return f'TRY_CAST("{column}" AS DOUBLE) {condition.operator} ?', [float(value)]
+    except ValueError:
+        return f'"{column}" {condition.operator} ?', [value]
+
+
+def _typed(condition: Condition, column: str, type_name: str, value: str) -> object:
+    try:
+        if type_name == "BIGINT":
+            return int(value)
+        if type_name == "DOUBLE":
+            return float(value)
+    except ValueError:
+        raise _is_none(condition, column, "numbers", value) from None
+    return _date(condition, column, value) if _is_date(column) else value
+
+
+def _is_date(column: str) -> bool:
+    return column[0].isupper() and column.endswith("Date")  # as DICOM spells its keywords
+
+
+def _date(condition: Condition, column: str, value: str) -> str:
+    match = _DATE.fullmatch(value)
+    try:
+        return datetime.date(*map(int, match.groups())).isoformat()  # type: ignore[union-attr]
+    except (AttributeError, ValueError):
+        raise _is_none(condition, column, "dates", value, "Write one like 1999-06-01.") from None
+
+
+def _is_age(column: str) -> bool:
+    return column == "PatientAge"
+
+
+def _years(condition: Condition, column: str, value: str) -> float:
+    match = _AGE.fullmatch(value)
+    if match is None:
+        hint = "Write years like 70 or 070Y; months, weeks and days like 018M, 006W, 010D."
+        raise _is_none(condition, column, "ages", value, hint)
+    return float(match[1]) * _YEARS[match[2].upper()]
+
+
+def _years_sql(column: str) -> str:
+    """The age of a row in years; NULL where it is none."""
+    units = " ".join(f"WHEN '{unit}' THEN {years!r}" for unit, years in _YEARS.items() if unit)
+    unit = f'CASE upper(right("{column}", 1)) {units} ELSE 1.0 END'
+    return f"(TRY_CAST(regexp_extract(\"{column}\", '^([0-9.]+)[DWMYdwmy]?$', 1) AS DOUBLE) * {unit})"
+
+
+def _is_none(condition: Condition, column: str, kind: str, value: str, hint: str = "") -> SelectionError:
+    return SelectionError(
+        condition.column,
+        f"The column {column} holds {kind}, and “{value}” is none; nothing was selected.",
+        hint,
+    )
+
+
+class Unmatched(NamedTuple):
+    """A value of a condition that matches nothing.
+
+    Attributes
+    ----------
+    condition, value
+        Which it is.
+    is_known
+        Whether the column has it at all, if of no series that was asked for.
+    is_identifier
+        Whether the column holds identifiers.
+    near
+        Values of the column that may have been meant.
+    """
+
+    condition: Condition
+    value: str
+    is_known: bool
+    is_identifier: bool
+    near: tuple[str, ...]
+
+    @property
+    def what(self) -> str:
+        """The value with its column, as a person would write it."""
+        shown = f"{self.condition.column}{self.condition.operator}{self.value}"
+        return f"{shown} (did you mean {' or '.join(self.near)}?)" if self.near else shown
+
+
+def unmatched(
+    database: Database, conditions: Iterable[Condition], rows: str, where: str, parameters: Sequence[object]
+) -> list[Unmatched]:
+    """The values of conditions that match nothing: a slip of the keyboard would go unseen among the others.
+
+    Parameters
+    ----------
+    database
+        Where to ask.
+    conditions
+        Those with several values, and those that leave out, are looked at.
+    rows, where, parameters
+        What is selected: a source for SQL, its condition, and what to bind.
+    """
+    found = []
+    for condition in conditions:
+        if condition.operator in ("<", "<=", ">", ">="):
+            continue
+        if len(condition.values) < 2 and condition.operator != "!=":
+            continue  # where the only value matches nothing, nothing is selected
+        table, column, _ = known_column(condition.column)
+        several = [value for value in condition.values if value]
+        known = _meeting(database, condition, several, source(table), "true", [])
+        there = known
+        if table == MAIN_INDEX and condition.operator != "!=":
+            there = _meeting(database, condition, sorted(known), rows, where, parameters)
+        for value in several:
+            if value not in there:
+                is_known = value in known
+                near = () if is_known or _is_age(column) else near_values(database, table, column, value)
+                found.append(Unmatched(condition, value, is_known, _is_identifier(column), near))
+    return found
+
+
+def _meeting(
+    database: Database,
+    condition: Condition,
+    values: Sequence[str],
+    rows: str,
+    where: str,
+    parameters: Sequence[object],
+) -> set[str]:
+    """Those of some values that a row meets."""
+    operator = "=" if condition.operator == "!=" else condition.operator
+    _, column, type_name = known_column(condition.column)
+    if operator == "=" and not _is_age(column):
+        typed = {value: _typed(condition, column, type_name, value) for value in values}
+        clause, bound = among(f'"{column}"', list(typed.values()), type_name)
+        sql = f'SELECT DISTINCT "{column}" FROM {rows} WHERE ({where}) AND {clause}'
+        there = set(database.column(sql, [*parameters, *bound])) if values else set()
+        return {value for value, each in typed.items() if each in there}
+    met = set()
+    for value in values:
+        clause, bound = _clause(Condition(condition.column, operator, (value,)), column, type_name)
+        sql = f"SELECT 1 FROM {rows} WHERE ({where}) AND {clause} LIMIT 1"
+        if database.column(sql, [*parameters, *bound]):
+            met.add(value)
+    return met
+
+
+def _is_identifier(column: str) -> bool:
+    return column.lower().endswith(("uid", "uuid", "_id", "patientid"))
+
+
+def near_values(database: Database, table: str, column: str, value: str) -> tuple[str, ...]:
+    """Values of a column that are spelt nearly like one, or like it but for letter case."""
+    if len(value) > _LONGEST_VALUE:
+        return ()
+    sql = f"""
+        SELECT value FROM (SELECT DISTINCT "{column}"::VARCHAR AS value FROM {source(table)})
+        WHERE jaro_winkler_similarity(lower(value), lower($1)) > 0.8
+           OR starts_with(lower(value), lower($1)) OR starts_with(lower($1), lower(value))
+        ORDER BY lower(value) = lower($1) DESC, jaro_winkler_similarity(lower(value), lower($1)) DESC, value
+        LIMIT {_NEAR_VALUES}
+    """
+    return tuple(each for each in database.column(sql, [value]) if each)

@@ -1,0 +1,83 @@
+"""What a tree should hold when it has no plan: told from the names of its directories."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from dataset_dl.duck import Database
+from dataset_dl.model.plan import Plan
+from dataset_dl.plans.file import ADDRESS, AS_THEY_ARE, FROM_INDEX, SIZE_BYTES, PlanFile
+from dataset_dl.plans.layout import check_directory
+from dataset_dl.sources.idc.tables import idc_version, source
+
+_SERIES_IN_NAME = re.compile(
+    r"[0-9]+(?:\.[0-9]+){3,}$|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+)
+
+
+def plan_by_name(directories: Iterable[str]) -> tuple[Plan, dict[str, str]]:
+    """The plan that a tree would have been made from.
+
+    Parameters
+    ----------
+    directories
+        Relative, with ``/`` between their parts. A name may have anything before the SeriesInstanceUID
+        or crdc series uuid that it ends in.
+
+    Returns
+    -------
+    tuple
+        The plan, each series once; and the directories that are named after a series and are not in it, each
+        with the reason. Those that are not named after a series are left out.
+    """
+    named, strangers = {}, {}
+    for directory in directories:
+        if match := _SERIES_IN_NAME.search(directory.rsplit("/", 1)[-1]):
+            if problem := check_directory(directory) or _not_text(directory):
+                strangers[directory] = f"its name cannot stand in a plan: {problem}"
+            else:
+                named[directory] = match[0]
+    database = Database()
+    database.run(
+        "CREATE TEMP TABLE named AS"
+        " SELECT unnest($1::VARCHAR[]) AS directory, unnest($2::VARCHAR[]) AS identifier",
+        [list(named), list(named.values())],
+    )
+    of_index = f"SELECT {', '.join(AS_THEY_ARE)}, {ADDRESS}, instanceCount, series_size_MB FROM {source()}"
+    # A column is looked through only if something is called by it, for that takes longer than all the rest.
+    kinds = {
+        "SeriesInstanceUID": any("." in identifier for identifier in named.values()),
+        "crdc_series_uuid": any("-" in identifier for identifier in named.values()),
+    }
+    called = [
+        f"SELECT *, {column} AS identifier FROM ({of_index}) WHERE {column} IN (SELECT identifier FROM named)"
+        for column, is_there in kinds.items()
+        if is_there
+    ]
+    nothing = f"SELECT *, '' AS identifier FROM ({of_index}) WHERE false"
+    database.run(f"CREATE TEMP TABLE called AS {' UNION ALL '.join(called) or nothing}")
+    once = f"""
+        SELECT DISTINCT ON (crdc_series_uuid) {", ".join(FROM_INDEX)}, directory, instanceCount,
+               {SIZE_BYTES} AS size_bytes, NULL::VARCHAR AS files,
+               {idc_version()}::BIGINT AS idc_version
+        FROM named JOIN called USING (identifier) ORDER BY crdc_series_uuid, directory
+    """
+    plan = PlanFile.create(database, once, []).plan(None)
+    known = {directory for directory, *_ in plan.rows.directories()}
+    copied = set(database.column("SELECT identifier FROM called"))
+    for directory, identifier in named.items():
+        if directory not in known:
+            is_copy = identifier in copied
+            strangers[directory] = (
+                "a second copy of its series" if is_copy else "the index has no such series"
+            )
+    return plan, strangers
+
+
+def _not_text(directory: str) -> str | None:
+    try:
+        directory.encode()
+    except UnicodeEncodeError:
+        return "it is no text"
+    return None

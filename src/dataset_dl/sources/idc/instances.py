@@ -1,0 +1,66 @@
+"""Single files of series: named, or chosen by a condition on a table that tells of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dataset_dl.duck import Database
+from dataset_dl.sources.idc.tables import source, table_columns, tables
+
+# By these a file is named: what DICOM calls it, and what IDC calls it.
+_NAMES = ("SOPInstanceUID", "crdc_instance_uuid")
+_TELLING = (*_NAMES, "SeriesInstanceUID", "instance_size")
+_FILES = f"""
+    SELECT {", ".join(_NAMES)}, crdc_series_uuid AS uuid, file FROM (
+        SELECT {", ".join(_NAMES)}, SeriesInstanceUID,
+               crdc_instance_uuid || '.dcm:' || coalesce(instance_size::VARCHAR, '') AS file
+        FROM {{table}} WHERE {{condition}}
+    ) JOIN (SELECT SeriesInstanceUID, crdc_series_uuid FROM {{main}}) USING (SeriesInstanceUID)
+"""
+
+
+class NamedFile(NamedTuple):
+    """A file by its name: what it was called, its crdc series uuid, and as `PlannedSeries.files` tells it."""
+
+    identifier: str
+    crdc_series_uuid: str
+    file: str
+
+
+def is_telling(table: str) -> bool:
+    """Whether a table, be it here or not, tells of each file of a series."""
+    if tables()[table].parquet_path is not None:
+        return set(_TELLING) <= table_columns(table).keys()
+    return set(_TELLING) <= {column["name"] for column in tables()[table].schema()["columns"]}
+
+
+def named(database: Database, identifiers: Sequence[str]) -> list[NamedFile]:
+    """The files of today's series that are named."""
+    lowered = {each.lower(): each for each in identifiers}
+    found = []
+    condition = " OR ".join(f"{name} IN (SELECT unnest($1::VARCHAR[]))" for name in _NAMES)
+    for table in tables():
+        if tables()[table].parquet_path is not None and is_telling(table):
+            for *names, uuid, file in database.run(_files(table, condition), [list(lowered)]):
+                found += [NamedFile(lowered[name], uuid, file) for name in names if name in lowered]
+    return found
+
+
+def meeting(table: str, condition: str) -> str:
+    """The files of today's series that meet a condition on their table, as SQL: `uuid` and `file`."""
+    return f"SELECT uuid, file FROM ({_files(table, condition)})"
+
+
+def hint_of_unknown() -> str:
+    """What may help where a UID is of no series and of no study; empty if nothing."""
+    absent = [name for name, table in tables().items() if table.parquet_path is None and is_telling(name)]
+    if not absent:
+        return ""
+    return (
+        f" If it is a SOPInstanceUID of a slide, `dataset-dl idc indices fetch {absent[0]}` makes it known."
+    )
+
+
+def _files(table: str, condition: str) -> str:
+    return _FILES.format(table=source(table), condition=condition, main=source())

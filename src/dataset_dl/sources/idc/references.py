@@ -1,0 +1,78 @@
+"""Which images annotations were drawn on, as far as the tables tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dataset_dl.duck import Database
+from dataset_dl.errors import SelectionError
+from dataset_dl.sources.idc.tables import source, tables
+
+# Modality → the table that tells of its series, and the column that names the image.
+_TELLING = {
+    "SEG": ("seg_index", "segmented_SeriesInstanceUID"),
+    "RTSTRUCT": ("rtstruct_index", "referenced_SeriesInstanceUID"),
+    "ANN": ("ann_index", "referenced_SeriesInstanceUID"),
+}
+# What refers to images too, and no table tells to which.
+_UNTOLD = ("SR", "PR", "KO", "REG", "FID", "RTDOSE", "RTPLAN")
+
+
+def store_related(
+    database: Database, rows: str, parameters: Sequence[object], *, references: bool, annotations: bool
+) -> dict[str, int]:
+    """Make a table `related` of the series that belong to some others.
+
+    Parameters
+    ----------
+    database
+        Where to make it.
+    rows, parameters
+        The others, as a source for SQL with its condition, and what to bind.
+    references
+        The images that they were drawn on.
+    annotations
+        What was drawn on them.
+
+    Returns
+    -------
+    dict
+        Of the annotations among the others, by modality: how many the tables name no image of.
+
+    Raises
+    ------
+    SelectionError
+        If a table that is needed is not here.
+    """
+    database.run(f"CREATE TEMP TABLE asked AS SELECT SeriesInstanceUID, Modality FROM {rows}", parameters)
+    counts: dict[str, int] = dict(database.run("SELECT Modality, count(*) FROM asked GROUP BY 1"))
+    needed = [table for kind, (table, _) in _TELLING.items() if annotations or kind in counts]
+    if lacking := [table for table in needed if tables()[table].parquet_path is None]:
+        names = " ".join(lacking)
+        raise SelectionError(
+            lacking[0],
+            f"Which images were annotated is told by the tables {', '.join(needed)}, and not all of them are"
+            " here; nothing was started.",
+            f"`dataset-dl idc indices fetch {names}` fetches them.",
+        )
+    database.run("CREATE TEMP TABLE related (SeriesInstanceUID VARCHAR)")
+    untold = {kind: counts[kind] for kind in _UNTOLD if kind in counts} if references else {}
+    for kind, (table, column) in _TELLING.items():
+        if references and kind in counts:
+            named = (
+                f"SELECT SeriesInstanceUID, {column} AS image FROM {source(table)}"
+                f" WHERE image IN (SELECT SeriesInstanceUID FROM {source()})"
+            )
+            joined = f"({named}) AS named USING (SeriesInstanceUID)"
+            database.run(f"INSERT INTO related SELECT image FROM asked JOIN {joined}")
+            sql = f"SELECT count(*) FROM asked ANTI JOIN {joined} WHERE Modality = $1"
+            if left := database.column(sql, [kind])[0]:
+                untold[kind] = left
+        if annotations:
+            database.run(
+                f"INSERT INTO related SELECT SeriesInstanceUID FROM {source(table)}"
+                f" WHERE {column} IN (SELECT SeriesInstanceUID FROM asked)"
+            )
+    # What was asked for is there already, perhaps in an earlier version.
+    database.run("DELETE FROM related WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM asked)")
+    return untold

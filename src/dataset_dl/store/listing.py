@@ -1,0 +1,59 @@
+"""What a store has below a prefix, asked by Python itself, for the few files that s5cmd does not fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote, urlencode
+from xml.etree import ElementTree
+
+from dataset_dl.errors import NetworkError
+from dataset_dl.model.series import StoredObject
+from dataset_dl.network.session import plain_words, session
+from dataset_dl.network.settings import NetworkSettings, without_secrets
+
+
+def objects_below(network: NetworkSettings, bucket: str, prefix: str) -> Iterator[StoredObject]:
+    """Every object, by its name below the prefix: as the store tells it, so whoever writes checks it.
+
+    Raises
+    ------
+    NetworkError
+        If it does not answer, or in another way than a store.
+    """
+    url = object_url(network, bucket, "")
+    asked = {"list-type": "2", "prefix": prefix}
+    with session(network) as requesting, plain_words(url):
+        while True:
+            answer = requesting.get(f"{url}?{urlencode(asked)}")
+            page = _page(answer.content) if answer.ok else None
+            if page is None:
+                shown = without_secrets(url)
+                raise NetworkError(
+                    shown,
+                    f"{shown} does not say what is below {prefix} ({answer.status_code} {answer.reason}).",
+                    "Nothing was changed. `dataset-dl doctor` looks at the network.",
+                )
+            for each in page.iterfind("{*}Contents"):
+                found = {tag: each.findtext(f"{{*}}{tag}", "") for tag in ("Key", "Size", "ETag")}
+                if not found["Size"].isdigit():
+                    continue  # nothing that could be fetched and checked
+                yield StoredObject(
+                    found["Key"].removeprefix(prefix), int(found["Size"]), found["ETag"].strip('"')
+                )
+            token = page.findtext("{*}NextContinuationToken")
+            if not token or token == asked.get("continuation-token"):
+                return
+            asked["continuation-token"] = token
+
+
+def object_url(network: NetworkSettings, bucket: str, key: str) -> str:
+    """The address of an object, or of a bucket."""
+    return f"{network.endpoint_url.rstrip('/')}/{quote(bucket)}/{quote(key)}".rstrip("/")
+
+
+def _page(content: bytes) -> ElementTree.Element | None:
+    try:
+        page = ElementTree.fromstring(content)
+    except ElementTree.ParseError:
+        return None
+    return page if page.tag.endswith("ListBucketResult") else None

@@ -1,0 +1,283 @@
+"""A local IDC bucket for offline tests: real rows of the index, valid DICOM files, a real S3 server.
+
+Needs ``dataset-dl[testing]``: pydicom makes the files, rclone serves them.
+
+>>> with LocalBucket("qin_pet_phantom", max_series=2) as bucket:
+...     dd.download(dd.plan("qin_pet_phantom", into="data"), endpoint_url=bucket.endpoint_url)
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+import shutil
+import sys
+import sysconfig
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from dataset_dl.duck import Database
+from dataset_dl.errors import EngineMissing, PlanError
+from dataset_dl.model.plan import Plan
+from dataset_dl.model.selection import Where
+from dataset_dl.model.series import PlannedSeries
+from dataset_dl.process import Process
+from dataset_dl.sources.idc.tables import source
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_INSTALL = '`pip install "dataset-dl[testing]"` brings it.'
+_START_SECONDS = 20.0
+_ADDRESS = re.compile(rb"server on \[(https?://[^/\]]+)")
+_PADDING_HEADER = b"\xfc\xff\xfc\xffOB\x00\x00"
+_LARGEST_SIDE = 65_535
+_UNTOLD_INSTANCES = 3
+_WITHOUT_PIXELS = {"SR", "SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "PR", "KO", "ANN", "REG", "M3D", "RWV", "FID"}
+
+
+class LocalBucket:
+    """An S3 service on loopback that holds chosen series of IDC.
+
+    Each series has the instance count and the byte size that the index gives for it, true UIDs,
+    Modality and PatientID, and readable pixels where the size allows. The content is made up. A series of an
+    earlier IDC version, of which no table tells the count, has three instances.
+
+    Parameters
+    ----------
+    what
+        A `Plan`, or identifiers as `dataset_dl.plan` takes them.
+    where
+        Conditions as for `dataset_dl.plan`.
+    max_series
+        Keep only the first so many series of it.
+    directory
+        Where the buckets are kept; a temporary directory, removed at the end, if not given. Files of
+        the right size that are there already are not made again.
+    max_bytes
+        Refuse to make more than this.
+
+    Attributes
+    ----------
+    endpoint_url
+        Address of the service while it runs.
+    series
+        The series it holds.
+    root
+        The directory whose folders are the buckets.
+
+    Raises
+    ------
+    PlanError
+        If it would hold more than `max_bytes`.
+    EngineMissing
+        If rclone is not installed.
+    """
+
+    def __init__(
+        self,
+        what: Plan | str | Sequence[str],
+        *,
+        where: Where | None = None,
+        max_series: int | None = None,
+        directory: str | Path | None = None,
+        max_bytes: int = 2_000_000_000,
+    ) -> None:
+        from dataset_dl.verbs.plan import plan
+
+        chosen = what if isinstance(what, Plan) else plan(what, where=where)
+        self.series: tuple[PlannedSeries, ...] = tuple(
+            each if each.instanceCount else each._replace(instanceCount=_UNTOLD_INSTANCES)
+            for each in islice(chosen, max_series)
+        )
+        size_bytes = sum(each.size_bytes for each in self.series)
+        if size_bytes > max_bytes:
+            raise PlanError(
+                "LocalBucket",
+                f"The bucket would hold {size_bytes:,} bytes, and {max_bytes:,} are allowed.",
+                "Choose fewer series, or raise max_bytes.",
+            )
+        self._scratch = (
+            tempfile.TemporaryDirectory(prefix="dataset-dl-bucket-") if directory is None else None
+        )
+        self.root = Path(self._scratch.name if self._scratch else directory or "").absolute()
+        self.endpoint_url = ""
+        self._server: Process | None = None
+
+    def __enter__(self) -> LocalBucket:
+        self.fill()
+        self.serve()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def fill(self) -> None:
+        """Make the files that are not there yet."""
+        classes: dict[str, str] = dict(
+            Database().run(
+                f"SELECT crdc_series_uuid, SOPClassUID FROM {source()}"
+                " WHERE crdc_series_uuid IN (SELECT unnest($1::VARCHAR[]))",
+                [[each.crdc_series_uuid for each in self.series]],
+            )
+        )
+        for bucket in ("idc-open-data", "idc-open-data-two", "idc-open-data-cr"):
+            (self.root / bucket).mkdir(parents=True, exist_ok=True)
+        for each in self.series:
+            directory = self.series_directory(each)
+            directory.mkdir(parents=True, exist_ok=True)
+            _write_series(directory, each, classes.get(each.crdc_series_uuid, ""))
+
+    def series_directory(self, series: PlannedSeries) -> Path:
+        """Where the objects of a series are kept."""
+        return self.root.joinpath(*series.series_aws_url.removeprefix("s3://").split("/")[:2])
+
+    def serve(self) -> None:
+        """Start the service; `endpoint_url` is set when this returns."""
+        # Otherwise it does not see what a test changes.
+        self._server, self.endpoint_url = serve_rclone(self.root, "--dir-cache-time", "0s")
+
+    def close(self) -> None:
+        """Stop the service, and remove the files unless a directory was given."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+
+def serve_rclone(root: Path, *options: str) -> tuple[Process, str]:
+    """Start an S3 service over a directory, with options of ``rclone serve s3``; returns it and its address.
+
+    Raises
+    ------
+    EngineMissing
+        If rclone is not installed, or does not serve.
+    """
+    arguments = [str(_rclone()), "serve", "s3", "--addr", "127.0.0.1:0", "--config", ""]
+    # Otherwise it keeps a gigabyte of what it reads.
+    arguments += ["--vfs-cache-mode", "off", "--buffer-size", "0", *options, str(root)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RCLONE_")}
+    server = Process(arguments, directory=root, environment=environment)
+    deadline = time.monotonic() + _START_SECONDS
+    for batch in server.lines(0.05):
+        for line in batch:
+            if match := _ADDRESS.search(line):
+                server.ignore_output()
+                return server, match[1].decode()
+        if time.monotonic() > deadline:
+            break
+    tail = server.stderr_tail
+    server.stop()
+    raise EngineMissing("rclone", f"rclone does not serve: {tail}")
+
+
+def _rclone() -> Path:
+    name = "rclone.exe" if sys.platform == "win32" else "rclone"
+    beside = Path(sysconfig.get_path("scripts")) / name
+    found = str(beside) if beside.is_file() else shutil.which("rclone")
+    if found is None:
+        raise EngineMissing(
+            "rclone",
+            "rclone, which serves the bucket, is not installed.",
+            _INSTALL,
+        )
+    return Path(found)
+
+
+def _write_series(directory: Path, series: PlannedSeries, sop_class: str) -> None:
+    count = series.instanceCount
+    usual = series.size_bytes // count // 2 * 2
+    sizes = [usual] * (count - 1) + [series.size_bytes - usual * (count - 1)]
+    made: dict[int, bytes] = {}
+    first = _sop_instance_uid(series, 0)
+    for number, size_bytes in enumerate(sizes):
+        path = directory / f"{_instance_uuid(series, number)}.dcm"
+        if path.is_file() and path.stat().st_size == size_bytes:
+            continue
+        if size_bytes not in made:
+            made[size_bytes] = _instance(series, sop_class, first, size_bytes)
+        own = made[size_bytes].replace(first.encode(), _sop_instance_uid(series, number).encode())
+        path.write_bytes(own)
+
+
+def _instance_uuid(series: PlannedSeries, number: int) -> uuid.UUID:
+    return uuid.uuid5(uuid.NAMESPACE_OID, f"{series.crdc_series_uuid}/{number}")
+
+
+def _sop_instance_uid(series: PlannedSeries, number: int) -> str:
+    # Always 39 figures, so that one instance of a series can be made from another in place.
+    return f"2.25.{10**38 + _instance_uuid(series, number).int % (2 * 10**38)}"
+
+
+def _instance(series: PlannedSeries, sop_class: str, sop_instance: str, size_bytes: int) -> bytes:
+    """A DICOM file of exactly so many bytes."""
+    dataset = _header(series, sop_class, sop_instance)
+    bare = len(_encode(dataset))
+    if series.Modality not in _WITHOUT_PIXELS:
+        _add_pixels(dataset, size_bytes - bare)
+    encoded = _encode(dataset)
+    rest = size_bytes - len(encoded)
+    if rest == 0:
+        return encoded
+    if rest < 12:
+        raise PlanError(
+            series.crdc_series_uuid, f"A DICOM file of {size_bytes} bytes has no room for its header."
+        )
+    return encoded + _PADDING_HEADER + (rest - 12).to_bytes(4, "little") + bytes(rest - 12)
+
+
+def _header(series: PlannedSeries, sop_class: str, sop_instance: str) -> Dataset:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = Dataset()
+    dataset.file_meta = meta
+    dataset.SOPClassUID = UID(sop_class or "1.2.840.10008.5.1.4.1.1.7")
+    dataset.SOPInstanceUID = UID(sop_instance)
+    dataset.Modality = series.Modality
+    dataset.PatientName = ""
+    dataset.PatientID = series.PatientID
+    dataset.StudyInstanceUID = series.StudyInstanceUID
+    dataset.SeriesInstanceUID = series.SeriesInstanceUID
+    dataset.InstanceNumber = 1
+    return dataset
+
+
+def _add_pixels(dataset: Dataset, room_bytes: int) -> None:
+    """A picture of rings, as large as fits into `room_bytes` with its attributes."""
+    import numpy as np
+
+    attributes_bytes = 150
+    side = min(math.isqrt(max(0, room_bytes - attributes_bytes) // 2), _LARGEST_SIDE)
+    if side < 2:
+        return
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.Rows = dataset.Columns = side
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit = 15
+    dataset.PixelRepresentation = 0
+    across = np.linspace(-1, 1, side, dtype=np.float32)
+    rings = (np.hypot(across[:, None], across[None, :]) * 4095).astype("<u2") % 512
+    dataset.PixelData = rings.tobytes()
+
+
+def _encode(dataset: Dataset) -> bytes:
+    from pydicom import dcmwrite
+
+    buffer = io.BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()

@@ -1,1 +1,0 @@
-"""How things are shown: listings, a bar in a terminal, lines elsewhere, JSON for programs."""

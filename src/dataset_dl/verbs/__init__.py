@@ -1,0 +1,1 @@
+"""The verbs: what `dataset_dl` offers as functions."""

@@ -1,0 +1,193 @@
+"""The options of the verbs, each said once: names, defaults and what a wrong name was meant to be."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, cast
+
+if TYPE_CHECKING:
+    from dataset_dl.model.selection import Where
+    from dataset_dl.network import Source
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class PlanOptions(TypedDict, total=False):
+    """What to plan of what a source names, and how: as for `plan`.
+
+    Attributes
+    ----------
+    where
+        ``{column: value or values}``, or conditions like ``"instanceCount>=100"``; all must hold. None, or an
+        empty text, is a column without a value. A column of another table is ``TABLE.COLUMN``; where the
+        table tells of single files (sm_instance_index), only those are planned.
+    layout
+        Template of the directories, `dataset_dl.DEFAULT_LAYOUT` if not given.
+    idc_version
+        Select as of this IDC version (2 or later), as far as the tables tell; today's if not given. A crdc
+        series uuid is one content of one series and needs none.
+    skip_missing
+        Leave out what IDC does not have, instead of an error; the plan's `missing` names it. Series of a
+        TCIA manifest that IDC does not have are left out in any case, but then make the download
+        incomplete.
+    original_only
+        Leave out analysis results: series that were made from the images of a collection.
+    with_references
+        Add the images that selected SEG, RTSTRUCT and ANN series were drawn on, whatever `where` says, as far
+        as the tables seg_index, rtstruct_index and ann_index tell; the plan's `unreferenced` counts the
+        annotations of which they do not.
+    with_annotations
+        Add the SEG, RTSTRUCT and ANN series that were drawn on selected images, by the same tables.
+    limit
+        Keep the first so many series, in the order of the index.
+    sample
+        Keep so many series, chosen by chance.
+    seed
+        Of that chance: the same seed chooses the same series.
+    strict
+        A value of `where` that matches nothing is an error, of whatever column; otherwise only of columns
+        with identifiers, and else a note of the plan.
+    """
+
+    where: Where | None
+    layout: str | None
+    idc_version: int | None
+    skip_missing: bool
+    original_only: bool
+    with_references: bool
+    with_annotations: bool
+    limit: int | None
+    sample: int | None
+    seed: int
+    strict: bool
+
+
+class NetworkOptions(TypedDict, total=False):
+    """How the network is reached; what is not given here is looked for elsewhere, see docs/networks.md.
+
+    Attributes
+    ----------
+    endpoint_url
+        Address of an S3 service that holds IDC's buckets; that of `source` if not given.
+    source
+        ``aws`` (the default) or ``gcs``, the two stores that IDC publishes to.
+    sign
+        Sign requests with the credentials of the usual AWS chain, as a mirror may want.
+    proxy
+        Address of the proxy to go through.
+    ca_bundle
+        A PEM file, or a folder of them, with certificate authorities to trust besides the system's.
+    """
+
+    endpoint_url: str | None
+    source: Source | None
+    sign: bool | None
+    proxy: str | None
+    ca_bundle: str | Path | None
+
+
+class DownloadOptions(NetworkOptions, total=False):
+    """How to fetch: what `download`, `stream` and `download_events` all take, besides `NetworkOptions`.
+
+    Attributes
+    ----------
+    workers
+        Objects fetched at once; chosen by the machine and the distance of the store if not given.
+    retries
+        How often series are tried again that failed for a reason that may pass; 2 if not given.
+    stall_timeout_seconds
+        After so long without enough bytes (120 if not given) s5cmd is ended and what is left goes on anew;
+        after three times in a row without a series completed, the download gives up.
+    verify
+        ``size`` (the default): count and bytes of each series are those of the index. ``md5``: besides,
+        every file is compared with the checksums of the store.
+    trust_journal
+        Believe the journal for the series that it has as complete, without a look at the disk.
+    max_rate_mbps
+        A bound on what is fetched, in MB a second, for a network that others use, too.
+    """
+
+    workers: int | None
+    retries: int
+    stall_timeout_seconds: float
+    verify: Literal["size", "md5"]
+    trust_journal: bool
+    max_rate_mbps: float | None
+
+
+class TransferOptions(DownloadOptions, PlanOptions, total=False):
+    """`DownloadOptions`, and `PlanOptions` where what is to be fetched is no plan yet."""
+
+
+# An option that is not listed here is None, or False, unless it is given.
+DEFAULTS: dict[str, Any] = {
+    "retries": 2,
+    "stall_timeout_seconds": 120.0,
+    "verify": "size",
+    "seed": 0,
+}
+_SWITCHES = {
+    "skip_missing",
+    "original_only",
+    "with_references",
+    "with_annotations",
+    "strict",
+    "trust_journal",
+}
+
+
+def spelled_out(kind: Any = None) -> Callable[[F], F]:
+    """Show the options of a function in its signature, and refuse others with the nearest name.
+
+    Parameters
+    ----------
+    kind
+        The `TypedDict` that its ``**options`` are; None if it has none.
+    """
+    names = list(inspect.get_annotations(kind)) if kind is not None else []
+    for base in getattr(kind, "__orig_bases__", ()):
+        names += [name for name in getattr(base, "__annotations__", {}) if name not in names]
+
+    def decorate(function: F) -> F:
+        own = [
+            each
+            for each in inspect.signature(function).parameters.values()
+            if each.kind is not each.VAR_KEYWORD
+        ]
+        shown = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=DEFAULTS.get(name, False if name in _SWITCHES else None),
+            )
+            for name in names
+        ]
+        known = {each.name for each in own if each.kind is not each.POSITIONAL_ONLY} | set(names)
+
+        @functools.wraps(function)
+        def checked(*arguments: Any, **options: Any) -> Any:
+            for name in options:
+                if name not in known:
+                    raise TypeError(_unknown(function.__name__, name, known))
+            return function(*arguments, **options)
+
+        returned = inspect.signature(function).return_annotation
+        checked.__signature__ = inspect.Signature([*own, *shown], return_annotation=returned)  # type: ignore[attr-defined]
+        return cast(F, checked)
+
+    return decorate
+
+
+def _unknown(function: str, name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=2, cutoff=0.5)
+    near += [each for each in sorted(known) if each not in near and (name in each or each in name)]
+    hint = (
+        f"Did you mean {' or '.join(near[:2])}?"
+        if near
+        else f"There are {', '.join(sorted(known - {'self'}))}."
+    )
+    return f"{function}() got an unexpected keyword argument '{name}'. {hint}"

@@ -1,0 +1,178 @@
+"""A tree that was downloaded once, against today's index; and what brings it up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Unpack
+
+from dataset_dl.destination import disk, lock, paths
+from dataset_dl.destination.journal import Journal
+from dataset_dl.destination.kept import asked_for, kept_plan
+from dataset_dl.destination.tree import batches, instances
+from dataset_dl.errors import ManifestError, NetworkError
+from dataset_dl.model.outcome import Difference, Report
+from dataset_dl.model.plan import Origin, Plan
+from dataset_dl.model.series import PlannedSeries, StoredObject
+from dataset_dl.network import NetworkSettings
+from dataset_dl.sources.idc.changes import renewed
+from dataset_dl.sources.idc.tables import idc_version
+from dataset_dl.transfer import Engine
+from dataset_dl.transfer.naming import Naming
+from dataset_dl.verbs.download import download, engine_of, network_settings
+from dataset_dl.verbs.options import DownloadOptions, spelled_out
+
+_OUTDATED = ("revised", "withdrawn")
+
+
+@spelled_out()
+def diff(root: str | Path) -> Difference:
+    """Say what today's index has newer, added or withdrawn against a tree that was downloaded.
+
+    Parameters
+    ----------
+    root
+        Where a download went. Nothing in it is changed, and no request is made.
+
+    Returns
+    -------
+    Difference
+        Every change; `update` brings the tree up to date.
+
+    Raises
+    ------
+    ManifestError
+        If no download went there.
+    """
+    tree = disk.absolute(root)
+    if not tree.is_dir():
+        raise ManifestError(str(tree), f"There is no directory {tree}.")
+    kept = asked_for(tree)
+    if kept is None:
+        raise ManifestError(
+            str(tree),
+            f"{tree} holds no plan, so nobody knows which versions of series are there.",
+            "Give a directory that a download of this program went to.",
+        )
+    requests = kept.origin.requests
+    plan, changes = renewed(kept, requests, tree)
+    plan = replace(plan, origin=Origin(file_template=kept.origin.file_template))
+    totals = kept.plan(tree)
+    return Difference(
+        root=tree,
+        series_count=totals.series_count,
+        downloaded_version=totals.idc_version,
+        idc_version=idc_version(),
+        changes=tuple(changes),
+        knows_request=bool(requests),
+        plan=plan,
+    )
+
+
+@spelled_out(DownloadOptions)
+def update(difference: Difference, **options: Unpack[DownloadOptions]) -> Report:
+    """Bring a tree up to date: fetch what is newer or was added, and set aside what is no longer so.
+
+    What did not change is not touched, files that a revised series keeps included. Files that a newer version
+    no longer has, and those of series that were withdrawn, are moved below ``.dataset-dl/replaced`` in the
+    tree, to be looked at and removed by you.
+
+    Parameters
+    ----------
+    difference
+        From `diff`.
+    **options
+        As for `download`.
+
+    Returns
+    -------
+    Report
+        Of everything that the tree should hold; look at its ``failures``.
+
+    Raises
+    ------
+    DatasetDlError
+        As for `download`, but not for failed series.
+    """
+    root = difference.root
+    if not difference.is_current:
+        with disk.guard(root), lock.hold(root), Journal(paths.journal_path(root)) as journal:
+            # What was downloaded in the meantime counts, too.
+            difference = diff(root)
+            _make_way(difference, journal, network_settings(options))
+    return download(difference.plan, check=False, **options)
+
+
+def _make_way(difference: Difference, journal: Journal, network: NetworkSettings) -> None:
+    """Set aside what is no longer so, and keep the plan of what is."""
+    root, kept = difference.root, kept_plan(difference.root)
+    assert kept is not None, "a difference is of what is kept"
+    new = [each for each in difference.changes if each.change in ("added", "revised")]
+    disk.check_space(root, sum(each.size_bytes for each in new), sum(each.instanceCount for each in new))
+    outdated = {each.earlier_crdc_series_uuid for each in difference.changes if each.change in _OUTDATED}
+    earlier = [series for series in kept if series.crdc_series_uuid in outdated]
+    if not earlier:
+        return
+    engine = engine_of(network)
+    engine.probe(earlier[0].series_aws_url)
+    shared = {directory for directory, count, *_ in kept.directories() if count > 1}
+    naming = Naming("", root, journal)
+    for series in earlier:
+        naming.take_back(series)
+    for series, names, stay in _obsolete(earlier, difference.plan, engine):
+        gone: Iterable[str] = names
+        if not names:  # the store no longer says
+            gone = journal.names(series) or ()
+        if not gone and series.directory not in shared and _is_called_like(series):
+            gone = [entry.name for entry in instances(root / series.directory)]
+        _set_aside(root, series.directory, {*gone} - stay)
+        journal.forget(series)
+    difference.plan.rows.save(paths.plan_path(root), kept.origin)
+
+
+def _is_called_like(series: PlannedSeries) -> bool:
+    return any(
+        name and name in series.directory for name in (series.SeriesInstanceUID, series.crdc_series_uuid)
+    )
+
+
+def _obsolete(
+    earlier: list[PlannedSeries], plan: Plan, engine: Engine
+) -> Iterator[tuple[PlannedSeries, set[str], set[str]]]:
+    """The files of earlier versions, by the store's lists, and those that a newer one has there."""
+    wanted = {series.SeriesInstanceUID for series in earlier}
+    today = {series.SeriesInstanceUID: series for series in plan if series.SeriesInstanceUID in wanted}
+    for batch in batches(earlier, lambda series: max(series.instanceCount, 1)):
+        newer = [today[series.SeriesInstanceUID] for series in batch if series.SeriesInstanceUID in today]
+        stored = engine.objects([*batch, *newer])
+        if silent := [series for series in newer if series.crdc_series_uuid not in stored]:
+            raise NetworkError(
+                str(silent[0].series_aws_url),
+                f"The store does not say what the new version of {len(silent):,} series has, so they were"
+                " left as they are; nothing was fetched.",
+                "Run the same command again later.",
+            )
+        for series in batch:
+            newest = today.get(series.SeriesInstanceUID)
+            names = {*(series.wanted() or ())} or _names(stored, series)
+            stays = newest is not None and newest.directory == series.directory
+            yield series, names, _names(stored, newest) if newest is not None and stays else set()
+
+
+def _names(stored: Mapping[str, list[StoredObject]], series: PlannedSeries) -> set[str]:
+    return {each.name for each in stored.get(series.crdc_series_uuid, ())}
+
+
+def _set_aside(root: Path, directory: str, names: Iterable[str]) -> None:
+    """Move files out of the way, and leave no empty directory."""
+    disk.Cage(root).check(directory)
+    aside = paths.replaced_path(root) / directory
+    for name in names:
+        if (root / directory / name).is_file():
+            aside.mkdir(parents=True, exist_ok=True)
+            (root / directory / name).replace(aside / name)
+    for level in [root / directory, *(root / directory).parents]:
+        if level == root or not level.is_dir() or any(level.iterdir()):
+            return
+        level.rmdir()
