@@ -15,18 +15,19 @@ import json, sys, tempfile, time
 from pathlib import Path
 import dataset_dl.transfer.window as window
 from benchmarks.stream import rows_of, lines_of
-from dataset_dl.progress import ProgressTracker
-from dataset_dl.s5cmd.output import parse_line
+from dataset_dl.observers.progress import ProgressTracker
+from dataset_dl.engines.s5cmd.output import parse_line
 from dataset_dl.transfer import transfer
-from dataset_dl.verification import Found
+from dataset_dl.destination.tree import Found
 
 series, each = int(sys.argv[1]), int(sys.argv[2])
-found = Found(each, 10 * each, [])
+found = Found(each, 10 * each)
 window.look = lambda directory: found
 plan = rows_of(series, each)
 
 class Replay:
-    workers = 16
+    name, workers, lists_objects = "replay", 16, True
+    def is_unfinished(self, name): return False
     def probe(self, url): pass
     def objects(self, several): return {}
     def run(self, fetches, destination):
@@ -45,7 +46,7 @@ making = time.process_time() - began
 with tempfile.TemporaryDirectory() as scratch:
     tracker = ProgressTracker()
     began = time.process_time()
-    for event in transfer(plan, Path(scratch) / "to", Replay):
+    for event in transfer(plan, Path(scratch) / "to", lambda scheme: Replay()):
         tracker.feed(event)
     spent = time.process_time() - began
     journal = (Path(scratch) / "to" / ".dataset-dl" / "journal.sqlite").stat().st_size

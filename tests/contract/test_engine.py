@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 import dataset_dl as dd
+from dataset_dl.engines import Engine
 from dataset_dl.engines.s5cmd.binary import require
 from dataset_dl.engines.s5cmd.engine import S5cmdEngine
 from dataset_dl.errors import NetworkError
@@ -21,8 +22,9 @@ from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import Fetch
 from dataset_dl.network import NetworkSettings
 from dataset_dl.testing import LocalBucket
-from dataset_dl.transfer import Engine, transfer
+from dataset_dl.transfer import transfer
 from support.engines import ScriptedEngine
+from support.settings import settings
 
 NOWHERE = "http://127.0.0.1:9"
 MakeEngine = Callable[..., Engine]
@@ -56,7 +58,7 @@ def plan_of(bucket: LocalBucket, layout: str | None = None) -> Plan:
 
 
 def run(plan: Plan, target: Path, engine: Engine) -> tuple[list[Event], Report]:
-    events = list(transfer(plan, target, lambda: engine, pause_seconds=0))
+    events = list(transfer(plan, target, lambda scheme: engine, pause_seconds=0))
     assert isinstance(events[-1], Finished)
     return events, events[-1].report
 
@@ -89,9 +91,7 @@ def test_a_series_that_is_not_there_is_told(own: LocalBucket, make: MakeEngine, 
     (tmp_path / "to").mkdir()
     events = list(make().run(map(Fetch, plan), tmp_path / "to"))
     failed = [event for event in events if isinstance(event, CommandFailed)]
-    assert [(event.crdc_series_uuid, event.cause) for event in failed] == [
-        (gone.crdc_series_uuid, "not_found")
-    ]
+    assert [(event.key, event.cause) for event in failed] == [(gone.crdc_series_uuid, "not_found")]
 
 
 def test_closing_it_stops_it(own: LocalBucket, make: MakeEngine, tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_checksums_are_compared(own: LocalBucket, make: MakeEngine, tmp_path: Pa
     file = min((tmp_path / "to").rglob("*.dcm"))
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     assert run(plan, tmp_path / "to", make())[1].fetched_series == 0
-    events = list(transfer(plan, tmp_path / "to", make, pause_seconds=0, md5=True))
+    events = list(transfer(plan, tmp_path / "to", lambda scheme: make(), settings(md5=True), pause_seconds=0))
     assert sum(isinstance(event, FileCompleted) for event in events) == 1
     assert isinstance(events[-1], Finished)
     assert events[-1].report.ok
@@ -208,7 +208,7 @@ def test_nothing_is_asked_when_nothing_is_missing(own: LocalBucket, make: MakeEn
     plan = plan_of(own)
     run(plan, tmp_path / "to", make())
 
-    def never() -> Engine:
+    def never(scheme: str) -> Engine:
         raise AssertionError("an engine was made")
 
     *_, last = transfer(plan, tmp_path / "to", never)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ class ScriptedEngine:
     script: dict[str, Callable[[PlannedSeries, Path], Iterator[Event]]] = field(default_factory=dict)
     reachable: bool = True
     workers: int = 1
+    name: str = "scripted"
+    lists_objects: bool = True
     asked: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
 
@@ -39,6 +42,9 @@ class ScriptedEngine:
             StoredObject(file.name, file.stat().st_size, hashlib.md5(file.read_bytes()).hexdigest())
             for file in sorted(self.bucket.series_directory(series).glob("*.dcm"))
         ]
+
+    def is_unfinished(self, name: str) -> bool:
+        return re.fullmatch(r"[0-9a-f-]{36}\.dcm[0-9]+", name) is not None
 
     def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
         for series, missing, _ in fetches:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from dataset_dl.duck import Database
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import PlannedSeries
 from dataset_dl.plans.file import PlanFile
@@ -20,8 +19,4 @@ def row(number: int = 0, *, directory: str | None = None, count: int = 2, size: 
 
 
 def plan_of(rows: list[PlannedSeries], into: Path | None = None) -> Plan:
-    database = Database()
-    columns = ", ".join(f"unnest(?) AS {name}" for name in PlannedSeries._fields[:-1])
-    columns += ", unnest(?::VARCHAR[]) AS files"
-    values: list[object] = [list(column) for column in zip(*rows, strict=True)]
-    return PlanFile.create(database, f"SELECT {columns}, 25::BIGINT AS idc_version", values).plan(into)
+    return PlanFile.of(rows, idc_version=25).plan(into)

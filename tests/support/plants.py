@@ -47,8 +47,8 @@ PLANTS = (
     Plant(
         "A blow at any moment costs nothing",
         "destination/tree.py",
-        "    for name in look(directory).temporaries:\n",
-        "    for name in look(directory).temporaries[:0]:\n",
+        "    for name in unfinished(directory, is_unfinished):\n",
+        "    for name in unfinished(directory, is_unfinished)[:0]:\n",
         ("tests/integration/test_storm.py",),
     ),
     Plant(

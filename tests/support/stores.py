@@ -13,7 +13,9 @@ from support.plans import row
 
 
 class Store:
+    name = "memory"
     workers = 1
+    lists_objects = True
 
     def __init__(self) -> None:
         self.content: dict[str, dict[str, bytes]] = {}
@@ -56,6 +58,9 @@ class Store:
             for each in series
             if (held := self.content.get(each.crdc_series_uuid))
         }
+
+    def is_unfinished(self, name: str) -> bool:
+        return False
 
     def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
         for series, missing, _ in fetches:

@@ -73,7 +73,7 @@ def test_every_row_of_a_frame_is_accounted_for(uids: list[str], with_polars: boo
     plan = dd.plan(frame, skip_missing=True)
     assert sorted([*(str(row.SeriesInstanceUID) for row in plan), *plan.missing]) == sorted(set(uids))
     (account,) = plan.origin.accounts
-    assert (account.source, account.rows, account.named) == ("table", len(uids), len(set(uids)))
+    assert (account.read_from, account.rows, account.named) == ("table", len(uids), len(set(uids)))
     with tempfile.TemporaryDirectory() as scratch:
         again = dd.plan(plan.save(Path(scratch) / "p.parquet"))
     assert (list(again), again.missing) == (list(plan), plan.missing)

@@ -16,9 +16,10 @@ from dataset_dl.engines.s5cmd.output import parse_listed
 from dataset_dl.errors import LayoutError, ManifestError, SelectionError
 from dataset_dl.manifest.contents import parse
 from dataset_dl.model.series import Fetch
-from dataset_dl.network import IDC_BUCKETS, NetworkSettings
+from dataset_dl.network import NetworkSettings
 from dataset_dl.plans.layout import Layout, check_directory
 from dataset_dl.sources.idc.tables import main_columns
+from dataset_dl.store.addresses import IDC_BUCKETS
 from support.plans import row
 
 # What breaks out of things, more often than chance would have it.
@@ -102,7 +103,7 @@ def test_a_manifest_is_parsed_and_never_passed_on(text: str) -> None:
     except ManifestError:
         return
     for entry in contents.entries:
-        assert entry.crdc_series_uuid == UUID
+        assert entry.key == UUID
         assert entry.directory is None or is_inside(entry.directory)
 
 

@@ -68,7 +68,7 @@ def foreign(path: Path) -> None:
 def newer(path: Path) -> None:
     Journal(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 99")
     connection.close()
 
 

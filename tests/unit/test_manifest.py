@@ -32,9 +32,7 @@ URL = f"s3://idc-open-data/{UUID}/*"
 )  # fmt: skip
 def test_lines_of_the_portal(line: str) -> None:
     contents = parse(f"# comment\r\n\r\n  {line}  \r\n".encode(), "m")
-    assert [(entry.line, entry.crdc_series_uuid, entry.directory) for entry in contents.entries] == [
-        (3, UUID, None)
-    ]
+    assert [(entry.line, entry.key, entry.directory) for entry in contents.entries] == [(3, UUID, None)]
 
 
 def test_a_line_may_name_a_file() -> None:

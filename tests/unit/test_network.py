@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dataset_dl.errors import CertificateError, ProxyError, SelectionError
 from dataset_dl.network import AWS_ENDPOINT_URL, GCS_ENDPOINT_URL, NetworkSettings, without_secrets
 from dataset_dl.network.bypass import bypasses, check
+from dataset_dl.store.addresses import at_store
 
 URL = "s3://idc-open-data-two/u/*"
 
@@ -44,7 +45,7 @@ def test_the_order_of_precedence(tmp_path: Path) -> None:
     environment = {"DATASET_DL_CONFIG": str(tmp_path / "config.toml")} | own
     found = NetworkSettings.gather(endpoint_url="http://x", proxy="y:1", environment=environment)
     assert (found.endpoint_url, found.https_proxy) == ("http://x", "http://y:1")
-    assert NetworkSettings.gather(source="gcs", environment={}).endpoint_url == GCS_ENDPOINT_URL
+    assert NetworkSettings.gather(store="gcs", environment={}).endpoint_url == GCS_ENDPOINT_URL
 
 
 def test_the_usual_variables(tmp_path: Path) -> None:
@@ -96,8 +97,8 @@ def test_words_for_truth(tmp_path: Path) -> None:
 
 
 def test_buckets_have_other_names_at_google() -> None:
-    assert NetworkSettings().bucket_url(URL) == URL
-    assert NetworkSettings("gcs").bucket_url(URL) == "s3://idc-open-idc1/u/*"
+    assert at_store(URL, NetworkSettings()) == URL
+    assert at_store(URL, NetworkSettings("gcs")) == "s3://idc-open-idc1/u/*"
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_a_failed_command() -> None:
 def test_an_error_without_a_command() -> None:
     event = parse_line(b'{"error":"session: fetching region failed: RequestError: send request failed"}')
     assert isinstance(event, CommandFailed)
-    assert (event.crdc_series_uuid, event.cause) == ("", "network")
+    assert (event.key, event.cause) == ("", "network")
 
 
 @given(

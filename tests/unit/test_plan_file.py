@@ -16,7 +16,7 @@ from dataset_dl.errors import ManifestError, StorageError
 from dataset_dl.model.events import Event, Finished
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import Fetch, PlannedSeries
-from dataset_dl.plans.file import open_plan
+from dataset_dl.plans.opening import open_plan
 from dataset_dl.transfer import transfer
 from dataset_dl.verbs.download import raise_for_report
 from support.plans import plan_of, row
@@ -64,7 +64,7 @@ def test_the_kept_plan_does_not_follow_the_file_that_was_downloaded(tmp_path: Pa
 
 
 def done(plan: Plan, target: Path, store: Store) -> dd.Report:
-    *_, last = transfer(plan, target, lambda: store, pause_seconds=0)
+    *_, last = transfer(plan, target, lambda scheme: store, pause_seconds=0)
     assert isinstance(last, Finished)
     return last.report
 
@@ -120,7 +120,7 @@ def test_what_stands_in_place_of_a_kept_plan_neither_hangs_nor_is_believed(kind:
     plan = plan_of([store.put() for _ in range(2)])
     target = tmp_path / "to"
     done(plan, target, store)
-    kept = paths.plan_path(target)
+    kept = paths.files_of(target).plan
     kept.unlink()
     KINDS[kind](kept)
     with pytest.raises(ManifestError, match="plan"):
@@ -189,7 +189,8 @@ def test_whole_numbers_in_another_type_are_read(tmp_path: Path) -> None:
         instanceCount="instanceCount::DOUBLE",
         size_bytes="size_bytes::INTEGER",
     )
-    assert [type(each) for each in next(iter(dd.plan(path)))[-3:-1]] == [int, int]
+    series = next(iter(dd.plan(path)))
+    assert [type(series.instanceCount), type(series.size_bytes)] == [int, int]
 
 
 def test_low_memory_is_not_a_wrong_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,4 +253,4 @@ def test_damaged_requests_do_not_make_a_plan_forgotten(tmp_path: Path) -> None:
     assert dd.verify(target).series_count == 2
     done(second, target, store)
     assert dd.verify(target).series_count == 4
-    assert not paths.plan_path(target).with_suffix(".damaged").exists()
+    assert not paths.files_of(target).plan.with_suffix(".damaged").exists()

@@ -124,7 +124,7 @@ class PlanFiles(RuleBasedStateMachine):
         if how is not None:
             self.store.act = lambda: self.spoil_the_file(how)
         try:
-            *_, last = transfer(self.plan, self.target, lambda: self.store, pause_seconds=0)
+            *_, last = transfer(self.plan, self.target, lambda scheme: self.store, pause_seconds=0)
         except StorageError as error:
             assert self.asked is None, error  # what stands in the place of the records is named
             assert "plan" in error.message
@@ -137,10 +137,10 @@ class PlanFiles(RuleBasedStateMachine):
         assert all(self.store.is_right(self.rows[number], self.target) for number in self.planned)
         self.asked = (self.asked or set()) | set(self.planned)
 
-    @precondition(lambda self: paths.plan_path(self.target).is_file())
+    @precondition(lambda self: paths.files_of(self.target).plan.is_file())
     @rule(how=BAD)
     def spoil_what_is_kept(self, how: str) -> None:
-        has_content = self.spoil(paths.plan_path(self.target), how)
+        has_content = self.spoil(paths.files_of(self.target).plan, how)
         self.asked = {0} if has_content and how == "rewrite" else None
         if how == "remove":
             self.asked = set()

@@ -11,6 +11,7 @@ import pytest
 
 import dataset_dl as dd
 from dataset_dl.destination.journal import Journal
+from dataset_dl.engines import Engine
 from dataset_dl.errors import StorageError
 from dataset_dl.model.events import (
     CommandFailed,
@@ -25,9 +26,10 @@ from dataset_dl.model.outcome import Report
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject
 from dataset_dl.testing import LocalBucket
-from dataset_dl.transfer import Engine, transfer
+from dataset_dl.transfer import transfer
 from support.engines import ScriptedEngine
 from support.plans import plan_of, row
+from support.settings import settings
 from support.stores import Store
 
 
@@ -37,7 +39,7 @@ def plan(bucket: LocalBucket) -> Plan:
 
 
 def events_of(plan: Plan, target: Path, engine: Engine, **options: object) -> list[Event]:
-    return list(transfer(plan, target, lambda: engine, pause_seconds=0, **options))  # type: ignore[arg-type]
+    return list(transfer(plan, target, lambda scheme: engine, settings(**options), pause_seconds=0))
 
 
 def run(plan: Plan, target: Path, engine: Engine, **options: object) -> Report:
@@ -46,7 +48,7 @@ def run(plan: Plan, target: Path, engine: Engine, **options: object) -> Report:
     return last.report
 
 
-def no_engine() -> Engine:
+def no_engine(scheme: str) -> Engine:
     raise AssertionError("an engine was made")
 
 
@@ -147,7 +149,7 @@ def test_a_trusted_journal_is_believed_and_the_report_says_so(
 ) -> None:
     run(plan, tmp_path, ScriptedEngine(bucket))
     remove(files(tmp_path, plan, 0)[0])
-    *_, last = transfer(plan, tmp_path, no_engine, trust_journal=True)
+    *_, last = transfer(plan, tmp_path, no_engine, settings(trust_journal=True))
     assert isinstance(last, Finished)
     assert last.report.trusted_series == last.report.series_count == 4
     report = run(plan, tmp_path, ScriptedEngine(bucket))
@@ -174,7 +176,7 @@ def test_an_adopted_tree_has_a_journal(bucket: LocalBucket, plan: Plan, tmp_path
     for each in plan:
         list(engine.fetch(each, tmp_path / each.directory))
     list(transfer(plan, tmp_path, no_engine))
-    *_, last = transfer(plan, tmp_path, no_engine, trust_journal=True)
+    *_, last = transfer(plan, tmp_path, no_engine, settings(trust_journal=True))
     assert isinstance(last, Finished)
     assert last.report.trusted_series == 4
 
@@ -481,7 +483,7 @@ def test_a_fork_that_ends_in_the_loop_leaves_its_parent_alone(store: Store, tmp_
     rows = [store.put() for _ in range(3)]
     temporary = tmp_path / rows[2].directory / "00000000-0000-0000-0000-000000000000.dcm77"
     temporary.parent.mkdir(parents=True)
-    events = transfer(plan_of(rows), tmp_path, lambda: store, pause_seconds=0)
+    events = transfer(plan_of(rows), tmp_path, lambda scheme: store, pause_seconds=0)
     next(event for event in events if isinstance(event, SeriesCompleted))
     temporary.touch()
     child = os.fork()

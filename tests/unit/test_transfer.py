@@ -27,6 +27,7 @@ from dataset_dl.testing import LocalBucket
 from dataset_dl.transfer import transfer
 from support.engines import ScriptedEngine
 from support.plans import plan_of, row
+from support.settings import settings
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def plan(bucket: LocalBucket) -> Plan:
 
 
 def run(plan: Plan, target: Path, engine: ScriptedEngine, retries: int = 0) -> Report:
-    *_, last = transfer(plan, target, lambda: engine, retries=retries, pause_seconds=0)
+    *_, last = transfer(plan, target, lambda scheme: engine, settings(retries=retries), pause_seconds=0)
     assert isinstance(last, Finished)
     return last.report
 
@@ -93,7 +94,7 @@ def test_files_of_strangers_become_messages(bucket: LocalBucket, plan: Plan, tmp
         yield FileCompleted(series.crdc_series_uuid, "again.dcm", 1)
 
     engine.script[bucket.series[0].crdc_series_uuid] = twice
-    events = list(transfer(plan, tmp_path, lambda: engine))
+    events = list(transfer(plan, tmp_path, lambda scheme: engine))
     assert sum(isinstance(event, EngineMessage) for event in events) == 2
     assert sum(isinstance(event, SeriesCompleted) for event in events) == 4
 
@@ -108,7 +109,7 @@ def test_a_disk_that_takes_no_more_is_told(
 
     engine = ScriptedEngine(bucket, {bucket.series[2].crdc_series_uuid: full})
     with pytest.raises(StorageError, match=words) as caught:
-        list(transfer(plan, tmp_path, lambda: engine))
+        list(transfer(plan, tmp_path, lambda scheme: engine))
     assert caught.value.exit_code == 5
     assert engine.asked == [each.crdc_series_uuid for each in bucket.series[:3]]
 
@@ -124,7 +125,7 @@ def test_a_crash_keeps_what_was_finished(bucket: LocalBucket, plan: Plan, tmp_pa
 
     crashing = Crashing(bucket)
     with pytest.raises(EngineCrashed, match="3 times in a row") as caught:
-        list(transfer(plan, tmp_path, lambda: crashing, retries=0, pause_seconds=0))
+        list(transfer(plan, tmp_path, lambda scheme: crashing, settings(retries=0), pause_seconds=0))
     assert caught.value.stderr_tail == "tail"
     assert crashing.asked == [each.crdc_series_uuid for each in bucket.series[:2]]
     engine = ScriptedEngine(bucket)
@@ -136,7 +137,7 @@ def test_nothing_is_written_where_nothing_can_be_fetched(
     bucket: LocalBucket, plan: Plan, tmp_path: Path
 ) -> None:
     with pytest.raises(NetworkError):
-        list(transfer(plan, tmp_path / "to", lambda: ScriptedEngine(bucket, reachable=False)))
+        list(transfer(plan, tmp_path / "to", lambda scheme: ScriptedEngine(bucket, reachable=False)))
     assert not (tmp_path / "to").exists()
 
 
@@ -144,7 +145,7 @@ def test_space_is_checked_before_the_first_byte(bucket: LocalBucket, tmp_path: P
     plan = plan_of([row(1, size=10**18)])
     engine = ScriptedEngine(bucket)
     with pytest.raises(InsufficientDiskSpace, match="are needed") as caught:
-        list(transfer(plan, tmp_path / "to", lambda: engine))
+        list(transfer(plan, tmp_path / "to", lambda scheme: engine))
     assert caught.value.needed_bytes > 10**18 > caught.value.free_bytes
     assert not (tmp_path / "to").exists()
     assert engine.asked == []
@@ -163,11 +164,11 @@ def test_a_complete_tree_of_another_tool_is_adopted(bucket: LocalBucket, plan: P
 def test_a_second_writer_is_told_who_holds_the_destination(
     bucket: LocalBucket, plan: Plan, tmp_path: Path
 ) -> None:
-    first = transfer(plan, tmp_path, lambda: ScriptedEngine(bucket))
+    first = transfer(plan, tmp_path, lambda scheme: ScriptedEngine(bucket))
     next(event for event in first if isinstance(event, FileCompleted))
     (tmp_path / "x.dcm123").touch()
     with pytest.raises(StorageError, match="Another download writes to"):
-        list(transfer(plan, tmp_path, lambda: ScriptedEngine(bucket)))
+        list(transfer(plan, tmp_path, lambda scheme: ScriptedEngine(bucket)))
     *_, last = first
     assert isinstance(last, Finished)
     assert last.report.ok
@@ -182,7 +183,7 @@ def test_nothing_is_written_through_a_link(bucket: LocalBucket, plan: Plan, tmp_
     (target / "qin_pet_phantom").symlink_to(outside)
     engine = ScriptedEngine(bucket)
     with pytest.raises(StorageError, match="is a symbolic link"):
-        list(transfer(plan, target, lambda: engine))
+        list(transfer(plan, target, lambda scheme: engine))
     assert engine.asked == []
     assert not list(outside.iterdir())
 

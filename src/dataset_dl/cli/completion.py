@@ -14,13 +14,13 @@ _BEGUN_CONDITION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(!=|=)((?:.*,)?)([^,]*)"
 def sources(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Collections and analysis results; else a file."""
     from dataset_dl.duck import Database
-    from dataset_dl.sources.idc.tables import source
+    from dataset_dl.sources.idc.tables import table_sql
 
     done, comma, rest = incomplete.rpartition(",")
     begun = rest.lower().replace("-", "_")
     names = Database().column(
-        f"SELECT collection_id FROM {source('collections_index')} WHERE starts_with(collection_id, $1)"
-        f" UNION ALL SELECT analysis_result_id FROM {source('analysis_results_index')}"
+        f"SELECT collection_id FROM {table_sql('collections_index')} WHERE starts_with(collection_id, $1)"
+        f" UNION ALL SELECT analysis_result_id FROM {table_sql('analysis_results_index')}"
         " WHERE starts_with(analysis_result_id, $1) ORDER BY 1",
         [begun],
     )
@@ -38,7 +38,7 @@ def tables(context: click.Context, parameter: click.Parameter, incomplete: str) 
 def condition(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """A column; behind it and a sign, its values."""
     from dataset_dl.duck import Database
-    from dataset_dl.sources.idc.tables import main_columns, source
+    from dataset_dl.sources.idc.tables import main_columns, table_sql
 
     columns = {name.lower(): name for name in main_columns()}
     match = _BEGUN_CONDITION.fullmatch(incomplete)
@@ -50,7 +50,7 @@ def condition(context: click.Context, parameter: click.Parameter, incomplete: st
     if column is None:
         return []
     values = Database().column(
-        f'SELECT DISTINCT "{column}"::VARCHAR FROM {source()}'
+        f'SELECT DISTINCT "{column}"::VARCHAR FROM {table_sql()}'
         f' WHERE starts_with(lower("{column}"::VARCHAR), lower($1)) ORDER BY 1 LIMIT {_MOST_VALUES}',
         [match[4]],
     )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @network
 def diff(directory: Path, update: bool, form: Format, **options: Unpack[NetworkOptions]) -> None:
     """Say what the index here has newer, added or withdrawn against a tree that was downloaded."""
-    from dataset_dl.destination.paths import replaced_path
+    from dataset_dl.destination.paths import files_of
     from dataset_dl.verbs import renew as renewal
     from dataset_dl.verbs.download import raise_for_report
 
@@ -40,8 +40,9 @@ def diff(directory: Path, update: bool, form: Format, **options: Unpack[NetworkO
             f"\n{report.fetched_series:,} series were fetched; {report.complete_series:,} of"
             f" {report.series_count:,} are complete on disk."
         )
-        if replaced_path(difference.root).is_dir():
-            click.echo(f"What they replace, and what was withdrawn, is in {replaced_path(difference.root)}.")
+        replaced = files_of(difference.root).replaced
+        if replaced.is_dir():
+            click.echo(f"What they replace, and what was withdrawn, is in {replaced}.")
     raise_for_report(report)
 
 

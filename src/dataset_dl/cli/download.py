@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -20,6 +20,7 @@ from dataset_dl.wording import visible
 if TYPE_CHECKING:
     from dataset_dl.model.outcome import Report, SeriesFailure
     from dataset_dl.model.plan import Plan
+    from dataset_dl.verbs.options import DownloadOptions
 
 _REASONS_SHOWN = 20
 
@@ -80,8 +81,8 @@ def download(
 
     The same command resumes: what is complete is not fetched again.
     """
-    from dataset_dl.observers.observer import observer
-    from dataset_dl.verbs.download import download_events, raise_for_report, watch
+    from dataset_dl.observers.display import display
+    from dataset_dl.verbs.download import destination_of, raise_for_report, run, transferred
 
     made = planned(sources, options, into=destination)
     if dry_run:
@@ -90,10 +91,9 @@ def download(
             click.echo("dataset-dl: what IDC has would be fetched; --skip-missing accepts that.", err=True)
             click.get_current_context().exit(3)
         return
-    events = download_events(made, **options)
     unwritten: list[OSError] = []
 
-    def told(error: OSError) -> None:
+    def on_unwritable(error: OSError) -> None:
         unwritten.append(error)
         if as_json:
             click.echo(
@@ -102,8 +102,8 @@ def download(
             silence(sys.stdout)
 
     stream = sys.stdout if as_json else sys.stderr
-    with observer("json" if as_json else "plain", stream, told) as show:
-        report = watch(events, show)
+    observers = [display("json" if as_json else "plain", stream, on_unwritable)]
+    report = run(transferred(made, destination_of(made, None), cast("DownloadOptions", options), observers))
     if not as_json:
         _show_report(report, options.get("verify") == "md5")
     raise_for_report(report)
@@ -187,7 +187,9 @@ def _show_report(report: Report, md5: bool) -> None:
     from dataset_dl.wording import duration, size
 
     missing_series = len(report.failures)
-    lacking = sum(max(0, each.planned.instanceCount - each.present_instances) for each in report.failures)
+    lacking = sum(
+        max(0, each.planned.expected_instances - each.present_instances) for each in report.failures
+    )
     rows = [
         ("asked for", report.series_count, report.instance_count, size(report.size_bytes)),
         ("complete", report.complete_series, report.complete_instances, size(report.complete_bytes)),

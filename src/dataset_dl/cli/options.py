@@ -140,7 +140,8 @@ def _tell(plan: Plan) -> None:
         again = account.rows - account.named
         repeated = f", {again:,} of them again" if again else ""
         click.echo(
-            f"{account.source}: {counted(account.rows, 'row')}, {account.named:,} named{repeated}", err=True
+            f"{account.read_from}: {counted(account.rows, 'row')}, {account.named:,} named{repeated}",
+            err=True,
         )
     if plan.origin.matching_series is not None:
         click.echo(f"{plan.series_count:,} of {plan.origin.matching_series:,} series that match", err=True)
@@ -169,7 +170,7 @@ def network(function: Any) -> Any:
     """How the network is reached: what commands that ask a store have in common."""
     options = (
         click.option("--endpoint-url", metavar="URL", help="An S3 service that holds the buckets of IDC."),
-        click.option("--source", type=click.Choice(["aws", "gcs"]), help="Whose store.  [default: aws]"),
+        click.option("--store", type=click.Choice(["aws", "gcs"]), help="Whose store.  [default: aws]"),
         click.option("--sign", is_flag=True, default=None, help="Sign requests, by the usual AWS chain."),
         way_out,
     )

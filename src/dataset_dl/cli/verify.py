@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
 
 _DEVIATIONS_SHOWN = 100
 _UNCHECKED_SHOWN = 5
-_STATUS_SECONDS = 0.5
 
 
 @click.command(cls=Command)
@@ -48,8 +44,7 @@ def verify(
     from dataset_dl.verbs import check
     from dataset_dl.verbs.download import raise_for_report
 
-    with _status() as on_progress:
-        outcome = check.verify(directory, deep=deep, md5=md5, on_progress=on_progress, **options)
+    outcome = check.verify(directory, deep=deep, md5=md5, **options)
     report = None
     if repair and not outcome.ok:
         report = check.repair(outcome, **options)
@@ -133,25 +128,3 @@ def _what(deviation: Deviation) -> str:
     if deviation.problem in ("missing", "extra"):
         return f"{deviation.present_instances:,} of {deviation.expected_instances:,} files"
     return f"{deviation.present_bytes:,} of {deviation.expected_bytes:,} bytes"
-
-
-@contextmanager
-def _status() -> Iterator[Callable[[int, int], object] | None]:
-    """A line on a terminal that says how far it is, and goes at the end; nothing elsewhere."""
-    from dataset_dl.wording import size
-
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield None
-        return
-    shown_at = time.monotonic()
-
-    def show(series_count: int, size_bytes: int) -> None:
-        nonlocal shown_at
-        if time.monotonic() - shown_at >= _STATUS_SECONDS:
-            shown_at = time.monotonic()
-            click.echo(f"\r\x1b[K{series_count:,} series, {size(size_bytes)} looked at", err=True, nl=False)
-
-    try:
-        yield show
-    finally:
-        click.echo("\r\x1b[K", err=True, nl=False)

@@ -120,14 +120,14 @@ def _as_named(listed: list[StoredObject], files: Mapping[str, str]) -> list[Stor
 def _expected(plan: Plan) -> Iterator[Expected]:
     if not plan.rows.shares_directories():
         for row in plan:
-            yield Expected(row.directory, [row], row.instanceCount, row.size_bytes)
+            yield Expected(row.directory, [row], row.expected_instances, row.expected_bytes)
         return
     together: dict[str, list[PlannedSeries]] = {}
     for row in plan:
         together.setdefault(row.directory, []).append(row)
     for directory, series in together.items():
-        instances = sum(each.instanceCount for each in series)
-        yield Expected(directory, series, instances, sum(each.size_bytes for each in series))
+        instances = sum(each.expected_instances for each in series)
+        yield Expected(directory, series, instances, sum(each.expected_bytes for each in series))
 
 
 def _check(
@@ -148,8 +148,8 @@ def _check(
     if deep and found.instances:
         _read(directory, expected, found, findings)
     for series in expected.series:
-        if not series.instanceCount:
-            detail = f"the store has never told how many files the series {series.SeriesInstanceUID} has"
+        if not series.is_exact:
+            detail = f"nobody has counted the files of the series {series.SeriesInstanceUID} yet"
             findings.add(expected, "missing", "", found, detail)
     problem = _problem(expected, found)
     # A file that is named says more than its directory.
@@ -199,7 +199,7 @@ def _compare(
     stored: dict[str, list[StoredObject]],
 ) -> None:
     """Hold the files against the objects of the store, one by one."""
-    answers = [stored.get(series.crdc_series_uuid) for series in expected.series]
+    answers = [stored.get(series.key) for series in expected.series]
     if None in answers:
         findings.unchecked.append(expected.directory)
         return
@@ -242,8 +242,10 @@ def _read(directory: Path, expected: Expected, found: Found, findings: _Findings
             findings.add(expected, "foreign", name, found, f"it is of the series {series}, study {study}")
     if len(expected.series) > 1:
         for each in expected.series:
-            if counts[each.SeriesInstanceUID] < each.instanceCount:
-                detail = f"{counts[each.SeriesInstanceUID]:,} of {each.instanceCount:,} files of the series"
+            if counts[each.SeriesInstanceUID] < each.expected_instances:
+                detail = (
+                    f"{counts[each.SeriesInstanceUID]:,} of {each.expected_instances:,} files of the series"
+                )
                 findings.add(expected, "missing", "", found, f"{detail} {each.SeriesInstanceUID} are there")
 
 

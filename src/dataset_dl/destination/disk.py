@@ -161,11 +161,12 @@ class Cage:
             if level not in self._real:
                 path = f"{self._destination}/{level}"
                 if os.path.islink(path):
-                    raise _is_link(path)
+                    raise is_link(path)
                 self._real.add(level)
 
 
-def _is_link(path: str | Path) -> StorageError:
+def is_link(path: str | Path) -> StorageError:
+    """The error of a symbolic link where something would be written."""
     return StorageError(
         str(path),
         f"{path} is a symbolic link, and nothing is written through one; nothing was started.",

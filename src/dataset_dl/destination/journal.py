@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sqlite3
 import time
@@ -13,30 +14,45 @@ from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 
-from dataset_dl.model.series import PlannedSeries
+from dataset_dl.destination.consumers import Receipt
+from dataset_dl.model.series import PlannedSeries, Size
 
 # “ddlj”: it marks the file as ours. The version is that of the schema.
 _APPLICATION_ID = 0x64646C6A
-_VERSION = 1
+_VERSION = 2
+_RENAMED = (
+    "CREATE TABLE renamed (key TEXT PRIMARY KEY, files TEXT NOT NULL, template TEXT NOT NULL) WITHOUT ROWID;"
+)
+# What version 1 had not.
+_SINCE_2 = """
+    CREATE TABLE pinned (
+        key TEXT PRIMARY KEY, instanceCount INTEGER NOT NULL, size_bytes INTEGER NOT NULL, files TEXT
+    ) WITHOUT ROWID;
+    CREATE TABLE runs (
+        number INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, began REAL, ended REAL, report TEXT
+    );
+    CREATE TABLE receipts (
+        consumer TEXT, key TEXT, options_digest TEXT NOT NULL, delivered_at REAL, made TEXT, run_id TEXT,
+        PRIMARY KEY (consumer, key)
+    ) WITHOUT ROWID;
+"""
 # Digests in place of what the plan has anyway keep the journal of all NLST at 40 MB: one of everything that
 # must not have changed, and one of the directory where series share it.
-_RENAMED = (
-    "CREATE TABLE renamed (crdc_series_uuid TEXT PRIMARY KEY, files TEXT NOT NULL, template TEXT NOT NULL)"
-    " WITHOUT ROWID"
-)
 _SCHEMA = f"""
     BEGIN;
     PRAGMA application_id = {_APPLICATION_ID};
     PRAGMA user_version = {_VERSION};
     CREATE TABLE series (
-        crdc_series_uuid TEXT PRIMARY KEY,
+        key TEXT PRIMARY KEY,
         digest INTEGER NOT NULL,
         instanceCount INTEGER NOT NULL,
         shared_directory INTEGER,
-        names TEXT
+        names TEXT,
+        run INTEGER
     ) WITHOUT ROWID;
-    {_RENAMED};
     CREATE INDEX sharing ON series (shared_directory) WHERE shared_directory IS NOT NULL;
+    {_RENAMED}
+    {_SINCE_2}
     COMMIT;
 """
 _COMMIT_SECONDS = 1.0
@@ -52,14 +68,17 @@ class Journal:
     ----------
     path
         The file; made if it is not there.
+    run_id
+        The run that is recorded with each entry.
 
     Attributes
     ----------
     set_aside
-        Where a file was moved to that stood there and is damaged or no journal; None if none was.
+        Where a file was moved to that stood there and is damaged, no journal, or of a newer version of this
+        program; None if none was.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run_id: str = "") -> None:
         self._made_in = os.getpid()
         self.set_aside: Path | None = None
         if not _is_sound(path):
@@ -67,10 +86,12 @@ class Journal:
             path.replace(self.set_aside)
             path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
         self._connection = _connect(path)
-        if not (tables := _tables(self._connection)):
+        if not _tables(self._connection):
             self._connection.executescript(_SCHEMA)
-        elif "renamed" not in tables:  # as the first journals were
-            self._connection.execute(_RENAMED)
+        elif _version(self._connection) == 1:
+            _migrate(self._connection)
+        self._run_id = run_id
+        self._run: int | None = None
         self._began: float | None = None
         # Sorted, and read when first asked for: a look-up in the file takes ten times as long.
         self._digests: array[int] | None = None
@@ -100,8 +121,7 @@ class Journal:
     def names(self, series: PlannedSeries) -> list[str] | None:
         """The files of a series that shares its directory; None if it is not complete, or alone there."""
         found = self._connection.execute(
-            "SELECT names FROM series WHERE crdc_series_uuid = ? AND digest = ?",
-            (series.crdc_series_uuid, _digest_of(series)),
+            "SELECT names FROM series WHERE key = ? AND digest = ?", (series.key, _digest_of(series))
         ).fetchone()
         return found[0].split("/") if found and found[0] else None
 
@@ -118,35 +138,84 @@ class Journal:
         kept = directory = None
         if names is not None:
             kept, directory = "/".join(sorted(names)), _digest(series.directory)  # no name holds a slash
-        values = (series.crdc_series_uuid, _digest_of(series), series.instanceCount, directory, kept)
-        self._write("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?)", values)
+        values = (
+            series.key,
+            _digest_of(series),
+            series.instanceCount,
+            directory,
+            kept,
+            self._number_of_run(),
+        )
+        self._write("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def forget(self, series: PlannedSeries) -> None:
         """Keep that a series is not complete."""
-        self._write("DELETE FROM series WHERE crdc_series_uuid = ?", (series.crdc_series_uuid,))
+        self._write("DELETE FROM series WHERE key = ?", (series.key,))
 
-    def renamed(self, uuid: str) -> dict[str, str]:
+    def pin(self, key: str, size: Size) -> None:
+        """Keep files and bytes of a series that nobody knew before."""
+        self._write("INSERT OR REPLACE INTO pinned VALUES (?, ?, ?, ?)", (key, *size))
+
+    def renamed(self, key: str) -> dict[str, str]:
         """The objects of a series with the names of their files; what is noted may not be done yet."""
-        return _renamed(self._connection, uuid)
+        return _renamed(self._connection, key)
 
-    def template(self, uuid: str) -> str:
+    def template(self, key: str) -> str:
         """The template that the files of a series were named by; empty if they were not."""
-        sql = "SELECT template FROM renamed WHERE crdc_series_uuid = ?"
-        found = self._connection.execute(sql, (uuid,)).fetchone()
+        found = self._connection.execute("SELECT template FROM renamed WHERE key = ?", (key,)).fetchone()
         return found[0] if found else ""
 
-    def rename(self, uuid: str, files: Mapping[str, str], template: str) -> None:
+    def rename(self, key: str, files: Mapping[str, str], template: str) -> None:
         """Note the names of the files of a series, durably, before they get them."""
         text = "/".join(f"{name}:{file}" for name, file in files.items())  # no name holds either sign
-        self._write("INSERT OR REPLACE INTO renamed VALUES (?, ?, ?)", (uuid, text, template))
-        self._commit()
+        self._write("INSERT OR REPLACE INTO renamed VALUES (?, ?, ?)", (key, text, template))
+        self.commit()
+
+    def receipt(self, consumer: str, key: str) -> Receipt | None:
+        """The receipt of a consumer for a series; None if it was never delivered."""
+        found = self._connection.execute(
+            "SELECT consumer, key, options_digest, delivered_at, made, run_id FROM receipts"
+            " WHERE consumer = ? AND key = ?",
+            (consumer, key),
+        ).fetchone()
+        return Receipt(*found)._replace(made=json.loads(found[4])) if found else None
+
+    def write_receipt(self, receipt: Receipt) -> None:
+        """Keep that a series was delivered, durably: a delivery that was lost may not be repeatable."""
+        values = receipt._replace(made=json.dumps(receipt.made, default=str))  # type: ignore[arg-type]
+        self._write("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?, ?)", tuple(values))
+        self.commit()
+
+    def finish_run(self, report: str) -> None:
+        """Keep what a run amounted to, as JSON."""
+        self._write(
+            "UPDATE runs SET ended = ?, report = ? WHERE number = ?",
+            (time.time(), report, self._number_of_run()),
+        )
+        self.commit()
 
     def close(self) -> None:
         """Make everything durable."""
         if os.getpid() != self._made_in:
             return  # a fork has the object, but the file is its parent's
         with closing(self._connection):
-            self._commit()
+            self.commit()
+
+    def commit(self) -> None:
+        """Make durable what was recorded so far."""
+        if self._began is not None:
+            self._began = None
+            self._connection.execute("COMMIT")
+
+    def _number_of_run(self) -> int:
+        """The number of this run; a run that records nothing leaves none."""
+        if self._run is None:
+            self._write(
+                "INSERT OR IGNORE INTO runs (run_id, began) VALUES (?, ?)", (self._run_id, time.time())
+            )
+            found = self._connection.execute("SELECT number FROM runs WHERE run_id = ?", (self._run_id,))
+            self._run = int(found.fetchone()[0])
+        return self._run
 
     def _write(self, sql: str, values: tuple[object, ...]) -> None:
         now = time.monotonic()
@@ -155,34 +224,73 @@ class Journal:
             self._began = now
         self._connection.execute(sql, values)
         if now - self._began >= _COMMIT_SECONDS:
-            self._commit()
+            self.commit()
 
-    def _commit(self) -> None:
-        if self._began is not None:
-            self._began = None
-            self._connection.execute("COMMIT")
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """A journal that somebody else may hold, to be read only; None where there is none that can be read."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&nolock=1", uri=True)
+    except sqlite3.OperationalError:
+        yield None
+        return
+    with closing(connection):
+        try:
+            is_ours = "series" in _tables(connection)
+        except sqlite3.DatabaseError:
+            is_ours = False
+        yield connection if is_ours else None
 
 
 @contextmanager
 def reading_names(path: Path) -> Iterator[Callable[[str], dict[str, str]]]:
     """`Journal.renamed` of a journal that somebody else may hold; nothing where there is none."""
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&nolock=1", uri=True)
-    except sqlite3.OperationalError:
-        yield lambda uuid: {}
-        return
-    with closing(connection):
-        try:
-            knows = "renamed" in _tables(connection)
-        except sqlite3.DatabaseError:
-            knows = False
-        yield (lambda uuid: _renamed(connection, uuid)) if knows else (lambda uuid: {})
+    with reading(path) as connection:
+        knows = connection is not None and "renamed" in _tables(connection)
+        yield (
+            (lambda key: _renamed(connection, key)) if knows and connection is not None else (lambda key: {})
+        )
 
 
-def _renamed(connection: sqlite3.Connection, uuid: str) -> dict[str, str]:
-    found = connection.execute("SELECT files FROM renamed WHERE crdc_series_uuid = ?", (uuid,)).fetchone()
+def pinned_sizes(path: Path) -> dict[str, Size]:
+    """`Journal.pinned` of a journal that somebody else may hold."""
+    with reading(path) as connection:
+        if connection is None or _version(connection) < 2:
+            return {}
+        rows = connection.execute("SELECT key, instanceCount, size_bytes, files FROM pinned")
+        return {key: Size(*size) for key, *size in rows}
+
+
+def last_report(path: Path) -> str | None:
+    """`Journal.last_report` of a journal that somebody else may hold."""
+    with reading(path) as connection:
+        if connection is None or _version(connection) < 2:
+            return None
+        sql = "SELECT report FROM runs WHERE report IS NOT NULL ORDER BY number DESC LIMIT 1"
+        found = connection.execute(sql).fetchone()
+        return found[0] if found else None
+
+
+def _renamed(connection: sqlite3.Connection, key: str) -> dict[str, str]:
+    column = "crdc_series_uuid" if _version(connection) == 1 else "key"
+    found = connection.execute(f"SELECT files FROM renamed WHERE {column} = ?", (key,)).fetchone()
     pairs = (each.split(":", 1) for each in found[0].split("/")) if found else ()
     return dict(pairs)
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring a journal of version 1 up to today's; what it knows stays."""
+    renamed = "ALTER TABLE renamed RENAME COLUMN crdc_series_uuid TO key;"
+    connection.executescript(f"""
+        BEGIN;
+        ALTER TABLE series RENAME COLUMN crdc_series_uuid TO key;
+        ALTER TABLE series ADD COLUMN run INTEGER;
+        {renamed if "renamed" in _tables(connection) else _RENAMED}
+        {_SINCE_2}
+        PRAGMA user_version = {_VERSION};
+        COMMIT;
+    """)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -191,8 +299,12 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?nolock=1", uri=True, isolation_level=None, check_same_thread=False
     )
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -204,11 +316,16 @@ def _is_sound(path: Path) -> bool:
         with closing(_connect(path)) as connection:
             if not _tables(connection):
                 return True
-            marks = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in
-                     ("application_id", "user_version", "quick_check(1)")]  # fmt: skip
+            is_ours = connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID
+            version = _version(connection)
+            is_whole = connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
     except sqlite3.DatabaseError:
         return False
-    return marks == [_APPLICATION_ID, _VERSION, "ok"]
+    return is_ours and is_whole and 1 <= version <= _VERSION
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:
@@ -217,7 +334,7 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
 
 def _digest_of(series: PlannedSeries) -> int:
     """A digest of what makes a series complete: which, where, how many files and bytes."""
-    text = f"{series.crdc_series_uuid} {series.instanceCount} {series.size_bytes} {series.directory}"
+    text = f"{series.key} {series.instanceCount} {series.size_bytes} {series.directory}"
     return _digest(text if series.files is None else f"{text} {series.files}")
 
 

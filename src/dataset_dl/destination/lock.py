@@ -1,4 +1,4 @@
-"""The directory that a download goes to: whether it can be used, and what the download keeps there."""
+"""Who may write to a destination: one writer of the whole, or several with a part each."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dataset_dl.destination.disk import _is_link
-from dataset_dl.destination.paths import _identity, state
+from filelock import FileLock, Timeout
+
+from dataset_dl.destination.disk import is_link
+from dataset_dl.destination.paths import files_of, identity, parts
 from dataset_dl.errors import StorageError
+
+# A writer of a part takes the lock of the whole only to see that nobody holds it; another may be doing so.
+_GLANCE_SECONDS = 5.0
 
 
 class Hold:
-    """Being the only writer of a destination."""
+    """The right to write to a destination, or to a part of it."""
 
-    def __init__(self, destination: Path) -> None:
+    def __init__(self, destination: Path, part: str = "") -> None:
         self._destination = destination
-        self._records = state(destination)
+        self._records = files_of(destination, part).folder
         self._identity = self._look()
 
     def check(self) -> None:
@@ -43,55 +48,78 @@ class Hold:
 
     def _look(self) -> list[int]:
         try:
-            return [*_identity(self._destination), *_identity(self._records)]
+            return [*identity(self._destination), *identity(self._records)]
         except OSError:
             return []
 
 
 @contextmanager
-def hold(destination: Path) -> Iterator[Hold]:
-    """Be the only writer in a destination that `prepare` has made; the hold ends with the process.
+def hold(destination: Path, part: str = "") -> Iterator[Hold]:
+    """Be the only writer in a destination that `prepare` has made, or of a part; it ends with the process.
+
+    A writer of the whole and one of a part exclude each other: each takes its own lock first and looks at the
+    other's then, so whichever comes second sees the first.
 
     Raises
     ------
     StorageError
         If another download holds it; it is named.
     """
-    from filelock import FileLock, Timeout
-
-    _refuse_links(state(destination))
-    holder = state(destination) / "holder.json"
-    lock = FileLock(state(destination) / "lock", timeout=0, thread_local=False)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a file system without locks
-            lock.acquire()
-    except Timeout:
-        raise StorageError(
-            str(destination),
-            f"Another download writes to {destination}{_holder(holder)}; nothing was started.",
-            "Wait for it to end, or choose another destination.",
-        ) from None
-    except OSError as error:
-        # Some network file systems have no locks; two writers there are the user's to avoid.
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
-            raise
+    folder = files_of(destination, part).folder
+    _refuse_links(folder)
+    holder = folder / "holder.json"
+    lock = _lock(folder)
+    _acquire(lock, destination, folder, 0)
     owner = os.getpid()
     try:
+        if part:
+            _glance(destination, files_of(destination).folder, _GLANCE_SECONDS)
+        else:
+            for name in parts(destination):
+                _glance(destination, files_of(destination, name).folder, 0)
         own = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         holder.write_text(json.dumps(own), encoding="utf-8")
-        yield Hold(destination)
+        yield Hold(destination, part)
     finally:
         if os.getpid() == owner:  # a fork has the lock too, but it is its parent's
             holder.unlink(missing_ok=True)
             lock.release()
 
 
+def _lock(folder: Path) -> FileLock:
+    return FileLock(folder / "lock", timeout=0, thread_local=False)
+
+
+def _glance(destination: Path, folder: Path, timeout_seconds: float) -> None:
+    """Make sure that nobody holds a folder of records."""
+    lock = _lock(folder)
+    _acquire(lock, destination, folder, timeout_seconds)
+    lock.release()
+
+
+def _acquire(lock: FileLock, destination: Path, folder: Path, timeout_seconds: float) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file system without locks
+            lock.acquire(timeout=timeout_seconds, poll_interval=0.02)
+    except Timeout:
+        raise StorageError(
+            str(destination),
+            f"Another download writes to {destination}{_holder(folder / 'holder.json')};"
+            " nothing was started.",
+            "Wait for it to end, or choose another destination.",
+        ) from None
+    except OSError as error:
+        # Some network file systems have no locks; two writers there are the user's to avoid.
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
+
+
 def _refuse_links(records: Path) -> None:
     """The records of a destination must be its own files, not what a link or a pipe leads to."""
     for path in [records, *records.iterdir()]:
         if path.is_symlink():
-            raise _is_link(path)
+            raise is_link(path)
         if not (path.is_file() or path.is_dir()):
             raise StorageError(
                 str(path),

@@ -1,19 +1,23 @@
-"""The directory that a download goes to: whether it can be used, and what the download keeps there."""
+"""Where the records of a destination are: in it, or outside."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_dl.destination.disk import _is_link
-from dataset_dl.errors import StorageError
+from dataset_dl.destination.disk import is_link
+from dataset_dl.errors import PlanError, StorageError
 from dataset_dl.model.series import STATE_DIRECTORY
 
+PARTS = "parts"
+_PART = re.compile(r"[A-Za-z0-9_-]{1,100}")
 # Of records outside: which directory they are of.
 _IDENTITY, _ATTRIBUTE = "destination.json", "user.dataset_dl"
 
@@ -48,7 +52,7 @@ def keep_outside(destination: Path) -> None:
         shutil.rmtree(outside, ignore_errors=True)
         outside.mkdir(parents=True)
         token = _mark(destination)
-        (outside / _IDENTITY).write_text(json.dumps([*_identity(destination), token]), encoding="utf-8")
+        (outside / _IDENTITY).write_text(json.dumps([*identity(destination), token]), encoding="utf-8")
     except OSError as error:
         raise StorageError(
             str(destination),
@@ -71,7 +75,7 @@ def _outside(destination: Path) -> Path:
 def _is_of(outside: Path, destination: Path) -> bool:
     try:
         kept = json.loads((outside / _IDENTITY).read_text(encoding="utf-8"))
-        return bool(kept == [*_identity(destination), _token(destination)])
+        return bool(kept == [*identity(destination), _token(destination)])
     except (OSError, ValueError):
         return False
 
@@ -90,49 +94,84 @@ def _token(destination: Path) -> str:
     return ""
 
 
-def _identity(destination: Path) -> list[int]:
+def identity(destination: Path) -> list[int]:
+    """What tells a directory from another that comes to stand at its path."""
     found = os.stat(destination)
     return [found.st_dev, found.st_ino]
 
 
-def journal_path(destination: Path) -> Path:
-    """The memory of what is complete."""
-    return state(destination) / "journal.sqlite"
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files that one writer keeps of a destination.
+
+    Attributes
+    ----------
+    folder
+        Where they are: `state`, or a folder below it for the writer of a part.
+    """
+
+    folder: Path
+
+    @property
+    def journal(self) -> Path:
+        """The memory of what is complete."""
+        return self.folder / "journal.sqlite"
+
+    @property
+    def plan(self) -> Path:
+        """All that was asked for, as one plan."""
+        return self.folder / "plan.parquet"
+
+    @property
+    def requests(self) -> Path:
+        """What was asked for in a way that a newer index may bring more of."""
+        return self.folder / "requests.json"
+
+    @property
+    def missing(self) -> Path:
+        """The series that were asked for and IDC does not have."""
+        return self.folder / "missing.tcia"
+
+    @property
+    def failed(self) -> Path:
+        """The series that failed in the last run."""
+        return self.folder / "failed.csv"
+
+    @property
+    def replaced(self) -> Path:
+        """Where files go that a newer version of the data no longer has."""
+        return self.folder / "replaced"
 
 
-def plan_path(destination: Path) -> Path:
-    """All that was asked for in a destination, as one plan."""
-    return state(destination) / "plan.parquet"
+def files_of(destination: Path, part: str = "") -> Files:
+    """The files of the writer of a destination, or of one part of it."""
+    return Files(state(destination) / PARTS / part if part else state(destination))
 
 
-def prepare(destination: Path) -> None:
+def parts(destination: Path) -> list[str]:
+    """The names of all parts that a destination has records of, sorted."""
+    folder = state(destination) / PARTS
+    return sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+
+
+def prepare(destination: Path, part: str = "") -> None:
     """Make the destination and the directory for its records.
 
     Raises
     ------
     StorageError
         If the system refuses, or that directory is a symbolic link.
+    PlanError
+        If the part has a name that is no file name.
     """
-    records = state(destination)
-    if os.path.islink(records):
-        raise _is_link(records)
+    if part and not _PART.fullmatch(part):
+        raise PlanError("part", f"“{part}” is no name of a part.", "Use letters, figures, - and _.")
+    for folder in (state(destination), *([state(destination) / PARTS] if part else ())):
+        if os.path.islink(folder):
+            raise is_link(folder)
     try:
-        records.mkdir(parents=True, exist_ok=True)
+        files_of(destination, part).folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
             str(destination), f"{destination} cannot be made: {error.strerror}.", "Choose another directory."
         ) from None
-
-
-def replaced_path(destination: Path) -> Path:
-    """Where files go that a newer version of the data no longer has."""
-    return state(destination) / "replaced"
-
-
-def _requests_path(destination: Path) -> Path:
-    return state(destination) / "requests.json"
-
-
-def missing_path(destination: Path) -> Path:
-    """Where the series are kept that were asked for and IDC does not have."""
-    return state(destination) / "missing.tcia"

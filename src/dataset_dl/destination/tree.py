@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -18,40 +17,36 @@ INSTANCE_SUFFIX = ".dcm"
 # So many objects at the most are listed at once, unless one series has more.
 _BATCH_INSTANCES = 50_000
 _BATCH_SERIES = 2_000
-# s5cmd writes to the final name with figures behind it, then renames.
-_TEMPORARY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.dcm[0-9]+")
 
 
 class Found(NamedTuple):
-    """What a directory holds: instances, their bytes, and names that s5cmd left unfinished."""
+    """What a directory holds: instances and their bytes."""
 
     instances: int
     size_bytes: int
-    temporaries: list[str]
+
+
+NOTHING = Found(0, 0)
 
 
 def look(directory: str | Path) -> Found:
     """Count the instances in a directory and sum their sizes; links are not followed."""
     instances = size_bytes = 0
-    temporaries: list[str] = []
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                if entry.name.endswith(INSTANCE_SUFFIX):
-                    if entry.is_file(follow_symlinks=False):
-                        instances += 1
-                        size_bytes += entry.stat(follow_symlinks=False).st_size
-                elif _TEMPORARY.fullmatch(entry.name):
-                    temporaries.append(entry.name)
+                if entry.name.endswith(INSTANCE_SUFFIX) and entry.is_file(follow_symlinks=False):
+                    instances += 1
+                    size_bytes += entry.stat(follow_symlinks=False).st_size
     except (FileNotFoundError, NotADirectoryError):
         pass
-    return Found(instances, size_bytes, temporaries)
+    return Found(instances, size_bytes)
 
 
 def look_at(directory: str | Path, names: Iterable[str]) -> Found:
     """The same for named files only, where several series share a directory."""
     sizes = [size for name in names if (size := file_size(os.path.join(directory, name))) is not None]
-    return Found(len(sizes), sum(sizes), [])
+    return Found(len(sizes), sum(sizes))
 
 
 def file_size(path: str | Path) -> int | None:
@@ -93,10 +88,18 @@ def is_zero(path: str | Path) -> bool:
         return not any(file.read(1024))
 
 
-def sweep(directory: str | Path) -> int:
-    """Remove what an interrupted s5cmd left in a directory; returns how many files."""
+def unfinished(directory: str | Path, is_unfinished: Callable[[str], bool]) -> list[str]:
+    """The names of the files in a directory that an engine has begun and not finished."""
+    try:
+        return [name for name in os.listdir(directory) if is_unfinished(name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def sweep(directory: str | Path, is_unfinished: Callable[[str], bool]) -> int:
+    """Remove what an interrupted engine left in a directory; returns how many files."""
     removed = 0
-    for name in look(directory).temporaries:
+    for name in unfinished(directory, is_unfinished):
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(directory, name))
             removed += 1

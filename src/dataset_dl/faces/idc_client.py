@@ -18,12 +18,12 @@ from dataset_dl.duck import Database, quote, unlocked_session
 from dataset_dl.errors import InsufficientDiskSpace, SelectionError
 from dataset_dl.manifest.commands import Places
 from dataset_dl.model.selection import Condition
-from dataset_dl.network import FORMER_BUCKETS, IDC_BUCKETS
 from dataset_dl.sources.idc import catalog, clinical, instances
 from dataset_dl.sources.idc.resolve import present
-from dataset_dl.sources.idc.tables import cache_directory, clinical_directory, parquet, source, tables
-from dataset_dl.verbs.download import download, network_settings
-from dataset_dl.verbs.options import DownloadOptions, PlanOptions, spelled_out
+from dataset_dl.sources.idc.tables import cache_directory, clinical_directory, parquet, table_sql, tables
+from dataset_dl.store.addresses import KNOWN_BUCKETS, at_store
+from dataset_dl.verbs.download import download
+from dataset_dl.verbs.options import DownloadOptions, PlanOptions, network_of, spelled_out
 from dataset_dl.verbs.plan import plan, plan_quietly
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         if index_name not in self.indices_overview:
             _log.error("Index %s is not available and can not be fetched.", index_name)
             return
-        path = catalog.fetch(_MAIN.get(index_name, index_name), network_settings(self._options))
+        path = catalog.fetch(_MAIN.get(index_name, index_name), network_of(self._options))
         if self.__dict__.get(index_name) is None and index_name not in ("index", "prior_versions_index"):
             setattr(self, index_name, self._read(index_name, pd.read_parquet(path)))
         self.refresh_indices_overview()
@@ -229,7 +229,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         """
         import pandas as pd
 
-        clinical.fetch(network_settings(self._options))
+        clinical.fetch(network_of(self._options))
         folder = clinical_directory() / table_name
         if not folder.is_dir():
             _log.error("Table %s is not found in %s.", table_name, folder)
@@ -282,16 +282,15 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         source_bucket_location: str = "aws",
     ) -> list[str]:
         """The addresses of a series' files, as the store lists them."""
-        from dataset_dl.engines.s5cmd.binary import require
-        from dataset_dl.engines.s5cmd.engine import S5cmdEngine
+        from dataset_dl.engines import chooser
+        from dataset_dl.model.settings import DownloadSettings
+        from dataset_dl.transfer.fleet import Fleet
 
         options = self._at(source_bucket_location)
         (series,) = plan(where={"SeriesInstanceUID": seriesInstanceUID})
-        network = network_settings(options)
-        engine = S5cmdEngine(require(), network)
-        engine.probe(series.series_aws_url)
-        found = engine.objects([series]).get(series.crdc_series_uuid, [])
-        folder = network.bucket_url(series.series_aws_url).removesuffix("*")
+        network = network_of(options)
+        found = Fleet(chooser(DownloadSettings.of(options), network)).objects([series]).get(series.key, [])
+        folder = at_store(series.address, network).removesuffix("*")
         return [f"{folder}{each.name}" for each in found]
 
     def citations_from_selection(
@@ -320,7 +319,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         works = [*chosen["source_DOI"].unique().tolist(), IDC_DOI]
         found = []
         for work, text in zip(
-            works, doi.citations(works, citation_format, network_settings(self._options)), strict=True
+            works, doi.citations(works, citation_format, network_of(self._options)), strict=True
         ):
             if text is None:
                 _log.warning("The DOI service has no citation for %s.", work)
@@ -465,8 +464,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
     def _planned(what: Any = (), **options: Any) -> Plan:
         """A plan; what it leaves out is said in the log, as by idc-index."""
         # As for idc-index, what is in no bucket of IDC does not exist, and a template replaces directories.
-        buckets = frozenset({*IDC_BUCKETS, *IDC_BUCKETS.values(), *FORMER_BUCKETS})
-        places = Places(absolute(options.pop("into")), ignored=True, buckets=buckets)
+        places = Places(absolute(options.pop("into")), ignored=True, buckets=KNOWN_BUCKETS)
         made, _ = plan_quietly(what, places, cast(PlanOptions, options))
         for note in made.notes:
             _log.warning("%s", note)
@@ -491,7 +489,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
                 what = f"No data found for the {column} with the values {values}."
                 raise SelectionError(values[0] if values else "", what)
         else:
-            known = present(Database(), source(), column, values)
+            known = present(Database(), table_sql(), column, values)
             missing = set(values) - set(known)
             if not known:
                 what = f"No data found for the {column} with the values {values}."
@@ -510,7 +508,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
             raise ValueError("analysis_result_id cannot be used when analysis_results is 'exclude'")
         if identifiers is not None:
             values = [identifiers] if isinstance(identifiers, str) else identifiers
-            known = present(Database(), source(), "analysis_result_id", values)
+            known = present(Database(), table_sql(), "analysis_result_id", values)
             if not known:
                 what = f"No data found for the analysis_result_id with the values {values}."
                 raise SelectionError("analysis_result_id", what)
@@ -525,7 +523,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
             raise ValueError("source_bucket_location must be either 'aws' or 'gcs'")
         options = DownloadOptions(**self._options)
         if source_bucket_location == "gcs":
-            options["source"] = "gcs"
+            options["store"] = "gcs"
         elif _theirs.aws_endpoint_url != _ENDPOINT_URL:
             options.setdefault("endpoint_url", _theirs.aws_endpoint_url)
         return options

@@ -140,7 +140,7 @@ def _addresses(lines: Sequence[Line], name: str, places: Places) -> Contents:
     if len(rest) > _LEFT_OUT_SHOWN:
         left_out.append(f"{len(rest) - _LEFT_OUT_SHOWN:,} more lines have no address")
     unknown = [line.text for line in foreign]
-    things = [*named, *unknown, *((each.crdc_series_uuid, each.files) for each in found)]
+    things = [*named, *unknown, *((each.key, each.files) for each in found)]
     return Contents(
         identifiers=_once(named),
         optional=_once(unknown),

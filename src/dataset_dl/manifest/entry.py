@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     """
 
     line: int
-    crdc_series_uuid: str
+    key: str
     directory: str | None
     files: str | None = None
 

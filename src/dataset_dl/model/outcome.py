@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from dataset_dl.wording import html_table, size
-
-if TYPE_CHECKING:
-    pass
 from dataset_dl.model.plan import _ROWS_SHOWN, Plan
 from dataset_dl.model.series import PlannedSeries
+from dataset_dl.wording import html_table, size
 
 Cause = Literal[
     "not_found",
@@ -82,6 +79,8 @@ class Report:
         Why the download was ended before every series was tried; empty otherwise.
     missing
         What was asked for besides and IDC does not have, unless that was to be skipped.
+    run_id
+        The run, as its events, its log records and the journal name it.
     """
 
     destination: Path
@@ -98,6 +97,7 @@ class Report:
     trusted_series: int = 0
     stopped: str = ""
     missing: tuple[str, ...] = ()
+    run_id: str = ""
 
     @property
     def untried_series(self) -> int:
@@ -129,6 +129,7 @@ class Report:
         """The report as plain values, ready for JSON."""
         return {
             "ok": self.ok,
+            "run_id": self.run_id,
             "destination": _utf8(self.destination),
             "series_count": self.series_count,
             "instance_count": self.instance_count,
@@ -145,7 +146,7 @@ class Report:
             "elapsed_seconds": round(self.elapsed_seconds, 3),
             "failures": [
                 {
-                    "crdc_series_uuid": failure.planned.crdc_series_uuid,
+                    "crdc_series_uuid": failure.planned.key,
                     "SeriesInstanceUID": failure.planned.SeriesInstanceUID,
                     "directory": failure.planned.directory,
                     "cause": failure.cause,

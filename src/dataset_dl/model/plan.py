@@ -40,14 +40,21 @@ class Share(NamedTuple):
     size_bytes: int
 
 
+class Rights(NamedTuple):
+    """What may be done with data (Markdown), and the works to cite for it (BibTeX)."""
+
+    licences: str
+    citations: str
+
+
 class Account(NamedTuple):
-    """How the rows of one source were used: each names something new, or what an earlier row named.
+    """How the rows of one file or table were used: each names something new, or what an earlier row named.
 
     Of a saved plan there is none: each of its rows is a series of the plan.
 
     Attributes
     ----------
-    source
+    read_from
         A file, or ``table`` or ``standard input``.
     rows
         Rows, or lines, that name something; headers, comments and empty ones do not count.
@@ -57,7 +64,7 @@ class Account(NamedTuple):
         What was not read, a sentence each.
     """
 
-    source: str
+    read_from: str
     rows: int
     named: int
     left_out: tuple[str, ...] = ()
@@ -108,7 +115,7 @@ class Plan:
     Attributes
     ----------
     series_count, instance_count, size_bytes
-        Totals; the size is exact.
+        Totals. Of `unsized_series` they hold what is known and estimated.
     idc_version
         The IDC version whose index the plan was made from; None where it does not say.
     into
@@ -116,9 +123,8 @@ class Plan:
     rows
         The table behind the plan.
     unsized_series
-        The part of the series that are of an earlier IDC version, or of which files are named by their
-        address: how many files they have, and of how many bytes, is asked of the store when they are
-        downloaded.
+        The part of the series of which nobody knows the files or the bytes yet: those of an earlier IDC
+        version, for example, or files named by their address. The download counts them.
     origin
         What it was made from.
     """

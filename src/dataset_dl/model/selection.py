@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from dataset_dl.errors import SelectionError
-
-if TYPE_CHECKING:
-    pass
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "~"]
 Where = Mapping[str, object] | Iterable["str | Condition"]

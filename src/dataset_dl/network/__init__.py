@@ -2,22 +2,18 @@
 
 from dataset_dl.network.settings import (
     AWS_ENDPOINT_URL,
-    FORMER_BUCKETS,
     GCS_ENDPOINT_URL,
-    IDC_BUCKETS,
     NetworkSettings,
-    Source,
+    Store,
     config_path,
     without_secrets,
 )
 
 __all__ = [
     "AWS_ENDPOINT_URL",
-    "FORMER_BUCKETS",
     "GCS_ENDPOINT_URL",
-    "IDC_BUCKETS",
     "NetworkSettings",
-    "Source",
+    "Store",
     "config_path",
     "without_secrets",
 ]

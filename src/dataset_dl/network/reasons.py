@@ -74,7 +74,7 @@ _WORDS: Mapping[Reason, tuple[type[NetworkError], str, str]] = {
     "no_buckets": (
         NetworkError,
         "{0} answers, but does not hold the buckets of IDC.",
-        "Check --endpoint-url and --source.",
+        "Check --endpoint-url and --store.",
     ),
     "no_credentials": (
         NetworkError,

@@ -15,23 +15,16 @@ from dataset_dl.errors import ProxyError, SelectionError
 from dataset_dl.network.bypass import bypasses
 from dataset_dl.network.bypass import check as check_no_proxy
 
-Source = Literal["aws", "gcs"]
+Store = Literal["aws", "gcs"]
 
 AWS_ENDPOINT_URL = "https://s3.amazonaws.com"
 GCS_ENDPOINT_URL = "https://storage.googleapis.com"
 
-# The buckets that IDC publishes on AWS → the same data on Google.
-IDC_BUCKETS = {
-    "idc-open-data": "idc-open-data",
-    "idc-open-data-two": "idc-open-idc1",
-    "idc-open-data-cr": "idc-open-cr",
-}
-
-# Where IDC's data was in earlier versions; manifests of then still name them.
-FORMER_BUCKETS = ("public-datasets-idc",)
+# At Google each bucket has a host name of its own; proxies and NO_PROXY see such a one.
+_GCS_BUCKET_URL = "https://idc-open-data.storage.googleapis.com"
 
 _PREFIX = "DATASET_DL_"
-_SETTINGS = ("endpoint_url", "source", "proxy", "no_proxy", "ca_bundle", "sign")
+_SETTINGS = ("endpoint_url", "store", "proxy", "no_proxy", "ca_bundle", "sign")
 _HTTPS_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _HTTP_PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _NO_PROXIES = ("NO_PROXY", "no_proxy")
@@ -53,10 +46,10 @@ class NetworkSettings:
 
     Attributes
     ----------
-    source
-        ``aws`` or ``gcs``: whose names the buckets go by.
+    store
+        ``aws`` or ``gcs``: which of the two stores, and whose names the buckets have.
     endpoint_url
-        Address of the S3 service; of the source's own service if it is not given.
+        Address of the S3 service; of the store's own service if it is not given.
     sign
         Whether requests to it are signed with the credentials of the usual AWS chain.
     https_proxy, http_proxy
@@ -69,7 +62,7 @@ class NetworkSettings:
         Name of a setting → where it was said; a setting that is not there has its default.
     """
 
-    source: Source = "aws"
+    store: Store = "aws"
     endpoint_url: str = ""
     sign: bool = False
     https_proxy: str = field(default="", repr=False)
@@ -79,10 +72,10 @@ class NetworkSettings:
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if self.source not in get_args(Source):
-            raise SelectionError(self.source, f"“{self.source}” is no source; there are aws and gcs.")
+        if self.store not in get_args(Store):
+            raise SelectionError(self.store, f"“{self.store}” is no store; there are aws and gcs.")
         if not self.endpoint_url:
-            url = GCS_ENDPOINT_URL if self.source == "gcs" else AWS_ENDPOINT_URL
+            url = GCS_ENDPOINT_URL if self.store == "gcs" else AWS_ENDPOINT_URL
             object.__setattr__(self, "endpoint_url", url)
         check_endpoint(self.endpoint_url)
         for name in ("https_proxy", "http_proxy"):
@@ -94,7 +87,7 @@ class NetworkSettings:
         cls,
         *,
         endpoint_url: str | None = None,
-        source: Source | None = None,
+        store: Store | None = None,
         proxy: str | None = None,
         ca_bundle: str | Path | None = None,
         sign: bool | None = None,
@@ -103,7 +96,7 @@ class NetworkSettings:
         """Every setting from the first place that says it.
 
         The places, in their order: the arguments here (those of a command or of a function); the variables
-        ``DATASET_DL_ENDPOINT_URL``, ``…_SOURCE``, ``…_PROXY``, ``…_NO_PROXY``, ``…_CA_BUNDLE``, ``…_SIGN``;
+        ``DATASET_DL_ENDPOINT_URL``, ``…_STORE``, ``…_PROXY``, ``…_NO_PROXY``, ``…_CA_BUNDLE``, ``…_SIGN``;
         the table ``[network]`` of the configuration file; the variables that other tools know, where both
         spellings of one are set the upper-case one. Of these, all that name certificate authorities count.
 
@@ -113,14 +106,14 @@ class NetworkSettings:
             If one cannot be understood; it is named with its place.
         """
         inherited = os.environ if environment is None else environment
-        given = {"endpoint_url": endpoint_url, "source": source, "proxy": proxy,
+        given = {"endpoint_url": endpoint_url, "store": store, "proxy": proxy,
                  "ca_bundle": str(ca_bundle) if ca_bundle else None, "sign": sign}  # fmt: skip
         # An empty value, as of an unset variable of a shell, says nothing.
         said = {name: (value, "given") for name, value in given.items() if value not in (None, "")}
         said = _of_file(config_path(inherited)) | _of_variables(inherited) | said
         found: dict[str, Any] = {}
         origins: dict[str, str] = {}
-        for name in ("endpoint_url", "source", "sign", "no_proxy"):
+        for name in ("endpoint_url", "store", "sign", "no_proxy"):
             if name in said:
                 found[name], origins[name] = said[name]
         for name, variables in (("https_proxy", _HTTPS_PROXIES), ("http_proxy", _HTTP_PROXIES)):
@@ -137,13 +130,6 @@ class NetworkSettings:
             origins["ca_bundles"] = ", ".join(origin for _, origin in bundles)
         return cls(**found, origins={name: origin for name, origin in origins.items() if origin})
 
-    def bucket_url(self, series_aws_url: str) -> str:
-        """The address of a series at this source, from its address at AWS."""
-        if self.source == "aws":
-            return series_aws_url
-        bucket, _, rest = series_aws_url.removeprefix("s3://").partition("/")
-        return f"s3://{IDC_BUCKETS[bucket]}/{rest}"
-
     def proxy_for(self, url: str) -> str:
         """The proxy that an address is reached through; empty if it is reached directly."""
         if bypasses(url, self.no_proxy):
@@ -151,11 +137,9 @@ class NetworkSettings:
         return self.https_proxy if urlsplit(url).scheme == "https" else self.http_proxy
 
     @property
-    def asked_url(self) -> str:
-        """The address that s5cmd asks: at Google each bucket has a host name of its own."""
-        if self.endpoint_url.rstrip("/") == GCS_ENDPOINT_URL:
-            return GCS_ENDPOINT_URL.replace("://", f"://{IDC_BUCKETS['idc-open-data']}.")
-        return self.endpoint_url
+    def request_url(self) -> str:
+        """The address that requests go to."""
+        return _GCS_BUCKET_URL if self.endpoint_url.rstrip("/") == GCS_ENDPOINT_URL else self.endpoint_url
 
     @cached_property
     def bundle(self) -> Path | None:
@@ -186,9 +170,9 @@ class NetworkSettings:
         unwanted = {*_UNWANTED, *_HTTPS_PROXIES, *_HTTP_PROXIES, *_NO_PROXIES, *_CA_BUNDLES}
         unwanted |= set() if self.sign else set(_CREDENTIALS)
         kept = {name: value for name, value in inherited.items() if name not in unwanted}
-        if proxy := self.proxy_for(self.asked_url):
+        if proxy := self.proxy_for(self.request_url):
             kept |= {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy}
-        speaks_tls = any(urlsplit(url).scheme == "https" for url in (self.asked_url, proxy))
+        speaks_tls = any(urlsplit(url).scheme == "https" for url in (self.request_url, proxy))
         if speaks_tls and self.bundle is not None:
             kept["AWS_CA_BUNDLE"] = str(self.bundle)
         # Without a region s5cmd asks for one; a broken ~/.aws/config would be fatal to it.

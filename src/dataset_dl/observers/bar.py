@@ -8,6 +8,7 @@ from typing import IO, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from dataset_dl.model.events import Working
 from dataset_dl.observers.drawing import Drawing
 from dataset_dl.wording import duration, size, visible
 
@@ -46,6 +47,9 @@ class Bar(Drawing):
         self._progress.console.print(visible(line), markup=False, highlight=False)
 
     def _draw(self) -> None:
+        if self._working is not None:
+            self._draw_working(self._working)
+            return
         state = self._tracker.snapshot()
         fields: dict[str, Any] = {
             "series": f"{state.completed_series:,}/{state.total_series:,} series",
@@ -58,8 +62,13 @@ class Bar(Drawing):
         for name in ("speed", "series", "amount"):
             if sum(len(each) + 1 for each in fields.values()) > room:
                 fields[name] = size(state.completed_bytes) if name == "amount" else ""
+        self._update(state.total_bytes, state.completed_bytes, fields)
+
+    def _draw_working(self, working: Working) -> None:
+        fields = {"series": working.activity, "amount": size(working.done_bytes), "speed": "", "left": ""}
+        self._update(working.total_bytes, working.done_bytes, fields)
+
+    def _update(self, total: int | None, completed: int, fields: dict[str, Any]) -> None:
         if self._task is None:
             self._task = self._progress.add_task("", total=None, **fields)
-        self._progress.update(
-            self._task, total=state.total_bytes, completed=state.completed_bytes, refresh=True, **fields
-        )
+        self._progress.update(self._task, total=total, completed=completed, refresh=True, **fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from dataset_dl.model.events import Event
+from dataset_dl.model.events import Event, Working
 from dataset_dl.observers.notices import Notices
 from dataset_dl.observers.progress import ProgressTracker
 
@@ -23,10 +23,13 @@ class Drawing:
         self._every_seconds = every_seconds
         self._drawn = 0.0
         self._notices = Notices()
+        self._working: Working | None = None
 
     def __call__(self, event: Event) -> None:
         """Take one event into account, and draw if it is time."""
         self._tracker.feed(event)
+        if isinstance(event, Working):
+            self._working = event
         if line := self._notices.line(event):
             self._tell(line)
         now = time.monotonic()

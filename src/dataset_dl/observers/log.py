@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from pathlib import Path
 
 from dataset_dl.model.events import (
     EngineEnded,
     Event,
     FetchStarted,
-    FileCompleted,
     Finished,
     Noticed,
     RetryStarted,
@@ -17,34 +16,62 @@ from dataset_dl.model.events import (
     SeriesFailed,
 )
 from dataset_dl.model.plan import Plan
+from dataset_dl.observers.progress import ProgressTracker
 from dataset_dl.wording import size
 
 _log = logging.getLogger("dataset_dl")
 
 
-def logged(stream: Iterator[Event], plan: Plan) -> Iterator[Event]:
-    """Log what a download says, as it passes by.
+class Log:
+    """Logs what a download says.
 
-    Every record has `collection_id` (all of the plan, with commas between), `series_count` and
-    `estimated_size_gb`; of a series `crdc_series_uuid` and `SeriesInstanceUID`; the last `duration_seconds`,
+    Every record has `run_id`, `collection_id` (all of the plan, with commas between), `series_count`,
+    `estimated_size_gb`, `output_directory`, `filters`, `completed_files` and `failed_files`; of a series also
+    `crdc_series_uuid` and `SeriesInstanceUID`, of a failure `error` and `cause`; the last `duration_seconds`,
     `fetched_bytes`, `complete_series` and `failed_series`.
+
+    Parameters
+    ----------
+    plan
+        What is downloaded.
+    destination
+        Where to.
     """
-    if not _log.isEnabledFor(logging.WARNING):
-        yield from stream
-        return
-    about: dict[str, object] | None = None
-    # Most events by far are of these kinds.
-    unheard = FileCompleted if _log.isEnabledFor(logging.DEBUG) else (FileCompleted, SeriesCompleted)
-    try:
-        for event in stream:
-            if not isinstance(event, unheard) and (record := _record(event)) is not None:
-                level, text, extra = record
-                if _log.isEnabledFor(level):
-                    about = about or _about(plan)
-                    _log.log(level, text, extra=about | extra)
-            yield event
-    finally:
-        stream.close()  # type: ignore[attr-defined]
+
+    def __init__(self, plan: Plan, destination: Path) -> None:
+        self._plan = plan
+        self._destination = destination
+        self._about: dict[str, object] | None = None
+        self._tracker = ProgressTracker()
+        self._hears = _log.isEnabledFor(logging.WARNING)
+        self._hears_series = _log.isEnabledFor(logging.DEBUG)
+
+    def __call__(self, event: Event) -> None:
+        """Log one event, if it is worth a record."""
+        if not self._hears:
+            return
+        self._tracker.feed(event)
+        if isinstance(event, SeriesCompleted) and not self._hears_series:
+            return
+        record = _record(event)
+        if record is None or not _log.isEnabledFor(record[0]):
+            return
+        level, text, extra = record
+        if self._about is None:
+            filters = ";".join(str(each) for request in self._plan.requests for each in request.where)
+            self._about = _about(self._plan) | {
+                "output_directory": str(self._destination),
+                "filters": filters,
+            }
+        _log.log(level, text, extra=self._about | self._state(event) | extra)
+
+    def _state(self, event: Event) -> dict[str, object]:
+        state = self._tracker.snapshot()
+        return {
+            "run_id": event.run_id,
+            "completed_files": state.completed_files,
+            "failed_files": state.failed_files,
+        }
 
 
 def planned(plan: Plan, duration_seconds: float) -> None:
@@ -69,13 +96,13 @@ def _record(event: Event) -> tuple[int, str, dict[str, object]] | None:
         return (
             logging.DEBUG,
             text,
-            {**_of(series.crdc_series_uuid, series.SeriesInstanceUID), "fetched": event.fetched},
+            {**_of(series.key, series.SeriesInstanceUID), "fetched": event.fetched},
         )
     if isinstance(event, SeriesFailed):
         failure = event.failure
         text = f"{failure.planned.directory} failed ({failure.cause}: {failure.message})"
-        extra = _of(failure.planned.crdc_series_uuid, failure.planned.SeriesInstanceUID)
-        return logging.WARNING, text, {**extra, "cause": failure.cause}
+        extra = _of(failure.planned.key, failure.planned.SeriesInstanceUID)
+        return logging.WARNING, text, {**extra, "cause": failure.cause, "error": failure.message}
     if isinstance(event, FetchStarted):
         text = f"Fetching {event.series_count:,} series with {event.workers} workers"
         return logging.INFO, text, {"workers": event.workers}
@@ -83,7 +110,7 @@ def _record(event: Event) -> tuple[int, str, dict[str, object]] | None:
         text = f"{event.series_count:,} series are tried again in {event.pause_seconds:g} s"
         return logging.WARNING, text, {"pause_seconds": event.pause_seconds}
     if isinstance(event, EngineEnded):
-        return logging.WARNING, event.message, {"stalled": event.stalled}
+        return logging.WARNING, event.message, {"stalled": event.stalled, "error": event.message}
     if isinstance(event, Noticed):
         return logging.WARNING, event.text, {}
     if isinstance(event, Finished):

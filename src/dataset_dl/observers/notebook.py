@@ -9,6 +9,7 @@ from typing import Any
 
 from dataset_dl.observers.drawing import Drawing
 from dataset_dl.observers.notices import standing
+from dataset_dl.wording import size
 
 _DRAW_SECONDS = 0.25
 _NOTICES_SHOWN = 5
@@ -44,9 +45,12 @@ class NotebookBar(Drawing):
         from IPython.display import display
 
         state = self._tracker.snapshot()
-        line = standing(state)
+        line, total, completed = standing(state), state.total_bytes, state.completed_bytes
+        if self._working is not None:
+            total, completed = self._working.total_bytes or 0, self._working.done_bytes
+            line = f"{self._working.activity}, {size(completed)}"
         rows = "".join(f"<div>{html.escape(each)}</div>" for each in self._last)
-        reach = f'max="{state.total_bytes}" value="{state.completed_bytes}"'
+        reach = f'max="{total}" value="{completed}"'
         bar = f'<progress style="width:100%" {reach}></progress>'
         bundle = {"text/html": f"{bar}<div>{html.escape(line)}</div>{rows}", "text/plain": line}
         if self._shown is None:

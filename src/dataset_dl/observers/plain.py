@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import IO
 
-from dataset_dl.model.events import Event, FetchStarted
+from dataset_dl.model.events import Event, FetchStarted, Working
 from dataset_dl.observers.notices import Notices, standing
 from dataset_dl.observers.progress import ProgressTracker
 from dataset_dl.wording import size, visible
@@ -44,6 +44,9 @@ class PlainLines:
             )
         elif line := self._notices.line(event):
             self._line(line)
+        elif isinstance(event, Working):
+            if time.monotonic() - self._written >= _LINE_SECONDS:
+                self._line(f"{event.activity}, {size(event.done_bytes)}")
         elif time.monotonic() - self._looked >= _LOOK_SECONDS:
             self._looked = time.monotonic()
             state = self._tracker.snapshot()

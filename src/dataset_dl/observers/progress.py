@@ -15,6 +15,7 @@ from dataset_dl.model.events import (
     RetryStarted,
     SeriesCompleted,
     SeriesFailed,
+    SeriesSized,
     Started,
 )
 from dataset_dl.model.outcome import DownloadProgress
@@ -35,7 +36,7 @@ class ProgressTracker:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._began = clock()
-        self._total = Started(0, 0, 0)
+        self._total_series = self._total_files = self._total_bytes = 0
         self._files = self._failed_files = self._series = self._failed_series = 0
         # Of complete series; of all files, those of incomplete series included; of the files begun.
         self._complete_files = self._complete_bytes = 0
@@ -69,19 +70,23 @@ class ProgressTracker:
             self._samples.clear()
         elif isinstance(event, SeriesCompleted):
             self._series += 1
-            self._complete_files += event.series.instanceCount
-            self._complete_bytes += event.series.size_bytes
+            self._complete_files += event.series.expected_instances
+            self._complete_bytes += event.series.expected_bytes
             if not self._is_fetching:
-                self._files += event.series.instanceCount
-                self._present_bytes += event.series.size_bytes
+                self._files += event.series.expected_instances
+                self._present_bytes += event.series.expected_bytes
         elif isinstance(event, SeriesFailed):
             failure = event.failure
             self._failed_series += 1
-            self._failed_files += max(0, failure.planned.instanceCount - failure.present_instances)
+            self._failed_files += max(0, failure.planned.expected_instances - failure.present_instances)
             self._complete_files += failure.present_instances
             self._complete_bytes += failure.present_bytes
         elif isinstance(event, Started):
-            self._total = event
+            self._total_series = event.series_count
+            self._total_files, self._total_bytes = event.instance_count, event.size_bytes
+        elif isinstance(event, SeriesSized):
+            self._total_files += event.size.instanceCount
+            self._total_bytes += event.size.size_bytes
         elif isinstance(event, Finished):
             self._written_bytes = 0
             self._shown_bytes = event.report.complete_bytes
@@ -92,16 +97,16 @@ class ProgressTracker:
         speed = self._speed(now)
         done = self._present_bytes + self._moved_bytes
         # A file fetched again after a fault is written twice; a bar that went back would be no help.
-        self._shown_bytes = min(self._total.size_bytes, max(self._shown_bytes, done))
-        left = self._total.size_bytes - self._shown_bytes
+        self._shown_bytes = min(self._total_bytes, max(self._shown_bytes, done))
+        left = self._total_bytes - self._shown_bytes
         return DownloadProgress(
-            total_files=self._total.instance_count,
-            completed_files=min(self._files, self._total.instance_count),
+            total_files=self._total_files,
+            completed_files=min(self._files, self._total_files),
             failed_files=self._failed_files,
-            total_series=self._total.series_count,
+            total_series=self._total_series,
             completed_series=self._series,
             failed_series=self._failed_series,
-            total_bytes=self._total.size_bytes,
+            total_bytes=self._total_bytes,
             completed_bytes=self._shown_bytes,
             current_file=self._current_file,
             throughput_mbps=speed / 1e6,

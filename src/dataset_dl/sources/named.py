@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_dl.destination.kept import asked_for
+from dataset_dl.destination.records import kept_with_requests
 from dataset_dl.duck import Database
 from dataset_dl.errors import ManifestError, SelectionError
 from dataset_dl.manifest import addresses
@@ -20,8 +20,8 @@ from dataset_dl.manifest.contents import PARQUET_MAGIC, PlanTable, parse
 from dataset_dl.manifest.entry import Entry, Line
 from dataset_dl.manifest.table import columns_of, identifiers
 from dataset_dl.model.plan import Account, Origin
-from dataset_dl.plans.file import (
-    PlanFile,
+from dataset_dl.plans.file import PlanFile
+from dataset_dl.plans.opening import (
     copy_file,
     lacks_columns,
     open_plan,
@@ -89,7 +89,7 @@ class Named:
     def all_entries(self) -> list[Entry]:
         """The series of the manifests, then those of the saved plans, each with its directory."""
         saved = (
-            Entry(line, row.crdc_series_uuid, row.directory, row.files)
+            Entry(line, row.key, row.directory, row.files)
             for rows in self.plans
             for line, row in enumerate(rows, 1)
         )
@@ -141,7 +141,7 @@ def _read_one(source: Source, places: Places) -> Named:
     if os.path.isfile(path):
         return _of_file(path, places)
     # A tree that was downloaded; not one that is called like what went there.
-    if os.path.isdir(path) and not _is_identifier(source) and (kept := asked_for(path)) is not None:
+    if os.path.isdir(path) and not _is_identifier(source) and (kept := kept_with_requests(path)) is not None:
         return Named(plans=(kept,))
     if stat.S_ISFIFO(_mode(path)):  # like <(command) in a shell
         return _of_data(path.read_bytes(), str(source), places)

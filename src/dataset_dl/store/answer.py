@@ -9,6 +9,7 @@ import requests
 from dataset_dl.network.reasons import unreachable
 from dataset_dl.network.session import session
 from dataset_dl.network.settings import NetworkSettings
+from dataset_dl.store.addresses import S3Address, object_url
 
 _TIMEOUT_SECONDS = (5.0, 10.0)
 _LOOKED_AT_BYTES = 4096
@@ -29,8 +30,9 @@ def check_store(network: NetworkSettings, series_url: str) -> None:
     NetworkError
         If what answers is no S3 service.
     """
-    bucket, key = series_url.removeprefix("s3://").split("/")[:2]
-    url = f"{network.endpoint_url.rstrip('/')}/{quote(bucket)}?list-type=2&max-keys=1&prefix={quote(key)}/"
+    address = S3Address.of(series_url)
+    query = f"list-type=2&max-keys=1&prefix={quote(address.prefix)}"
+    url = f"{object_url(network, address.bucket, '')}?{query}"
     try:
         with (
             session(network, retries=0) as requesting,

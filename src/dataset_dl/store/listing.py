@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 from dataset_dl.errors import NetworkError
 from dataset_dl.model.series import StoredObject
 from dataset_dl.network.session import plain_words, session
 from dataset_dl.network.settings import NetworkSettings, without_secrets
+from dataset_dl.store.addresses import object_url
 
 
 def objects_below(network: NetworkSettings, bucket: str, prefix: str) -> Iterator[StoredObject]:
@@ -44,11 +45,6 @@ def objects_below(network: NetworkSettings, bucket: str, prefix: str) -> Iterato
             if not token or token == asked.get("continuation-token"):
                 return
             asked["continuation-token"] = token
-
-
-def object_url(network: NetworkSettings, bucket: str, key: str) -> str:
-    """The address of an object, or of a bucket."""
-    return f"{network.endpoint_url.rstrip('/')}/{quote(bucket)}/{quote(key)}".rstrip("/")
 
 
 def _page(content: bytes) -> ElementTree.Element | None:

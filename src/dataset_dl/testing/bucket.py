@@ -30,7 +30,8 @@ from dataset_dl.model.plan import Plan
 from dataset_dl.model.selection import Where
 from dataset_dl.model.series import PlannedSeries
 from dataset_dl.process import Process
-from dataset_dl.sources.idc.tables import source
+from dataset_dl.sources.idc.tables import table_sql
+from dataset_dl.store.addresses import S3Address
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -40,7 +41,7 @@ _START_SECONDS = 20.0
 _ADDRESS = re.compile(rb"server on \[(https?://[^/\]]+)")
 _PADDING_HEADER = b"\xfc\xff\xfc\xffOB\x00\x00"
 _LARGEST_SIDE = 65_535
-_UNTOLD_INSTANCES = 3
+_UNCOUNTED_INSTANCES = 3
 _WITHOUT_PIXELS = {"SR", "SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "PR", "KO", "ANN", "REG", "M3D", "RWV", "FID"}
 
 
@@ -95,10 +96,14 @@ class LocalBucket:
 
         chosen = what if isinstance(what, Plan) else plan(what, where=where)
         self.series: tuple[PlannedSeries, ...] = tuple(
-            each if each.instanceCount else each._replace(instanceCount=_UNTOLD_INSTANCES)
+            each
+            if each.is_exact
+            else each._replace(
+                instanceCount=_UNCOUNTED_INSTANCES, size_bytes=each.expected_bytes, estimated_bytes=None
+            )
             for each in islice(chosen, max_series)
         )
-        size_bytes = sum(each.size_bytes for each in self.series)
+        size_bytes = sum(each.expected_bytes for each in self.series)
         if size_bytes > max_bytes:
             raise PlanError(
                 "LocalBucket",
@@ -126,9 +131,9 @@ class LocalBucket:
         """Make the files that are not there yet."""
         classes: dict[str, str] = dict(
             Database().run(
-                f"SELECT crdc_series_uuid, SOPClassUID FROM {source()}"
+                f"SELECT crdc_series_uuid, SOPClassUID FROM {table_sql()}"
                 " WHERE crdc_series_uuid IN (SELECT unnest($1::VARCHAR[]))",
-                [[each.crdc_series_uuid for each in self.series]],
+                [[each.key for each in self.series]],
             )
         )
         for bucket in ("idc-open-data", "idc-open-data-two", "idc-open-data-cr"):
@@ -136,11 +141,11 @@ class LocalBucket:
         for each in self.series:
             directory = self.series_directory(each)
             directory.mkdir(parents=True, exist_ok=True)
-            _write_series(directory, each, classes.get(each.crdc_series_uuid, ""))
+            _write_series(directory, each, classes.get(each.key, ""))
 
     def series_directory(self, series: PlannedSeries) -> Path:
         """Where the objects of a series are kept."""
-        return self.root.joinpath(*series.series_aws_url.removeprefix("s3://").split("/")[:2])
+        return self.root.joinpath(*_bucket_and_folder(series))
 
     def serve(self) -> None:
         """Start the service; `endpoint_url` is set when this returns."""
@@ -154,6 +159,11 @@ class LocalBucket:
             self._server = None
         if self._scratch is not None:
             self._scratch.cleanup()
+
+
+def _bucket_and_folder(series: PlannedSeries) -> tuple[str, str]:
+    address = S3Address.of(series.address)
+    return address.bucket, address.folder
 
 
 def serve_rclone(root: Path, *options: str) -> tuple[Process, str]:
@@ -196,9 +206,9 @@ def _rclone() -> Path:
 
 
 def _write_series(directory: Path, series: PlannedSeries, sop_class: str) -> None:
-    count = series.instanceCount
-    usual = series.size_bytes // count // 2 * 2
-    sizes = [usual] * (count - 1) + [series.size_bytes - usual * (count - 1)]
+    count, size_bytes = series.expected_instances, series.expected_bytes
+    usual = size_bytes // count // 2 * 2
+    sizes = [usual] * (count - 1) + [size_bytes - usual * (count - 1)]
     made: dict[int, bytes] = {}
     first = _sop_instance_uid(series, 0)
     for number, size_bytes in enumerate(sizes):
@@ -212,7 +222,7 @@ def _write_series(directory: Path, series: PlannedSeries, sop_class: str) -> Non
 
 
 def _instance_uuid(series: PlannedSeries, number: int) -> uuid.UUID:
-    return uuid.uuid5(uuid.NAMESPACE_OID, f"{series.crdc_series_uuid}/{number}")
+    return uuid.uuid5(uuid.NAMESPACE_OID, f"{series.key}/{number}")
 
 
 def _sop_instance_uid(series: PlannedSeries, number: int) -> str:
@@ -231,9 +241,7 @@ def _instance(series: PlannedSeries, sop_class: str, sop_instance: str, size_byt
     if rest == 0:
         return encoded
     if rest < 12:
-        raise PlanError(
-            series.crdc_series_uuid, f"A DICOM file of {size_bytes} bytes has no room for its header."
-        )
+        raise PlanError(series.key, f"A DICOM file of {size_bytes} bytes has no room for its header.")
     return encoded + _PADDING_HEADER + (rest - 12).to_bytes(4, "little") + bytes(rest - 12)
 
 

@@ -2,131 +2,55 @@
 
 from __future__ import annotations
 
-import sqlite3
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-from dataset_dl.destination import disk, lists, lock, paths
-from dataset_dl.destination.journal import Journal
-from dataset_dl.destination.kept import keep, kept_plan, set_aside_damaged
-from dataset_dl.destination.lock import Hold
-from dataset_dl.destination.tree import batches, sweep
+import msgspec
+
+from dataset_dl.destination import disk, paths
+from dataset_dl.destination.records import Records, open_records
+from dataset_dl.destination.tree import sweep
 from dataset_dl.engines.protocol import Engine
-from dataset_dl.errors import ManifestError, StorageError
-from dataset_dl.model.events import (
-    Event,
-    FetchStarted,
-    Finished,
-    Noticed,
-    SeriesCompleted,
-    SeriesFailed,
-    Started,
-)
-from dataset_dl.model.outcome import Report, SeriesFailure
-from dataset_dl.model.plan import Plan
-from dataset_dl.model.series import PlannedSeries, Size, Suspects
+from dataset_dl.errors import StorageError
+from dataset_dl.model.events import Event, Finished, Noticed, SeriesCompleted, SeriesFailed, Started
+from dataset_dl.model.outcome import Report
+from dataset_dl.model.plan import Plan, Rights
+from dataset_dl.model.series import PlannedSeries, Suspects
+from dataset_dl.model.settings import DownloadSettings
+from dataset_dl.plans.compare import compare
 from dataset_dl.plans.file import PlanFile
-from dataset_dl.sources.idc import rights
-from dataset_dl.transfer.ledger import Ledger, Line, State
+from dataset_dl.transfer.fleet import Fleet
+from dataset_dl.transfer.ledger import Ledger, State
 from dataset_dl.transfer.naming import Naming
+from dataset_dl.transfer.reuse import Reuse
 from dataset_dl.transfer.rounds import Options, Rounds
+from dataset_dl.transfer.sizing import sized
 from dataset_dl.transfer.survey import Seen, survey
+from dataset_dl.transfer.tally import Tally
 
-__all__ = ["Engine", "transfer"]
-
-_UNLISTED = "the store does not name its files, or did not answer for them"
-# Of a series, where nobody has said how many it has.
-_USUAL_INSTANCES = 100
+__all__ = ["new_run_id", "transfer"]
 
 
-@dataclass(slots=True)
-class _Totals:
-    series: int = 0
-    instances: int = 0
-    size_bytes: int = 0
-
-    def add(self, series: int, instances: int, size_bytes: int) -> None:
-        self.series += series
-        self.instances += instances
-        self.size_bytes += size_bytes
-
-
-class _Tally:
-    """What a download has found, fetched and failed at."""
-
-    def __init__(self, unlisted: Iterable[tuple[PlannedSeries, str]]) -> None:
-        self.here, self.missing, self.present = _Totals(), _Totals(), _Totals()
-        self.trusted = 0
-        self.fetched_series = self.fetched_bytes = 0
-        self.failures = [SeriesFailure(series, "not_found", why, 0, 0) for series, why in unlisted]
-        self._unlisted = len(self.failures)
-
-    def see(self, seen: Seen) -> None:
-        """Count a series as it was found on disk."""
-        series = seen.series
-        if seen.state is State.COMPLETE:
-            self.here.add(1, series.instanceCount, series.size_bytes)
-            self.trusted += seen.trusted
-        else:
-            self.missing.add(1, series.instanceCount, series.size_bytes)
-            instances = min(seen.found.instances, series.instanceCount)
-            self.present.add(1, instances, min(seen.found.size_bytes, series.size_bytes))
-
-    def feed(self, event: SeriesCompleted | SeriesFailed) -> None:
-        """Count a series that was fetched, or failed."""
-        if isinstance(event, SeriesCompleted):
-            self.here.add(1, event.series.instanceCount, event.series.size_bytes)
-            self.fetched_series += event.fetched
-        else:
-            self.failures.append(event.failure)
-
-    def fetch_started(self, workers: int) -> FetchStarted:
-        """What is fetched, once all series have been seen."""
-        missing, present = self.missing, self.present
-        return FetchStarted(
-            missing.series,
-            missing.instances,
-            missing.size_bytes,
-            present.instances,
-            present.size_bytes,
-            workers,
-        )
-
-    def report(self, plan: Plan, destination: Path, elapsed_seconds: float, stopped: str) -> Report:
-        """The sum of it."""
-        here = self.here
-        return Report(
-            destination=destination,
-            series_count=plan.series_count + self._unlisted,
-            instance_count=plan.instance_count,
-            size_bytes=plan.size_bytes,
-            complete_series=here.series,
-            complete_instances=here.instances,
-            complete_bytes=here.size_bytes,
-            fetched_series=self.fetched_series,
-            fetched_bytes=self.fetched_bytes,
-            trusted_series=self.trusted,
-            failures=tuple(self.failures),
-            elapsed_seconds=elapsed_seconds,
-            stopped=stopped,
-            missing=() if plan.skip_missing else plan.missing,
-        )
+def new_run_id() -> str:
+    """A name for a run: its events, log records, journal entries and report carry it. Sorts by time."""
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
 
 
 def transfer(
     plan: Plan,
     destination: Path,
-    make_engine: Callable[[], Engine],
+    engine_for: Callable[[str], Engine],
+    settings: DownloadSettings | None = None,
     *,
-    retries: int = 2,
-    pause_seconds: float = 1.0,
-    md5: bool = False,
-    trust_journal: bool = False,
+    rights_of: Callable[[PlanFile], Rights] | None = None,
     suspects: Suspects | None = None,
+    part: str = "",
+    run_id: str = "",
+    pause_seconds: float = 1.0,
 ) -> Iterator[Event]:
     """Fetch what is missing of a plan, check it on disk, and say what happened.
 
@@ -136,19 +60,21 @@ def transfer(
         What is wanted.
     destination
         Absolute path that its directories are below.
-    make_engine
-        Called only if something is missing.
-    retries
-        How often series are tried again that failed for a reason that may pass.
-    pause_seconds
-        The pause before the first of these rounds; each later one is four times as long, up to a minute.
-    md5
-        Compare every file with the store's checksums, too.
-    trust_journal
-        Believe the journal for the series that it has as complete, without a look at the disk.
+    engine_for
+        Gives the engine for a scheme of address; called only if something of it is missing.
+    settings
+        How to fetch.
+    rights_of
+        Tells licences and citations of all that was asked for, to be left beside the data.
     suspects
         Directory → names of files there that are wrong whatever their size. They are replaced, if the store
         has them; and the series of these directories are held against the store in any case.
+    part
+        The name of the part of a larger plan that this is, if several writers share the destination.
+    run_id
+        The name of the run; made if not given.
+    pause_seconds
+        The pause before the first retry; each later one is four times as long, up to a minute.
 
     Yields
     ------
@@ -162,246 +88,233 @@ def transfer(
     NetworkError
         If the endpoint does not answer, or has fallen silent several times in a row.
     EngineMissing, EngineCrashed
-        If s5cmd cannot be used, or has ended on its own several times in a row.
+        If an engine cannot be used, or has ended on its own several times in a row.
     """
-    began = time.monotonic()
-    asked = plan
-    plan, unlisted = _sized(plan, destination, make_engine) if plan.unsized_series else (plan, [])
-    tally = _Tally(unlisted)
-    yield Started(plan.series_count + len(unlisted), plan.instance_count, plan.size_bytes)
-    yield from map(SeriesFailed, tally.failures)
-    options = Options(retries, pause_seconds, plan.rows.needs_names(), md5)
-    ledger = Ledger(plan)
-    stopped = ""
-    with disk.guard(destination), ExitStack() as stack:
-        records = _open_records(destination, stack)
-        journal = records.journal if records else None
-        if journal is not None and journal.set_aside:
-            yield Noticed(_set_aside(journal))
-        kept, wrong = _kept(destination), dict(suspects or {})
-        all_seen = survey(
-            plan,
-            destination,
-            journal,
-            by_name=options.by_name,
-            trust=trust_journal,
-            doubtful=_doubtful(md5=md5, suspects=suspects or {}),
+    run_id = run_id or new_run_id()
+    run = _Transfer(
+        plan, destination, Fleet(engine_for), settings or DownloadSettings(), suspects or {}, part, run_id,
+        pause_seconds, rights_of,
+    )  # fmt: skip
+    for event in run.events():
+        msgspec.structs.force_setattr(event, "run_id", run_id)
+        yield event
+
+
+class _Transfer:
+    """One run of `transfer`, whose parameters it takes."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        destination: Path,
+        fleet: Fleet,
+        settings: DownloadSettings,
+        suspects: Suspects,
+        part: str,
+        run_id: str,
+        pause_seconds: float,
+        rights_of: Callable[[PlanFile], Rights] | None,
+    ) -> None:
+        self._asked = plan
+        self._destination = destination
+        self._fleet = fleet
+        self._settings = settings
+        self._suspects = suspects
+        self._part = part
+        self._run_id = run_id
+        self._pause_seconds = pause_seconds
+        self._rights_of = rights_of
+        self._began = time.monotonic()
+        self._stopped = ""
+
+    def events(self) -> Iterator[Event]:
+        plan, self._unlisted = sized(self._asked, self._destination, self._fleet, self._part)
+        self._plan, self._ledger = plan, Ledger(plan)
+        self._tally = tally = Tally(self._unlisted)
+        yield Started(
+            self._destination, plan.series_count + len(self._unlisted), plan.instance_count, plan.size_bytes
         )
-        template = asked.origin.file_template or (kept.origin.file_template if kept is not None else "")
-        of_one_version = _of_one_version(all_seen, plan, destination, kept)
-        naming = Naming(template, destination, journal) if journal is not None else None
-        for index, (seen, names) in enumerate(_brought_in_line(of_one_version, naming, wrong)):
-            ledger.set(index, seen.state)
-            tally.see(seen)
+        yield from map(SeriesFailed, tally.failures)
+        settings = self._settings
+        self._options = Options(
+            settings.retries, self._pause_seconds, plan.rows.needs_names(), settings.verify == "md5"
+        )
+        self._wrong = dict(self._suspects)
+        with disk.guard(self._destination), ExitStack() as stack:
+            self._stack = stack
+            self._records = self._entered(open_records(self._destination, self._part, self._run_id))
+            if self._records is not None and (aside := self._records.journal.set_aside):
+                yield Noticed(
+                    f"The journal of this destination was damaged or not one of ours; it is now {aside},"
+                    " and the disk was looked at instead."
+                )
+            yield from self._look()
+            if tally.missing.series:
+                yield from self._fetch()
+            else:
+                yield from self._adopt()
+            report = self._report()
+            if self._records is not None:
+                self._records.finish(report, self._plan)
+        yield Finished(report)
+
+    def _entered(self, records: Records | None) -> Records | None:
+        """Records that were entered, to be left at the end."""
+        return None if records is None else self._stack.push(records)
+
+    def _look(self) -> Iterator[Event]:
+        """Look at what is on disk, and say which series are complete."""
+        records = self._records
+        all_seen = survey(
+            self._plan,
+            self._destination,
+            records.journal if records else None,
+            by_name=self._options.by_name,
+            trust=self._settings.trust_journal,
+            doubtful=self._doubtful(),
+        )
+        for index, (seen, names) in enumerate(self._brought_in_line(self._of_one_version(all_seen))):
+            self._ledger.set(index, seen.state)
+            self._tally.see(seen)
             if seen.state is State.COMPLETE:
                 yield SeriesCompleted(seen.series, fetched=False, names=names)
-        if tally.missing.series:
-            todo = ledger.todo()
-            engine = _reach(todo, tally, destination, make_engine)
-            if records is None:
-                paths.prepare(destination)
-                records = _enter_records(destination, stack)
-                kept = _kept(destination)  # another download may have been quicker
-            yield from _keep(destination, kept, plan, asked.rows, unlisted)
-            _clear_the_way(todo, destination, by_name=options.by_name)
-            yield tally.fetch_started(engine.workers)
-            naming = Naming(template, destination, records.journal)
-            rounds = Rounds(ledger, engine, destination, records.hold, naming, options, wrong)
-            for event in rounds.run():
-                if isinstance(event, (SeriesCompleted, SeriesFailed)):
-                    tally.feed(event)
-                yield event
-            tally.fetched_bytes = rounds.fetched_bytes
-            stopped = rounds.stopped
-        else:
-            if records is None and (records := _adopt(plan, destination, stack, options)):
-                kept = _kept(destination)
-            if records is not None:
-                yield from _keep(destination, kept, plan, asked.rows, unlisted)
-        if records is not None:
-            lists.leave_lists(destination, tally.failures, plan.missing, plan.idc_version)
-    yield Finished(tally.report(plan, destination, time.monotonic() - began, stopped))
 
+    def _fetch(self) -> Iterator[Event]:
+        """Bring what is missing: from other destinations of this machine, else by the engines."""
+        disk.check(self._destination)
+        disk.check_space(self._destination, self._tally.lacking_bytes, self._tally.lacking_instances)
+        undone = self._ledger.undone()
+        reuse = Reuse(self._settings.reuse, self._destination)
+        if not self._settings.reuse:
+            # Nothing is written before an engine has been answered.
+            self._fleet.reach((each.series for each in undone), self._plan.rows.schemes())
+        if self._records is None:
+            paths.prepare(self._destination, self._part)
+            self._records = self._entered(Records(self._destination, self._part, self._run_id).__enter__())
+        records = self._records
+        assert records is not None, "it has just been made"
+        yield from self._keep(records)
+        cage = disk.Cage(self._destination)
+        for each in undone:
+            cage.check(each.series.directory)
+        naming = self._naming(records)
+        for each, names in reuse.copied(undone):
+            self._ledger.set(each.row, State.COMPLETE)
+            self._tally.reused(each.series)
+            given = naming.give(each.series, names if self._options.by_name else None)
+            records.journal.record(each.series, given)
+            yield SeriesCompleted(each.series, fetched=False, names=given)
+        undone = self._ledger.undone()
+        if not self._tally.missing.series:
+            return
+        self._fleet.reach((each.series for each in undone), self._plan.rows.schemes())
+        self._sweep(each.series for each in undone)
+        yield self._tally.fetch_started(self._fleet)
+        rounds = Rounds(self._ledger, self._fleet, records, naming, self._options, self._wrong)
+        for event in rounds.run():
+            if isinstance(event, (SeriesCompleted, SeriesFailed)):
+                self._tally.feed(event)
+            yield event
+        self._tally.fetched_bytes = rounds.fetched_bytes
+        self._stopped = rounds.stopped
+        if self._ledger.sizes:
+            origin = self._plan.origin
+            self._plan = replace(self._plan.rows.sized(self._ledger.sizes).plan(None), origin=origin)
+            records.keep(self._plan)
 
-def _sized(
-    plan: Plan, destination: Path, make_engine: Callable[[], Engine]
-) -> tuple[Plan, list[tuple[PlannedSeries, str]]]:
-    """Complete a plan that holds series of which no table tells how many files they have, of what size.
+    def _adopt(self) -> Iterator[Event]:
+        """Keep records of a complete tree, as another tool may have left it; not if it is read-only."""
+        if self._records is None:
+            try:
+                paths.prepare(self._destination, self._part)
+            except StorageError:
+                return
+            self._records = self._entered(open_records(self._destination, self._part, self._run_id))
+            if self._records is not None and not self._options.by_name:
+                for series in self._plan:
+                    self._records.journal.record(series)
+        if self._records is not None:
+            yield from self._keep(self._records)
 
-    An earlier download into the destination knows them, else the store does. Returns the plan of those that
-    are known, and the others, each with the reason.
-    """
-    lacking: list[tuple[PlannedSeries, str]] = []
-    kept = _kept(destination)
-    sizes = plan.rows.sizes_in(kept) if kept is not None else {}
-    left = [series for series in plan.rows.unsized() if series.crdc_series_uuid not in sizes]
-    if left:
-        engine = make_engine()
-        engine.probe(left[0].series_aws_url)
-        for batch in batches(left, lambda _: _USUAL_INSTANCES):
-            stored = engine.objects(batch)
-            for series in batch:
-                there = {each.name: each.size_bytes for each in stored.get(series.crdc_series_uuid, ())}
-                wanted = series.wanted() or there
-                absent = sorted(wanted.keys() - there.keys())
-                if wanted and not absent:
-                    exact = {name: there[name] for name in wanted}
-                    sizes[series.crdc_series_uuid] = Size.of(exact, named=series.files is not None)
-                elif there:
-                    lacking.append(
-                        (series, f"the store has no {absent[0]}; {len(absent):,} files are lacking")
-                    )
-                else:
-                    lacking.append((series, _UNLISTED))
-    return replace(plan.rows.sized(sizes), origin=plan.origin), lacking
-
-
-def _kept(destination: Path) -> PlanFile | None:
-    """What is kept of earlier downloads; None where it is damaged, which `_keep` sets aside and tells of."""
-    try:
-        return kept_plan(destination, checked=False)
-    except ManifestError:
-        return None
-
-
-def _keep(
-    destination: Path,
-    kept: PlanFile | None,
-    plan: Plan,
-    asked: PlanFile,
-    unlisted: list[tuple[PlannedSeries, str]],
-) -> Iterator[Event]:
-    """Add to what was asked for in a destination, and leave the licences of all of it beside the data."""
-    if kept is not None and (moved := plan.rows.elsewhere_in(kept)):
-        yield Noticed(
-            f"{moved:,} of these series went to other directories here before: what is there stays, and is no"
-            " longer looked at."
-        )
-    if kept is None and (set_aside := set_aside_damaged(destination)):
-        yield Noticed(
-            f"The plan of this destination was damaged; it is now {set_aside}, and what was asked for before"
-            " this download is no longer known."
-        )
-    kept = keep(destination, plan, kept)
-    if unlisted:  # they stay asked for, though nobody knows how much that is
-        kept = keep(destination, asked.only([series.directory for series, _ in unlisted]), kept)
-    found = rights.shares(kept.plan(None))
-    works = rights.works(share.source_DOI for share in found if share.source_DOI)
-    lists.leave_rights(destination, rights.licences_text(found, works), rights.bibtex(works))
-
-
-def _of_one_version(
-    all_seen: Iterable[Seen], plan: Plan, destination: Path, kept: PlanFile | None
-) -> Iterator[Seen]:
-    """Refuse to fetch a series to where files of another version of it are."""
-    replaced = plan.rows.replaced_in(kept) if kept is not None else set()
-    for seen in all_seen:
-        series = seen.series
-        if series.crdc_series_uuid in replaced and seen.found.instances:
-            raise StorageError(
-                str(destination),
-                f"{destination}/{series.directory} holds another version of the series"
-                f" {series.SeriesInstanceUID} than is asked for now; nothing was fetched.",
-                f"`dataset-dl idc diff {destination} --update` brings all there up to date, and keeps what it"
-                " replaces; for versions side by side choose another directory.",
+    def _keep(self, records: Records) -> Iterator[Event]:
+        """Add to what was asked for in the destination, with licences and citations beside the data."""
+        if records.kept is not None and (moved := compare(self._plan.rows, records.kept).moved):
+            yield Noticed(
+                f"{moved:,} of these series went to other directories here before: what is there stays, and"
+                " is no longer looked at."
             )
-        yield seen
+        if set_aside := records.set_aside_damaged_plan():
+            yield Noticed(
+                f"The plan of this destination was damaged; it is now {set_aside}, and what was asked for"
+                " before this download is no longer known."
+            )
+        records.keep(self._plan)
+        if self._unlisted:  # they stay asked for, though nobody knows how much that is
+            records.keep(self._asked.rows.of_keys([series.key for series, _ in self._unlisted]).plan(None))
+        if self._rights_of is not None:
+            records.credit(self._rights_of)
 
+    def _of_one_version(self, all_seen: Iterable[Seen]) -> Iterator[Seen]:
+        """Refuse to fetch a series to where files of another version of it are."""
+        kept = self._records.kept if self._records is not None else None
+        replaced = compare(self._plan.rows, kept).replaced if kept is not None else frozenset()
+        for seen in all_seen:
+            series = seen.series
+            if series.key in replaced and seen.found.instances:
+                where = self._destination
+                raise StorageError(
+                    str(where),
+                    f"{where}/{series.directory} holds another version of the series"
+                    f" {series.SeriesInstanceUID} than is asked for now; nothing was fetched.",
+                    f"`dataset-dl idc diff {where} --update` brings all there up to date, and keeps what it"
+                    " replaces; for versions side by side choose another directory.",
+                )
+            yield seen
 
-def _doubtful(*, md5: bool, suspects: Suspects) -> Callable[[PlannedSeries], bool]:
-    """Which series are not complete by count and bytes alone."""
-    if md5:
-        return lambda series: True
-    return lambda series: series.directory in suspects
+    def _doubtful(self) -> Callable[[PlannedSeries], bool]:
+        """Which series are not complete by count and bytes alone."""
+        if self._options.md5:
+            return lambda series: True
+        return lambda series: series.directory in self._suspects
 
+    def _brought_in_line(self, all_seen: Iterable[Seen]) -> Iterator[tuple[Seen, tuple[str, ...] | None]]:
+        """Bring the journal and the names of files in line with the disk; each series with its files' names.
 
-def _brought_in_line(
-    all_seen: Iterable[Seen], naming: Naming | None, wrong: dict[str, frozenset[str]]
-) -> Iterator[tuple[Seen, tuple[str, ...] | None]]:
-    """Bring the journal and the names of files in line with the disk; each series with its files' names.
-
-    Names in `wrong` become those of the objects where files get them back.
-    """
-    for seen in all_seen:
-        names, series = seen.names, seen.series
-        if naming is None:
+        Wrong names become those of the objects where files get them back.
+        """
+        naming = self._naming(self._records) if self._records is not None else None
+        for seen in all_seen:
+            names, series = seen.names, seen.series
+            if naming is None:
+                yield seen, names
+                continue
+            if seen.state is State.COMPLETE:
+                names = naming.give(series, names)
+                if names != seen.names or not naming.journal.holds(series):
+                    naming.journal.record(series, names)
+            else:
+                if original := naming.take_back(series):
+                    several = self._wrong.get(series.directory, frozenset())
+                    self._wrong[series.directory] = frozenset(original.get(name, name) for name in several)
+                naming.journal.forget(series)
             yield seen, names
-            continue
-        if seen.state is State.COMPLETE:
-            names = naming.give(series, names)
-            if names != seen.names or not naming.journal.holds(series):
-                naming.journal.record(series, names)
-        else:
-            if original := naming.take_back(series):
-                several = wrong.get(series.directory, frozenset())
-                wrong[series.directory] = frozenset(original.get(name, name) for name in several)
-            naming.journal.forget(series)
-        yield seen, names
 
+    def _naming(self, records: Records) -> Naming:
+        template = self._asked.origin.file_template
+        if not template and records.kept is not None:
+            template = records.kept.origin.file_template
+        return Naming(template, self._destination, records.journal)
 
-def _reach(
-    todo: Iterable[Line], tally: _Tally, destination: Path, make_engine: Callable[[], Engine]
-) -> Engine:
-    """An engine that has been answered, for a destination that has room; nothing is written before."""
-    disk.check(destination)
-    # What is there of a series needs no space twice.
-    missing, present = tally.missing, tally.present
-    disk.check_space(
-        destination, missing.size_bytes - present.size_bytes, missing.instances - present.instances
-    )
-    engine = make_engine()
-    engine.probe(next(iter(todo)).series.series_aws_url)
-    return engine
+    def _sweep(self, several: Iterable[PlannedSeries]) -> None:
+        """Remove what an engine that was killed has left."""
+        swept: set[str] = set()
+        engines = {scheme: self._fleet.engine(scheme) for scheme in self._fleet.schemes}
+        for series in several:
+            if not (self._options.by_name and series.directory in swept):
+                sweep(f"{self._destination}/{series.directory}", engines[series.scheme].is_unfinished)
+            if self._options.by_name:
+                swept.add(series.directory)
 
-
-def _clear_the_way(todo: Iterable[Line], destination: Path, *, by_name: bool) -> None:
-    """Refuse links, and remove what an s5cmd that was killed has left."""
-    cage = disk.Cage(destination)
-    swept: set[str] = set()
-    for line in todo:
-        directory = line.series.directory
-        cage.check(directory)
-        if not (by_name and directory in swept):
-            sweep(f"{destination}/{directory}")
-        if by_name:
-            swept.add(directory)
-
-
-class _Records(NamedTuple):
-    hold: Hold
-    journal: Journal
-
-
-def _open_records(destination: Path, stack: ExitStack) -> _Records | None:
-    """The records of a destination that has some; None if it has none, or they cannot be written."""
-    if not paths.state(destination).is_dir():
-        return None
-    try:
-        return _enter_records(destination, stack)
-    except (OSError, sqlite3.OperationalError):  # a complete tree on a read-only disk needs none
-        return None
-
-
-def _enter_records(destination: Path, stack: ExitStack) -> _Records:
-    hold = stack.enter_context(lock.hold(destination))
-    return _Records(hold, stack.enter_context(Journal(paths.journal_path(destination))))
-
-
-def _adopt(plan: Plan, destination: Path, stack: ExitStack, options: Options) -> _Records | None:
-    """Keep records of a tree that was complete already, as another tool left it; not if it is read-only."""
-    try:
-        paths.prepare(destination)
-    except StorageError:
-        return None
-    records = _open_records(destination, stack)
-    if records is not None and not options.by_name:
-        for series in plan:
-            records.journal.record(series)
-    return records
-
-
-def _set_aside(journal: Journal) -> str:
-    return (
-        f"The journal of this destination was damaged or not one of ours; it is now {journal.set_aside},"
-        " and the disk was looked at instead."
-    )
+    def _report(self) -> Report:
+        elapsed_seconds = time.monotonic() - self._began
+        return self._tally.report(self._plan, self._destination, self._run_id, elapsed_seconds, self._stopped)

@@ -15,7 +15,7 @@ from dataset_dl.destination.tree import batches, file_size, instances, is_dicom
 from dataset_dl.engines.protocol import Engine
 from dataset_dl.model.outcome import Cause
 from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject, Suspects
-from dataset_dl.transfer.ledger import Line, State
+from dataset_dl.transfer.ledger import State, Undone
 
 
 class Inspection(NamedTuple):
@@ -24,7 +24,7 @@ class Inspection(NamedTuple):
     Attributes
     ----------
     awaited
-        Files that are still to be fetched.
+        Files that are still to be fetched; None if nobody knows how many there are.
     present
         Names of the files that are right; only kept where files have to be known by name.
     proven
@@ -37,7 +37,7 @@ class Inspection(NamedTuple):
         Why it cannot be completed from this store, if that is plain already.
     """
 
-    awaited: int
+    awaited: int | None
     present: tuple[str, ...] = ()
     proven: bool = False
     unknown: int = 0
@@ -87,22 +87,22 @@ class Mender:
         self._began = began
         self._inspections: dict[str, Inspection] = {}
 
-    def orders(self, lines: Iterable[Line]) -> Iterator[Fetch]:
-        """What the engine shall fetch, in the order of the lines."""
+    def orders(self, undone: Iterable[Undone]) -> Iterator[Fetch]:
+        """What the engine shall fetch, in the order of what is undone."""
         self._inspections.clear()
-        for state, several in groupby(lines, key=attrgetter("state")):
-            series = (line.series for line in several)
+        for state, several in groupby(undone, key=attrgetter("state")):
+            series = (each.series for each in several)
             if state is not State.PARTIAL:
                 yield from map(Fetch.whole, series)
                 continue
-            for batch in batches(series, attrgetter("instanceCount")):
+            for batch in batches(series, attrgetter("expected_instances")):
                 for fetch, inspection in self.inspect(batch):
-                    self._inspections[fetch.series.crdc_series_uuid] = inspection
+                    self._inspections[fetch.series.key] = inspection
                     yield fetch
 
     def take(self, series: PlannedSeries) -> Inspection | None:
         """What was found of a series when it was last ordered, told once."""
-        return self._inspections.pop(series.crdc_series_uuid, None)
+        return self._inspections.pop(series.key, None)
 
     def inspect(self, batch: list[PlannedSeries]) -> list[tuple[Fetch, Inspection]]:
         """Hold series against the store; files that are wrong are gone afterwards."""
@@ -111,7 +111,7 @@ class Mender:
         stored = self._engine.objects(batch)
         found = []
         for series in batch:
-            objects = stored.get(series.crdc_series_uuid)
+            objects = stored.get(series.key)
             if objects is None:
                 self.remove_new(series, only_strange=True)
                 found.append((Fetch.whole(series), Inspection(series.instanceCount)))
@@ -183,6 +183,8 @@ def _name_as_objects(directory: Path, objects: list[StoredObject]) -> None:
 
 def _problem(series: PlannedSeries, objects: list[StoredObject]) -> tuple[Cause, str] | None:
     count, size_bytes = len(objects), sum(each.size_bytes for each in objects)
+    if series.instanceCount is None or series.size_bytes is None:
+        return None
     if count < series.instanceCount:
         return (
             "not_found",

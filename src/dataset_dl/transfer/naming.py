@@ -60,16 +60,16 @@ class Naming:
         if not self._template or series.files is not None:
             return known
         directory = self._destination / series.directory
-        if (template := self.journal.template(series.crdc_series_uuid)) and template != self._template:
+        if (template := self.journal.template(series.key)) and template != self._template:
             original = self.take_back(series)  # another layout named them
             known = None if known is None else tuple(original.get(name, name) for name in known)
         there = {entry.name for entry in instances(directory)}
         own = there if known is None else there & set(known)
         objects = sorted(name for name in own if _OBJECT.fullmatch(name))
         if objects:
-            noted = self.journal.renamed(series.crdc_series_uuid)
+            noted = self.journal.renamed(series.key)
             wanted = self._named(directory, objects, taken=there - set(objects))
-            self.journal.rename(series.crdc_series_uuid, noted | wanted, self._template)
+            self.journal.rename(series.key, noted | wanted, self._template)
             for name, file in wanted.items():
                 os.rename(directory / name, directory / file)
             own = (own - set(objects)) | set(wanted.values())
@@ -77,7 +77,7 @@ class Naming:
 
     def take_back(self, series: PlannedSeries) -> dict[str, str]:
         """Give files the names of their objects again; returns which file was which object."""
-        noted = self.journal.renamed(series.crdc_series_uuid)
+        noted = self.journal.renamed(series.key)
         directory = self._destination / series.directory
         there = {entry.name for entry in instances(directory)} if noted else set()
         for name, file in noted.items():

@@ -11,9 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from dataset_dl.destination.disk import storage_error
-from dataset_dl.destination.lock import Hold
-from dataset_dl.destination.tree import Found, agrees, sweep
-from dataset_dl.engines.protocol import Engine
+from dataset_dl.destination.records import Records
+from dataset_dl.destination.tree import NOTHING, Found, agrees, sweep
 from dataset_dl.errors import ConnectionTimeout, EngineCrashed, TransferError
 from dataset_dl.model.events import (
     BytesWritten,
@@ -26,9 +25,11 @@ from dataset_dl.model.events import (
     RetryStarted,
     SeriesCompleted,
     SeriesFailed,
+    SeriesSized,
 )
 from dataset_dl.model.outcome import Cause, SeriesFailure
-from dataset_dl.model.series import PlannedSeries, Suspects
+from dataset_dl.model.series import PlannedSeries, Size, Suspects
+from dataset_dl.transfer.fleet import Fleet
 from dataset_dl.transfer.ledger import Ledger, State
 from dataset_dl.transfer.mender import Inspection, Mender
 from dataset_dl.transfer.naming import Naming
@@ -81,28 +82,31 @@ class Rounds:
     def __init__(
         self,
         ledger: Ledger,
-        engine: Engine,
-        destination: Path,
-        hold: Hold,
+        fleet: Fleet,
+        records: Records,
         naming: Naming,
         options: Options,
         suspects: Suspects,
     ) -> None:
         self._ledger = ledger
-        self._engine = engine
-        self._destination = destination
-        self._hold = hold
+        self._fleet = fleet
+        self._destination = records.destination
+        self._records = records
         self._naming = naming
         self._journal = naming.journal
         self._options = options
-        self._mender = Mender(
-            engine,
-            destination,
-            by_name=options.by_name,
-            md5=options.md5,
-            suspects=suspects,
-            began=time.time(),
-        )
+        began = time.time()
+        self._menders = {
+            scheme: Mender(
+                fleet.engine(scheme),
+                records.destination,
+                by_name=options.by_name,
+                md5=options.md5,
+                suspects=suspects,
+                began=began,
+            )
+            for scheme in fleet.schemes
+        }
         self._unproven: list[Pending] = []
         self._unproven_bytes = 0
         self._unknown_checksums = 0
@@ -116,7 +120,7 @@ class Rounds:
         """Forget the last round: how it ended, how many series were asked for and settled, what arrived."""
         self._ended: EngineEnded | None = None
         self._settled = self._asked = 0
-        self._arrived = Found(0, 0, [])
+        self._arrived = NOTHING
 
     def run(self) -> Iterator[Event]:
         """Fetch until everything is complete or given up.
@@ -131,7 +135,9 @@ class Rounds:
         endings = 0
         while True:
             self._begin()
-            yield from self._round()
+            for scheme in self._fleet.schemes:
+                if not (self.stopped or self._ended):
+                    yield from self._round(scheme)
             left = self._ledger.count(State.ABSENT, State.PARTIAL)
             if self.stopped or not left:
                 break
@@ -153,27 +159,30 @@ class Rounds:
                 " of these only the size was checked."
             )
 
-    def _round(self) -> Iterator[Event]:
-        """Run the engine once, and account for each series that it was asked for."""
-        todo = self._ledger.todo()
-        window = Window(iter(todo), self._mender.take, self._options.by_name)
-        watch = Watch(self._destination)
+    def _round(self, scheme: str) -> Iterator[Event]:
+        """Run the engine of a scheme once, and account for each series that it was asked for."""
+        self._engine = self._fleet.engine(scheme)
+        self._mender = self._menders[scheme]
+        self._only = scheme if len(self._fleet.schemes) > 1 else None
+        undone = self._ledger.undone(self._only)
+        window = Window(iter(undone), self._mender.take, self._options.by_name)
+        watch = Watch(self._destination, self._engine.is_unfinished)
         try:
-            with closing(self._engine.run(self._mender.orders(todo), self._destination)) as events:  # type: ignore[type-var]
+            with closing(self._engine.run(self._mender.orders(undone), self._destination)) as events:  # type: ignore[type-var]
                 yield from self._follow(events, window, watch)
         finally:
             if os.getpid() == self._made_in:  # a fork must not sweep what is its parent's
-                # s5cmd may have begun as many series again of which it has not told a file yet.
+                # The engine may have begun as many series again of which it has not reported a file.
                 for _ in range(2 * self._engine.workers):
                     window.read()
                 unfinished = {pending.series.directory for pending in window.open.values()}
                 for directory in unfinished | watch.surplus_directories:
-                    sweep(f"{self._destination}/{directory}")
-        self._hold.check()
+                    sweep(f"{self._destination}/{directory}", self._engine.is_unfinished)
+        self._records.check()
         if not self._options.by_name:
             watch.remove_surplus(window.closed.values())
         yield from self._settle(window)
-        self._asked = window.asked
+        self._asked += window.asked
         yield from self._prove()
 
     def _follow(self, events: Iterator[Event], window: Window, watch: Watch) -> Iterator[Event]:
@@ -187,9 +196,9 @@ class Rounds:
                 self.fetched_bytes += event.size_bytes
                 watch.finished(event.size_bytes)
                 streak.end()
-                pending = window.open.get(event.crdc_series_uuid) or window.find(event.crdc_series_uuid)
-                awaited = pending.tell(event.path) if pending is not None else -1
-                if awaited > 0:
+                pending = window.open.get(event.key) or window.find(event.key)
+                awaited = pending.count_file(event.path) if pending is not None else -1
+                if awaited is None or awaited > 0:
                     continue
                 if pending is None:
                     yield EngineMessage(f"{event.path} belongs to no series that is being fetched")
@@ -201,19 +210,25 @@ class Rounds:
                 if awaited < 0 and watch.surplus(event.path.rpartition("/")[0]):
                     yield self._end_for(_TOO_MANY_FILES, pending)
                     return
+            elif isinstance(event, SeriesSized):
+                pending = window.find(event.key)
+                if pending is not None and not pending.series.is_exact:
+                    self._pin(pending, event.size)
+                    if pending.awaited == 0:
+                        yield from self._look(window, pending)
             elif isinstance(event, BytesWritten):
                 watch.check_links(each.series.directory for each in window.open.values())
                 flooded = watch.flooded(event.size_bytes, self._in_flight(window))
                 if flooded is not None:
-                    yield self._end_for(_TOO_MANY_BYTES, window.find(flooded.crdc_series_uuid))
+                    yield self._end_for(_TOO_MANY_BYTES, window.find(flooded.key))
                     return
             elif isinstance(event, CommandFailed):
                 if event.cause == "disk":
                     watch.check_links(each.series.directory for each in window.open.values())
-                    self._hold.check()
+                    self._records.check()
                     raise storage_error(self._destination, event.message)
-                pending = window.find(event.crdc_series_uuid)
-                # s5cmd says it for each object; what counts is the series.
+                pending = window.find(event.key)
+                # An engine may say it for each object; what counts is the series.
                 is_first = pending is not None and pending.failure is None
                 if pending is not None:
                     pending.failure = event
@@ -222,20 +237,26 @@ class Rounds:
             elif isinstance(event, EngineEnded):
                 self._ended = event
 
+    def _pin(self, pending: Pending, size: Size) -> None:
+        """Keep what has become known of a series, durably with its entry in the journal."""
+        pending.pin(size)
+        self._ledger.sizes[pending.series.key] = size
+        self._journal.pin(pending.series.key, size)
+
     def _in_flight(self, window: Window) -> Iterator[PlannedSeries]:
         """The series that the engine may be at, those that it has not told of included."""
         several = len(window.open) + 2 * self._engine.workers
         undone = (
-            line.series for line in self._ledger.todo() if line.series.crdc_series_uuid not in window.closed
+            each.series for each in self._ledger.undone(self._only) if each.series.key not in window.closed
         )
         return islice(undone, several)
 
     def _end_for(self, reason: str, pending: Pending | None = None) -> EngineEnded:
         """End the engine for what a store does; the series that it does it to, if that is known, fails."""
         if pending is not None:
-            pending.failure = CommandFailed(pending.series.crdc_series_uuid, "excess", reason)
+            pending.failure = CommandFailed(pending.series.key, "excess", reason)
             reason = f"{reason} ({pending.series.directory})"
-        self._ended = EngineEnded(f"s5cmd was ended: {reason}", False, "")
+        self._ended = EngineEnded(f"{self._engine.name} was ended: {reason}", False, "")
         return self._ended
 
     def _is_hopeless(self, streak: _Streak, event: CommandFailed) -> bool:
@@ -257,7 +278,7 @@ class Rounds:
             window.close(pending)
             yield from self._finish(pending, found)
         elif not found.instances:
-            self._hold.check()
+            self._records.check()
 
     def _settle(self, window: Window) -> Iterator[Event]:
         """Judge what the engine has left without a word, or with a bad one."""
@@ -280,7 +301,7 @@ class Rounds:
         yield from self._give_up(given_up)
 
     def _may_try_again(self, may_pass: bool) -> bool:
-        # An early end is s5cmd's or the network's, and says nothing of the series that it left over.
+        # An early end is the engine's or the network's, and says nothing of the series that it left over.
         if self.stopped or not may_pass:
             return False
         return self._ended is not None or self._attempt < self._options.retries
@@ -289,7 +310,7 @@ class Rounds:
         """Leave a series to the next round."""
         self._ledger.set(pending.row, State.PARTIAL if self._is_begun(pending, found) else State.ABSENT)
         self._arrived = Found(
-            self._arrived.instances + found.instances, self._arrived.size_bytes + found.size_bytes, []
+            self._arrived.instances + found.instances, self._arrived.size_bytes + found.size_bytes
         )
 
     def _is_begun(self, pending: Pending, found: Found) -> bool:
@@ -357,7 +378,7 @@ class Rounds:
         names = None if pending.names is None else tuple(sorted(set(pending.names)))
         names = self._naming.give(pending.series, names)
         self._journal.record(pending.series, names)
-        fetched = pending.told > 0 or self._rounds > 0
+        fetched = pending.reported > 0 or self._rounds > 0
         yield SeriesCompleted(pending.series, fetched=fetched, names=names)
 
 
@@ -385,5 +406,5 @@ def _gave_up(destination: Path, ended: EngineEnded) -> TransferError | Connectio
     if ended.stalled:
         return ConnectionTimeout(str(destination), message, f"Check the network, {hint}")
     return EngineCrashed(
-        "s5cmd", message, f"Check the memory of the machine, {hint}", stderr_tail=ended.stderr_tail
+        "engine", message, f"Check the memory of the machine, {hint}", stderr_tail=ended.stderr_tail
     )

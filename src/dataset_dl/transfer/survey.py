@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataset_dl.destination.journal import Journal
-from dataset_dl.destination.tree import Found, agrees, look, look_at
+from dataset_dl.destination.tree import NOTHING, Found, agrees, look, look_at
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import PlannedSeries
 from dataset_dl.transfer.ledger import State
-
-_NOTHING = Found(0, 0, [])
 
 
 class Seen(NamedTuple):
@@ -54,7 +52,7 @@ def survey(
         Whether a series counts as half there even if count and bytes agree.
     """
     if not os.path.isdir(destination):
-        yield from (Seen(row, State.ABSENT, _NOTHING) for row in plan)
+        yield from (Seen(row, State.ABSENT, NOTHING) for row in plan)
         return
     others = _Others(destination, journal)
     for row in plan:
@@ -64,7 +62,7 @@ def survey(
             kept = journal.names(row) if journal is not None else None
             names = tuple(kept) if kept else None
         if trust and journal is not None and journal.holds(row):
-            yield Seen(row, State.COMPLETE, _NOTHING, True, names)
+            yield Seen(row, State.COMPLETE, NOTHING, True, names)
             continue
         directory = f"{destination}/{row.directory}"
         found = look(directory) if names is None and not by_name else look_at(directory, names or ())

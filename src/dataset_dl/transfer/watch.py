@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from dataset_dl.destination.tree import agrees, file_size, instances, look
+from dataset_dl.destination.tree import agrees, file_size, instances, look, unfinished
 from dataset_dl.errors import NetworkError, StorageError
 from dataset_dl.model.series import PlannedSeries
 
@@ -26,10 +26,13 @@ class Watch:
     ----------
     destination
         Where it writes.
+    is_unfinished
+        Whether a name is one of a file that the engine has not finished.
     """
 
-    def __init__(self, destination: Path) -> None:
+    def __init__(self, destination: Path, is_unfinished: Callable[[str], bool]) -> None:
         self._destination = str(destination)
+        self._is_unfinished = is_unfinished
         self._surplus_files = 0
         self._finished_bytes = 0
         self._look_at_bytes = _FIRST_LOOK_BYTES
@@ -52,8 +55,8 @@ class Watch:
         self._look_at_bytes = 2 * (written_bytes - self._finished_bytes)
         for series in in_flight:
             directory = f"{self._destination}/{series.directory}"
-            for name in look(directory).temporaries:
-                if (file_size(f"{directory}/{name}") or 0) > series.size_bytes + _TOLERATED_BYTES:
+            for name in unfinished(directory, self._is_unfinished) if series.is_exact else ():
+                if (file_size(f"{directory}/{name}") or 0) > series.expected_bytes + _TOLERATED_BYTES:
                     return series
         return None
 
@@ -79,7 +82,7 @@ class Watch:
                     os.unlink(path)
             if not agrees(look(f"{self._destination}/{series.directory}"), series):
                 raise NetworkError(
-                    series.series_aws_url,
+                    series.address,
                     f"The store went on sending files of the series {series.SeriesInstanceUID} after it was"
                     f" complete, and what is in {series.directory} may be wrong now.",
                     f"`dataset-dl idc verify {self._destination} --md5 --repair` mends it."

@@ -9,11 +9,11 @@ from pathlib import Path
 from dataset_dl.destination.tree import Found, look, look_at
 from dataset_dl.model.events import CommandFailed
 from dataset_dl.model.outcome import Cause, SeriesFailure
-from dataset_dl.model.series import PlannedSeries
-from dataset_dl.transfer.ledger import Line
+from dataset_dl.model.series import PlannedSeries, Size
+from dataset_dl.transfer.ledger import Undone
 from dataset_dl.transfer.mender import Inspection
 
-# s5cmd works through its lines nearly in order; a series much further on was never planned.
+# An engine works nearly in the order of what it was asked for; a series much further on was never planned.
 _LOOK_AHEAD_SERIES = 100_000
 _REMEMBERED_SERIES = 10_000
 
@@ -26,8 +26,8 @@ class Pending:
     ----------
     row, series
         The row of the plan: its number and its content.
-    awaited, told
-        Files that the engine has still to tell, and those that it has told.
+    awaited, reported
+        Files that the engine has still to report, None if nobody knows how many; and those that it has.
     names
         Its files so far, where they have to be known by name.
     inspection
@@ -38,19 +38,25 @@ class Pending:
 
     row: int
     series: PlannedSeries
-    awaited: int
+    awaited: int | None
     names: list[str] | None
     inspection: Inspection | None
     failure: CommandFailed | None = None
-    told: int = 0
+    reported: int = 0
 
-    def tell(self, path: str) -> int:
-        """Take a finished file into account; returns how many are still to be told."""
-        self.told += 1
+    def count_file(self, path: str) -> int | None:
+        """Take a finished file into account; returns how many are still to come."""
+        self.reported += 1
         if self.names is not None:
             self.names.append(path.rpartition("/")[2])
-        self.awaited -= 1
+        if self.awaited is not None:
+            self.awaited -= 1
         return self.awaited
+
+    def pin(self, size: Size) -> None:
+        """Take files and bytes into account that have become known."""
+        self.series = self.series.sized(size)
+        self.awaited = size.instanceCount - self.reported
 
     def look(self, destination: Path) -> Found:
         """What is on disk of it."""
@@ -73,6 +79,11 @@ class Pending:
                 "truncated",
                 f"{self.inspection.removed:,} of its files were not as long as the store's, and were removed",
             )
+        if series.instanceCount is None or series.size_bytes is None:
+            return (
+                "unknown",
+                f"{found.instances:,} files are there, and the engine did not say how many there should be",
+            )
         if found.instances > series.instanceCount:
             return (
                 "extra_files",
@@ -86,7 +97,7 @@ class Pending:
             )
         return (
             "unknown",
-            f"{found.instances:,} of {series.instanceCount:,} files are there, and s5cmd gave no reason",
+            f"{found.instances:,} of {series.instanceCount:,} files are there, and the engine gave no reason",
         )
 
 
@@ -96,20 +107,20 @@ class Window:
 
     Attributes
     ----------
-    lines
+    undone
         What the engine was asked for, in its order.
     inspection_of
         What was found of those that were half there.
     by_name
         Whether files have to be known by name.
     open, closed
-        Series that something was told of, and some of those that are done with.
+        Series that something was reported of, and some of those that are done with.
     asked, forgotten
         How many series have been read of what the engine was asked for; how many are closed and no longer
         known by name.
     """
 
-    lines: Iterator[Line]
+    undone: Iterator[Undone]
     inspection_of: Callable[[PlannedSeries], Inspection | None]
     by_name: bool
     open: dict[str, Pending] = field(default_factory=dict)
@@ -117,32 +128,32 @@ class Window:
     asked: int = 0
     forgotten: int = 0
 
-    def find(self, uuid: str) -> Pending | None:
+    def find(self, key: str) -> Pending | None:
         """The series, if it is one that was asked for and is not closed."""
-        if not uuid:  # a failure of s5cmd as a whole
+        if not key:  # a failure of the engine as a whole
             return None
-        pending = self.open.get(uuid)
-        if pending is not None or uuid in self.closed:
+        pending = self.open.get(key)
+        if pending is not None or key in self.closed:
             return pending
         for _ in range(_LOOK_AHEAD_SERIES):
-            if (pending := self.read()) is None or pending.series.crdc_series_uuid == uuid:
+            if (pending := self.read()) is None or pending.series.key == key:
                 return pending
         return None
 
     def read(self) -> Pending | None:
         """The next series that was asked for."""
-        line = next(self.lines, None)
-        if line is None:
+        each = next(self.undone, None)
+        if each is None:
             return None
         self.asked += 1
-        pending = self.open[line.series.crdc_series_uuid] = self._pending(line)
+        pending = self.open[each.series.key] = self._pending(each)
         return pending
 
     def close(self, pending: Pending) -> None:
         """Have done with a series."""
-        uuid = pending.series.crdc_series_uuid
-        del self.open[uuid]
-        self.closed[uuid] = pending.series
+        key = pending.series.key
+        del self.open[key]
+        self.closed[key] = pending.series
         if len(self.closed) > _REMEMBERED_SERIES:
             del self.closed[next(iter(self.closed))]
             self.forgotten += 1
@@ -153,11 +164,11 @@ class Window:
             pending = next(iter(self.open.values()), None) or self.read()
             if pending is None:
                 return
-            del self.open[pending.series.crdc_series_uuid]
+            del self.open[pending.series.key]
             yield pending
 
-    def _pending(self, line: Line) -> Pending:
-        series = line.series
+    def _pending(self, each: Undone) -> Pending:
+        series = each.series
         inspection = self.inspection_of(series)
         awaited = series.instanceCount if inspection is None else inspection.awaited
         names: list[str] | None = None
@@ -165,4 +176,4 @@ class Window:
             names = list(wanted)
         elif self.by_name:
             names = list(inspection.present) if inspection else []
-        return Pending(line.row, series, awaited, names, inspection)
+        return Pending(each.row, series, awaited, names, inspection)

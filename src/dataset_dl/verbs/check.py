@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
-from dataset_dl.destination.kept import keep, kept_plan
+from dataset_dl.destination.records import Records, kept_plan, reading_renamed
 from dataset_dl.errors import ManifestError, PlanError
 from dataset_dl.model.outcome import Report, Verification
-from dataset_dl.verbs.options import DownloadOptions, NetworkOptions, spelled_out
+from dataset_dl.verbs.download import run, shown, transferred
+from dataset_dl.verbs.options import DownloadOptions, NetworkOptions, network_of, spelled_out
+from dataset_dl.wording import counted
 
 if TYPE_CHECKING:
-    pass
-from dataset_dl.verbs.download import _transfer, _watch_alone, engine_of, network_settings
+    from dataset_dl.observers import Observer
 
 
 @spelled_out(NetworkOptions)
@@ -22,6 +23,8 @@ def verify(
     *,
     deep: bool = False,
     md5: bool = False,
+    progress: Literal["auto", "none"] = "auto",
+    observers: Iterable[Observer] = (),
     on_progress: Callable[[int, int], object] | None = None,
     **options: Unpack[NetworkOptions],
 ) -> Verification:
@@ -38,6 +41,8 @@ def verify(
         Read the header of each file, too, and compare its UIDs with the plan's.
     md5
         Compare each file with the checksum that the store gives for it, too.
+    progress, observers
+        As for `download`; they get `Working` events.
     on_progress
         Called with the number of series and of bytes that have been looked at.
     **options
@@ -55,11 +60,15 @@ def verify(
     NetworkError
         If the store is to be asked and does not answer.
     """
-    from dataset_dl.destination import disk, paths
+    from dataset_dl.destination import disk
     from dataset_dl.destination.audit import audit
-    from dataset_dl.destination.journal import reading_names
     from dataset_dl.destination.tree import instance_directories
+    from dataset_dl.engines import chooser
+    from dataset_dl.model.events import Working
+    from dataset_dl.model.settings import DownloadSettings
+    from dataset_dl.observers import observing
     from dataset_dl.sources.idc.expected import plan_by_name
+    from dataset_dl.transfer.fleet import Fleet
 
     tree = Path(root)
     if not tree.is_dir():
@@ -78,10 +87,17 @@ def verify(
             )
     objects = None
     if md5 and expected.series_count:
-        engine = engine_of(network_settings(options))
-        engine.probe(next(iter(expected)).series_aws_url)
-        objects = engine.objects
-    with disk.guard(tree), reading_names(paths.journal_path(tree)) as renamed:
+        fleet = Fleet(chooser(DownloadSettings(), network_of(options)))
+        fleet.reach(expected, expected.rows.schemes())
+        objects = fleet.objects
+    several = [*shown(progress, None), *observers]
+    with disk.guard(tree), reading_renamed(tree) as renamed, observing(several) as show:
+
+        def looked(series_count: int, size_bytes: int) -> None:
+            show(Working(f"{counted(series_count, 'series')} looked at", size_bytes, expected.size_bytes))
+            if on_progress is not None:
+                on_progress(series_count, size_bytes)
+
         return audit(
             tree,
             expected,
@@ -89,12 +105,18 @@ def verify(
             deep=deep,
             objects=objects,
             renamed=renamed,
-            on_progress=on_progress,
+            on_progress=looked,
         )
 
 
 @spelled_out(DownloadOptions)
-def repair(verification: Verification, **options: Unpack[DownloadOptions]) -> Report:
+def repair(
+    verification: Verification,
+    *,
+    progress: Literal["auto", "none"] = "auto",
+    observers: Iterable[Observer] = (),
+    **options: Unpack[DownloadOptions],
+) -> Report:
     """Fetch what a verification found to be wrong, and nothing else.
 
     Files that were found wrong are removed and fetched again, if the store has files of their names. Files
@@ -104,6 +126,8 @@ def repair(verification: Verification, **options: Unpack[DownloadOptions]) -> Re
     ----------
     verification
         From `verify`.
+    progress, observers
+        As for `download`.
     **options
         As for `download`.
 
@@ -124,10 +148,11 @@ def repair(verification: Verification, **options: Unpack[DownloadOptions]) -> Re
     if plan is None:
         raise PlanError("repair", "This verification holds no plan.", "Take one that verify() returned.")
     doubtful = suspects(verification)
-    wanted = plan.rows.only(sorted(doubtful))
-    if wanted.series_count and not paths.plan_path(root).is_file():
+    wanted = plan.rows.only(sorted(doubtful)).plan(root)
+    if wanted.series_count and kept_plan(root, checked=False) is None:
         # So that a later look is at all of the tree and not at what was repaired.
         paths.prepare(root)
-        keep(root, plan, None)
-    events = _transfer(wanted, root, DownloadOptions(**options), doubtful)
-    return _watch_alone(events, "auto", None)
+        with Records(root) as records:
+            records.keep(plan)
+    several = [*shown(progress, None), *observers]
+    return run(transferred(wanted, root, DownloadOptions(**options), several, doubtful))

@@ -21,12 +21,12 @@ from dataset_dl import __version__
 from dataset_dl.destination import disk
 from dataset_dl.duck import Database
 from dataset_dl.engines.s5cmd.binary import known_checksums, require, sha256
-from dataset_dl.engines.s5cmd.engine import S5cmdEngine, descriptor_limit
+from dataset_dl.engines.s5cmd.engine import descriptor_limit, make
 from dataset_dl.errors import DatasetDlError, NetworkError, StorageError
+from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import AWS_ENDPOINT_URL, NetworkSettings, config_path, without_secrets
 from dataset_dl.sources.idc import tables
-from dataset_dl.verbs.download import network_settings
-from dataset_dl.verbs.options import NetworkOptions
+from dataset_dl.verbs.options import NetworkOptions, network_of
 from dataset_dl.wording import size
 
 Outcome = Literal["passed", "warned", "failed"]
@@ -34,7 +34,7 @@ Outcome = Literal["passed", "warned", "failed"]
 # Beside the endpoint that is asked: the other store, the files of optional tables, and citations.
 _ADDRESSES = {
     "AWS": f"{AWS_ENDPOINT_URL}/idc-open-data?list-type=2&max-keys=1",
-    "Google": f"{NetworkSettings('gcs').asked_url}/?list-type=2&max-keys=1",
+    "Google": f"{NetworkSettings('gcs').request_url}/?list-type=2&max-keys=1",
     "citations": "https://doi.org/",
 }
 _TIMEOUT_SECONDS = (5.0, 10.0)
@@ -74,7 +74,7 @@ def examine(options: NetworkOptions, destination: Path | None) -> Iterator[Check
     yield from _guarded("s5cmd", _engine)
     yield from _guarded("machine", _machine)
     try:
-        network = network_settings(options)
+        network = network_of(options)
     except DatasetDlError as error:
         yield Check("network settings", "failed", error.message, error.hint, NetworkError.exit_code)
     else:
@@ -129,7 +129,7 @@ def _engine() -> Check:
 
 
 def _machine() -> Check:
-    workers, descriptors = S5cmdEngine(require(), NetworkSettings()).workers, descriptor_limit()
+    workers, descriptors = make(DownloadSettings(), NetworkSettings()).workers, descriptor_limit()
     detail = f"{os.cpu_count()} cores, {descriptors:,} file descriptors, {workers} workers unless told"
     if descriptors < _FEW_DESCRIPTORS:
         return Check("machine", "warned", detail, "Raise the limit of descriptors: ulimit -n 4096")
@@ -144,7 +144,7 @@ def _settings(network: NetworkSettings) -> Iterator[Check]:
     yield Check("configuration file", "warned" if missing else "passed", where)
     values = {
         "endpoint_url": network.endpoint_url,
-        "source": network.source,
+        "store": network.store,
         "sign": "yes" if network.sign else "no",
         "https_proxy": without_secrets(network.https_proxy),
         "http_proxy": without_secrets(network.http_proxy),
@@ -167,13 +167,13 @@ def _trust(network: NetworkSettings) -> Check:
 
 
 def _endpoint(network: NetworkSettings) -> Check:
-    url: str = Database().column(f"SELECT series_aws_url FROM {tables.source()} LIMIT 1")[0]
+    url: str = Database().column(f"SELECT series_aws_url FROM {tables.table_sql()} LIMIT 1")[0]
     try:
-        S5cmdEngine(require(), network).probe(url)
+        make(DownloadSettings(), network).probe(url)
     except NetworkError as error:
         return Check("endpoint", "failed", error.message, error.hint, error.exit_code)
     return Check(
-        "endpoint", "passed", f"{network.endpoint_url} answers s5cmd, {_way(network, network.asked_url)}"
+        "endpoint", "passed", f"{network.endpoint_url} answers s5cmd, {_way(network, network.request_url)}"
     )
 
 

@@ -1,10 +1,8 @@
-"""The public verbs, composed from the rooms below."""
+"""Download: as a call that ends in a report, as a stream of verified series, or as events."""
 
 from __future__ import annotations
 
-import math
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
@@ -13,24 +11,16 @@ from dataset_dl.errors import LayoutError, NetworkError, PlanError, TransferInco
 from dataset_dl.model.outcome import DownloadProgress, Report
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import Series, Suspects
-from dataset_dl.network import NetworkSettings
-from dataset_dl.verbs.options import (
-    DEFAULTS,
-    DownloadOptions,
-    NetworkOptions,
-    PlanOptions,
-    TransferOptions,
-    spelled_out,
-)
+from dataset_dl.model.settings import DownloadSettings
+from dataset_dl.verbs.options import DownloadOptions, PlanOptions, TransferOptions, network_of, spelled_out
 
 if TYPE_CHECKING:
-    from dataset_dl.engines.s5cmd.engine import S5cmdEngine
     from dataset_dl.model.events import Event
-from dataset_dl.verbs.plan import Table, _path_limit, plan
+    from dataset_dl.observers import Observer
+from dataset_dl.verbs.plan import Table, path_limit, plan
 
 ProgressCallback = Callable[[DownloadProgress], object]
-_CALLBACK_SECONDS = 0.1
-# Where every series fails so, it is not the series.
+# If every series fails this way, blame the network or the store.
 _IN_THE_WAY = {"network", "server_error", "access_denied"}
 
 
@@ -46,11 +36,11 @@ def download_events(
     The last event is `Finished`, with the report; failed series do not raise here. Closing the
     iterator stops the download; the same call goes on where it was. Parameters as for `download`.
     """
-    made, rest = _planned(what, into, options)
-    return _transfer(made, _destination(made, into), rest)
+    made, rest = planned(what, into, options)
+    return transferred(made, destination_of(made, into), rest)
 
 
-def _planned(source: Any, into: str | Path | None, options: TransferOptions) -> tuple[Plan, DownloadOptions]:
+def planned(source: Any, into: str | Path | None, options: TransferOptions) -> tuple[Plan, DownloadOptions]:
     """The plan that is meant, and the options that are left for its download."""
     rest: dict[str, Any] = dict(options)
     chosen = {name: rest.pop(name) for name in PlanOptions.__annotations__ if name in rest}
@@ -65,61 +55,25 @@ def _planned(source: Any, into: str | Path | None, options: TransferOptions) -> 
     return source, cast(DownloadOptions, rest)
 
 
-def _transfer(
-    plan: Plan, destination: Path, options: DownloadOptions, doubtful: Suspects | None = None
+def transferred(
+    plan: Plan,
+    destination: Path,
+    options: DownloadOptions,
+    observers: Iterable[Observer] = (),
+    suspects: Suspects | None = None,
 ) -> Iterator[Event]:
-    from dataset_dl.observers.log import logged
+    """The events of a download, seen by the log and by other observers as they pass by."""
+    from dataset_dl.engines import chooser
+    from dataset_dl.observers import observed
+    from dataset_dl.observers.log import Log
+    from dataset_dl.sources import rights_of
     from dataset_dl.transfer import transfer
 
-    workers = options.get("workers")
-    if workers is not None and workers < 1:
-        raise PlanError("workers", f"workers is {workers}, and at least 1 is needed.")
-    rate = options.get("max_rate_mbps")
-    if rate is not None and not 0 < rate < math.inf:
-        raise PlanError("max_rate_mbps", f"max_rate_mbps is {rate}, and has to be more than 0.")
-    check, trust = options.get("verify", "size"), options.get("trust_journal", False)
-    if check not in ("size", "md5"):
-        raise PlanError("verify", f"verify is “{check}”; there are size and md5.")
-    if check == "md5" and trust:
-        raise PlanError(
-            "trust_journal", 'verify="md5" and trust_journal contradict each other.', "Choose one."
-        )
-    network = network_settings(options)
+    settings, network = DownloadSettings.of(options), network_of(options)
     events = transfer(
-        plan,
-        destination,
-        lambda: engine_of(network, workers, options.get("stall_timeout_seconds"), rate),
-        retries=options.get("retries", DEFAULTS["retries"]),
-        md5=check == "md5",
-        trust_journal=trust,
-        suspects=doubtful,
+        plan, destination, chooser(settings, network), settings, rights_of=rights_of, suspects=suspects
     )
-    return logged(events, plan)
-
-
-def engine_of(
-    network: NetworkSettings,
-    workers: int | None = None,
-    stall_seconds: float | None = None,
-    max_rate_mbps: float | None = None,
-) -> S5cmdEngine:
-    """The engine that these settings give."""
-    from dataset_dl.engines.s5cmd.binary import require
-    from dataset_dl.engines.s5cmd.engine import S5cmdEngine
-
-    stall_seconds = DEFAULTS["stall_timeout_seconds"] if stall_seconds is None else stall_seconds
-    return S5cmdEngine(require(), network, workers, stall_seconds, max_rate_mbps)
-
-
-def network_settings(options: NetworkOptions) -> NetworkSettings:
-    """The settings of a call, with what is said elsewhere."""
-    return NetworkSettings.gather(
-        endpoint_url=options.get("endpoint_url"),
-        source=options.get("source"),
-        proxy=options.get("proxy"),
-        ca_bundle=options.get("ca_bundle"),
-        sign=options.get("sign"),
-    )
+    return observed(events, [Log(plan, destination), *observers])
 
 
 @spelled_out(TransferOptions)
@@ -130,6 +84,7 @@ def download(
     *,
     progress: Literal["auto", "none"] = "auto",
     progress_callback: ProgressCallback | None = None,
+    observers: Iterable[Observer] = (),
     check: bool = True,
     **options: Unpack[TransferOptions],
 ) -> Report:
@@ -145,12 +100,13 @@ def download(
         ``auto`` draws a bar in a terminal and in a notebook, ``none`` draws nothing.
     progress_callback
         Called with a `DownloadProgress` about ten times a second and once at the end.
+    observers
+        Callables that get every event of `dataset_dl.model.events` as it happens.
     check
         Raise if a series failed; with False, look at ``report.failures`` yourself.
     **options
-        ``workers``, ``retries``, ``stall_timeout_seconds``, ``verify``, ``trust_journal``, and how the
-        network is reached: see `DownloadOptions` and `NetworkOptions`. Where `what` is no plan also
-        `PlanOptions`.
+        How to fetch, and how the network is reached: see `DownloadOptions` and `NetworkOptions`. Where `what`
+        is no plan also `PlanOptions`.
 
     Raises
     ------
@@ -163,48 +119,41 @@ def download(
     StorageError
         If the destination cannot be used or is full.
     """
-    report = _watch_alone(download_events(what, into, **options), progress, progress_callback)
+    made, rest = planned(what, into, options)
+    observers = [*shown(progress, progress_callback), *observers]
+    report = run(transferred(made, destination_of(made, into), rest, observers))
     if check:
         raise_for_report(report)
     return report
 
 
-def _watch_alone(
-    stream: Iterator[Event], progress: Literal["auto", "none"], progress_callback: ProgressCallback | None
+def run(
+    events: Iterator[Event],
 ) -> Report:
-    from dataset_dl.observers.observer import observer
-
-    with observer(progress if progress_callback is None else "none", sys.stderr) as show:
-        return watch(stream, show, progress_callback)
-
-
-def watch(
-    stream: Iterator[Event],
-    show: Callable[[Event], object],
-    progress_callback: ProgressCallback | None = None,
-) -> Report:
-    """Run a download to its end, showing each event and calling back now and then."""
+    """Run a download to its end."""
     from dataset_dl.model.events import Finished
-    from dataset_dl.observers.progress import ProgressTracker
 
-    tracker = ProgressTracker()
-    next_call = 0.0
     report: Report | None = None
     try:
-        for event in stream:
-            show(event)
+        for event in events:
             if isinstance(event, Finished):
                 report = event.report
-            if progress_callback is not None:
-                tracker.feed(event)
-                if report is not None or time.monotonic() >= next_call:
-                    progress_callback(tracker.snapshot())
-                    next_call = time.monotonic() + _CALLBACK_SECONDS
     finally:
-        # An exception in a callback must not leave s5cmd to the garbage collector.
-        stream.close()  # type: ignore[attr-defined]
+        # An exception in an observer must not leave an engine to the garbage collector.
+        events.close()  # type: ignore[attr-defined]
     assert report is not None, "a transfer ends in a report or raises"
     return report
+
+
+def shown(progress: Literal["auto", "none"], progress_callback: ProgressCallback | None) -> list[Observer]:
+    """The observers that `progress` and `progress_callback` stand for."""
+    if progress_callback is not None:
+        from dataset_dl.observers.callback import Callback
+
+        return [Callback(progress_callback)]
+    from dataset_dl.observers.display import display
+
+    return [display(progress, sys.stderr)]
 
 
 def raise_for_report(report: Report) -> None:
@@ -251,7 +200,7 @@ def _untried(report: Report) -> TransferIncomplete:
 
 
 def _lacking(report: Report) -> TransferIncomplete:
-    from dataset_dl.destination.paths import missing_path
+    from dataset_dl.destination.paths import files_of
 
     missing = len(report.missing)
     asked = report.series_count + missing
@@ -259,7 +208,8 @@ def _lacking(report: Report) -> TransferIncomplete:
     return TransferIncomplete(
         f"IDC does not have {missing:,} of the {asked:,} series asked for (the first: {report.missing[0]});"
         f" {others if report.series_count else 'there was nothing to download'}.",
-        f"{missing_path(report.destination)} names them for TCIA's own program; --skip-missing accepts it.",
+        f"{files_of(report.destination).missing} names them for TCIA's own program;"
+        " --skip-missing accepts it.",
         report=report,
     )
 
@@ -269,6 +219,8 @@ def stream(
     what: Plan | str | Path | Iterable[str | Path] | Table = (),
     /,
     into: str | Path | None = None,
+    *,
+    observers: Iterable[Observer] = (),
     **options: Unpack[TransferOptions],
 ) -> Iterator[Series]:
     """Yield each series as soon as it is complete and checked, while the others are being fetched.
@@ -276,18 +228,18 @@ def stream(
     Series that were on disk before come first. Parameters and errors as for `download`; an error about
     failed series is raised after all good ones were yielded. Leaving the loop stops the download.
     """
-    made, rest = _planned(what, into, options)
-    destination = _destination(made, into)
-    return _stream(_transfer(made, destination, rest), destination)
+    made, rest = planned(what, into, options)
+    destination = destination_of(made, into)
+    return _stream(transferred(made, destination, rest, observers), destination)
 
 
-def _stream(happenings: Iterator[Event], destination: Path) -> Iterator[Series]:
+def _stream(events: Iterator[Event], destination: Path) -> Iterator[Series]:
     from dataset_dl.destination import disk
     from dataset_dl.destination.tree import instance_paths
     from dataset_dl.model.events import Finished, SeriesCompleted
 
     try:
-        for event in happenings:
+        for event in events:
             if isinstance(event, SeriesCompleted):
                 directory = destination / event.series.directory
                 with disk.guard(destination):
@@ -296,17 +248,24 @@ def _stream(happenings: Iterator[Event], destination: Path) -> Iterator[Series]:
             elif isinstance(event, Finished):
                 raise_for_report(event.report)
     finally:
-        happenings.close()  # type: ignore[attr-defined]
+        events.close()  # type: ignore[attr-defined]
 
 
-def _destination(plan: Plan, into: str | Path | None) -> Path:
+def destination_of(plan: Plan, into: str | Path | None) -> Path:
+    """Where a download of a plan goes, as an absolute path.
+
+    Raises
+    ------
+    PlanError
+        If nobody said it, or a directory of the plan is too long below it.
+    """
     from dataset_dl.destination import disk
 
     chosen = Path(into) if into is not None else plan.into
     if chosen is None:
         raise PlanError("into", "The plan names no destination.", "Give one: download(plan, into=DIRECTORY).")
     destination = disk.absolute(chosen)
-    limit = _path_limit(destination)
+    limit = path_limit(destination)
     longest = plan.rows.longest_directory() if limit is not None else ""
     if limit is not None and len(longest) > limit:
         raise LayoutError(

@@ -14,7 +14,7 @@ from dataset_dl.verbs.options import NetworkOptions, spelled_out
 
 if TYPE_CHECKING:
     from dataset_dl.model.frame import Frame
-from dataset_dl.verbs.download import network_settings
+from dataset_dl.verbs.options import network_of
 from dataset_dl.verbs.plan import Table, _log, plan
 
 
@@ -105,7 +105,7 @@ def fetch_index(name: str, *, from_file: str | Path | None = None, **options: Un
     """
     if from_file is not None:
         return catalog.put_in(name, Path(from_file))
-    return catalog.fetch(name, network_settings(options))
+    return catalog.fetch(name, network_of(options))
 
 
 @spelled_out(NetworkOptions)
@@ -148,7 +148,7 @@ def cite(
     if not offline:
         from dataset_dl.sources.idc import doi
 
-        answers = doi.citations([work.DOI for work in works], doi.ACCEPT[style], network_settings(options))
+        answers = doi.citations([work.DOI for work in works], doi.ACCEPT[style], network_of(options))
         try:
             for number, text in enumerate(answers):
                 texts[number] = text

@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
+
+from dataset_dl.model.settings import DownloadSettings, Verify
+from dataset_dl.network import NetworkSettings, Store
 
 if TYPE_CHECKING:
     from dataset_dl.model.selection import Where
-    from dataset_dl.network import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,8 +75,8 @@ class NetworkOptions(TypedDict, total=False):
     Attributes
     ----------
     endpoint_url
-        Address of an S3 service that holds IDC's buckets; that of `source` if not given.
-    source
+        Address of an S3 service that holds IDC's buckets; that of `store` if not given.
+    store
         ``aws`` (the default) or ``gcs``, the two stores that IDC publishes to.
     sign
         Sign requests with the credentials of the usual AWS chain, as a mirror may want.
@@ -84,7 +87,7 @@ class NetworkOptions(TypedDict, total=False):
     """
 
     endpoint_url: str | None
-    source: Source | None
+    store: Store | None
     sign: bool | None
     proxy: str | None
     ca_bundle: str | Path | None
@@ -95,13 +98,16 @@ class DownloadOptions(NetworkOptions, total=False):
 
     Attributes
     ----------
+    engine
+        The engine that fetches: its name, or an object that keeps to `dataset_dl.engines.Engine`. ``auto``,
+        the default, takes the best that is installed.
     workers
         Objects fetched at once; chosen by the machine and the distance of the store if not given.
     retries
-        How often series are tried again that failed for a reason that may pass; 2 if not given.
+        How often series are tried again that failed for a transient reason; 2 if not given.
     stall_timeout_seconds
-        After so long without enough bytes (120 if not given) s5cmd is ended and what is left goes on anew;
-        after three times in a row without a series completed, the download gives up.
+        After so long without enough bytes (120 if not given) the engine is ended and a new one fetches the
+        rest; after three times in a row without a series completed, the download gives up.
     verify
         ``size`` (the default): count and bytes of each series are those of the index. ``md5``: besides,
         every file is compared with the checksums of the store.
@@ -109,35 +115,35 @@ class DownloadOptions(NetworkOptions, total=False):
         Believe the journal for the series that it has as complete, without a look at the disk.
     max_rate_mbps
         A bound on what is fetched, in MB a second, for a network that others use, too.
+    reuse
+        Other destinations on this machine: series that are complete there are copied instead of fetched.
     """
 
+    engine: Any
     workers: int | None
     retries: int
     stall_timeout_seconds: float
-    verify: Literal["size", "md5"]
+    verify: Verify
     trust_journal: bool
     max_rate_mbps: float | None
+    reuse: str | Path | Iterable[str | Path]
 
 
 class TransferOptions(DownloadOptions, PlanOptions, total=False):
     """`DownloadOptions`, and `PlanOptions` where what is to be fetched is no plan yet."""
 
 
-# An option that is not listed here is None, or False, unless it is given.
-DEFAULTS: dict[str, Any] = {
-    "retries": 2,
-    "stall_timeout_seconds": 120.0,
-    "verify": "size",
-    "seed": 0,
-}
-_SWITCHES = {
-    "skip_missing",
-    "original_only",
-    "with_references",
-    "with_annotations",
-    "strict",
-    "trust_journal",
-}
+# Defaults in signatures: of an option that is not listed it is None.
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(DownloadSettings)} | {"seed": 0}
+DEFAULTS |= dict.fromkeys(
+    ("skip_missing", "original_only", "with_references", "with_annotations", "strict"), False
+)
+
+
+def network_of(options: Mapping[str, Any]) -> NetworkSettings:
+    """How the network is reached: the options of a call, and what is said elsewhere."""
+    names = inspect.get_annotations(NetworkOptions)
+    return NetworkSettings.gather(**{name: options.get(name) for name in names})
 
 
 def spelled_out(kind: Any = None) -> Callable[[F], F]:
@@ -162,7 +168,7 @@ def spelled_out(kind: Any = None) -> Callable[[F], F]:
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=DEFAULTS.get(name, False if name in _SWITCHES else None),
+                default=DEFAULTS.get(name),
             )
             for name in names
         ]

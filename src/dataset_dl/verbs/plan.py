@@ -9,21 +9,18 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import Any, Unpack, cast
 
 from dataset_dl.errors import PlanError, SelectionError, SelectionWarning
 from dataset_dl.manifest.commands import Places
 from dataset_dl.model.plan import DEFAULT_LAYOUT, Plan
 from dataset_dl.model.selection import Condition, Selection, conditions
-from dataset_dl.network import FORMER_BUCKETS, IDC_BUCKETS
 from dataset_dl.plans.layout import Layout
 from dataset_dl.sources import named as sources
 from dataset_dl.sources.idc import tables
 from dataset_dl.sources.idc.planner import make_plan
+from dataset_dl.store.addresses import KNOWN_BUCKETS
 from dataset_dl.verbs.options import DEFAULTS, PlanOptions, spelled_out
-
-if TYPE_CHECKING:
-    pass
 
 # A table of pandas, polars or Arrow, none of which is imported here.
 Table = Any
@@ -133,7 +130,7 @@ def plan_quietly(source: Any, places: Places, options: PlanOptions) -> tuple[Pla
         Layout.parse(layout or DEFAULT_LAYOUT, tables.main_columns()),
         entries=entries,
         into=destination,
-        path_limit=_path_limit(destination),
+        path_limit=path_limit(destination),
         version=version,
         optional=frozenset(identifiers if skip else named.optional),
         only_series=frozenset(named.optional),
@@ -159,9 +156,8 @@ def _notes_on(named: sources.Named) -> Iterator[str]:
     """What was left out of files, and what is strange in them."""
     for account in named.accounts:
         for sentence in account.left_out:
-            yield f"Left out of {account.source}: {sentence}."
-    buckets = {*IDC_BUCKETS, *IDC_BUCKETS.values(), *FORMER_BUCKETS}
-    if strange := [each for each in named.buckets if each.lower() not in buckets]:
+            yield f"Left out of {account.read_from}: {sentence}."
+    if strange := [each for each in named.buckets if each.lower() not in KNOWN_BUCKETS]:
         yield (
             f"The bucket {strange[0]} is none of IDC's"
             + (f" ({len(strange):,} such buckets are named)" if len(strange) > 1 else "")
@@ -186,7 +182,8 @@ def _absolute(into: str | Path) -> Path:
     return absolute(into)
 
 
-def _path_limit(destination: Path | None) -> int | None:
+def path_limit(destination: Path | None) -> int | None:
+    """Characters that a directory below a destination may have; None where the system sets no bound."""
     if os.name != "nt":
         return None
     length = len(os.path.abspath(destination)) if destination is not None else 100

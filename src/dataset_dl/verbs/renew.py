@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
-from dataset_dl.destination import disk, lock, paths
-from dataset_dl.destination.journal import Journal
-from dataset_dl.destination.kept import asked_for, kept_plan
+from dataset_dl.destination import disk
+from dataset_dl.destination.records import Records, kept_plan, kept_with_requests
 from dataset_dl.destination.tree import batches, instances
+from dataset_dl.engines import chooser
 from dataset_dl.errors import ManifestError, NetworkError
 from dataset_dl.model.outcome import Difference, Report
 from dataset_dl.model.plan import Origin, Plan
 from dataset_dl.model.series import PlannedSeries, StoredObject
-from dataset_dl.network import NetworkSettings
+from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.sources.idc.changes import renewed
 from dataset_dl.sources.idc.tables import idc_version
-from dataset_dl.transfer import Engine
+from dataset_dl.transfer.fleet import Fleet
 from dataset_dl.transfer.naming import Naming
-from dataset_dl.verbs.download import download, engine_of, network_settings
-from dataset_dl.verbs.options import DownloadOptions, spelled_out
+from dataset_dl.verbs.download import download
+from dataset_dl.verbs.options import DownloadOptions, network_of, spelled_out
+
+if TYPE_CHECKING:
+    from dataset_dl.observers import Observer
 
 _OUTDATED = ("revised", "withdrawn")
 
@@ -48,7 +51,7 @@ def diff(root: str | Path) -> Difference:
     tree = disk.absolute(root)
     if not tree.is_dir():
         raise ManifestError(str(tree), f"There is no directory {tree}.")
-    kept = asked_for(tree)
+    kept = kept_with_requests(tree)
     if kept is None:
         raise ManifestError(
             str(tree),
@@ -71,7 +74,13 @@ def diff(root: str | Path) -> Difference:
 
 
 @spelled_out(DownloadOptions)
-def update(difference: Difference, **options: Unpack[DownloadOptions]) -> Report:
+def update(
+    difference: Difference,
+    *,
+    progress: Literal["auto", "none"] = "auto",
+    observers: Iterable[Observer] = (),
+    **options: Unpack[DownloadOptions],
+) -> Report:
     """Bring a tree up to date: fetch what is newer or was added, and set aside what is no longer so.
 
     What did not change is not touched, files that a revised series keeps included. Files that a newer version
@@ -82,6 +91,8 @@ def update(difference: Difference, **options: Unpack[DownloadOptions]) -> Report
     ----------
     difference
         From `diff`.
+    progress, observers
+        As for `download`.
     **options
         As for `download`.
 
@@ -97,58 +108,55 @@ def update(difference: Difference, **options: Unpack[DownloadOptions]) -> Report
     """
     root = difference.root
     if not difference.is_current:
-        with disk.guard(root), lock.hold(root), Journal(paths.journal_path(root)) as journal:
+        with disk.guard(root), Records(root) as records:
             # What was downloaded in the meantime counts, too.
             difference = diff(root)
-            _make_way(difference, journal, network_settings(options))
-    return download(difference.plan, check=False, **options)
+            _make_way(difference, records, options)
+    return download(difference.plan, progress=progress, observers=observers, check=False, **options)
 
 
-def _make_way(difference: Difference, journal: Journal, network: NetworkSettings) -> None:
+def _make_way(difference: Difference, records: Records, options: DownloadOptions) -> None:
     """Set aside what is no longer so, and keep the plan of what is."""
-    root, kept = difference.root, kept_plan(difference.root)
+    root, kept, journal = difference.root, kept_plan(difference.root), records.journal
     assert kept is not None, "a difference is of what is kept"
     new = [each for each in difference.changes if each.change in ("added", "revised")]
     disk.check_space(root, sum(each.size_bytes for each in new), sum(each.instanceCount for each in new))
     outdated = {each.earlier_crdc_series_uuid for each in difference.changes if each.change in _OUTDATED}
-    earlier = [series for series in kept if series.crdc_series_uuid in outdated]
+    earlier = [series for series in kept if series.key in outdated]
     if not earlier:
         return
-    engine = engine_of(network)
-    engine.probe(earlier[0].series_aws_url)
+    fleet = Fleet(chooser(DownloadSettings.of(options), network_of(options)))
     shared = {directory for directory, count, *_ in kept.directories() if count > 1}
     naming = Naming("", root, journal)
     for series in earlier:
         naming.take_back(series)
-    for series, names, stay in _obsolete(earlier, difference.plan, engine):
+    for series, names, stay in _obsolete(earlier, difference.plan, fleet):
         gone: Iterable[str] = names
         if not names:  # the store no longer says
             gone = journal.names(series) or ()
         if not gone and series.directory not in shared and _is_called_like(series):
             gone = [entry.name for entry in instances(root / series.directory)]
-        _set_aside(root, series.directory, {*gone} - stay)
+        _set_aside(root, records.files.replaced, series.directory, {*gone} - stay)
         journal.forget(series)
-    difference.plan.rows.save(paths.plan_path(root), kept.origin)
+    difference.plan.rows.save(records.files.plan, kept.origin)
 
 
 def _is_called_like(series: PlannedSeries) -> bool:
-    return any(
-        name and name in series.directory for name in (series.SeriesInstanceUID, series.crdc_series_uuid)
-    )
+    return any(name and name in series.directory for name in (series.SeriesInstanceUID, series.key))
 
 
 def _obsolete(
-    earlier: list[PlannedSeries], plan: Plan, engine: Engine
+    earlier: list[PlannedSeries], plan: Plan, fleet: Fleet
 ) -> Iterator[tuple[PlannedSeries, set[str], set[str]]]:
     """The files of earlier versions, by the store's lists, and those that a newer one has there."""
     wanted = {series.SeriesInstanceUID for series in earlier}
     today = {series.SeriesInstanceUID: series for series in plan if series.SeriesInstanceUID in wanted}
-    for batch in batches(earlier, lambda series: max(series.instanceCount, 1)):
+    for batch in batches(earlier, lambda series: max(series.expected_instances, 1)):
         newer = [today[series.SeriesInstanceUID] for series in batch if series.SeriesInstanceUID in today]
-        stored = engine.objects([*batch, *newer])
-        if silent := [series for series in newer if series.crdc_series_uuid not in stored]:
+        stored = fleet.objects([*batch, *newer])
+        if silent := [series for series in newer if series.key not in stored]:
             raise NetworkError(
-                str(silent[0].series_aws_url),
+                str(silent[0].address),
                 f"The store does not say what the new version of {len(silent):,} series has, so they were"
                 " left as they are; nothing was fetched.",
                 "Run the same command again later.",
@@ -161,13 +169,13 @@ def _obsolete(
 
 
 def _names(stored: Mapping[str, list[StoredObject]], series: PlannedSeries) -> set[str]:
-    return {each.name for each in stored.get(series.crdc_series_uuid, ())}
+    return {each.name for each in stored.get(series.key, ())}
 
 
-def _set_aside(root: Path, directory: str, names: Iterable[str]) -> None:
+def _set_aside(root: Path, replaced: Path, directory: str, names: Iterable[str]) -> None:
     """Move files out of the way, and leave no empty directory."""
     disk.Cage(root).check(directory)
-    aside = paths.replaced_path(root) / directory
+    aside = replaced / directory
     for name in names:
         if (root / directory / name).is_file():
             aside.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from dataset_dl.errors import LayoutError, ManifestError, PlanError, SelectionEr
 from dataset_dl.model.selection import Condition, Selection
 from dataset_dl.plans.layout import Layout, check_directory
 from dataset_dl.sources.idc.planner import make_plan, plain_sql, raw_sql
-from dataset_dl.sources.idc.tables import main_columns, source
+from dataset_dl.sources.idc.tables import main_columns, table_sql
 
 SMALL = "qin_pet_phantom"
 
@@ -67,7 +67,7 @@ def test_a_withdrawn_series_says_when_it_was_there() -> None:
 
 
 def test_a_hundred_thousand_identifiers() -> None:
-    wanted = Database().column(f"SELECT SeriesInstanceUID FROM {source()} USING SAMPLE 100000")
+    wanted = Database().column(f"SELECT SeriesInstanceUID FROM {table_sql()} USING SAMPLE 100000")
     assert dd.plan(wanted).series_count == 100_000
 
 
@@ -225,8 +225,8 @@ def test_an_unknown_series_in_a_manifest_is_named_with_its_line(tmp_path: Path) 
         ("directory", "../../etc", "leaves the destination"),
         ("directory", "/etc", "leaves the destination"),
         ("directory", ".dataset-dl", "its own records"),
-        ("series_aws_url", "s3://elsewhere/{uuid}/*", "is not a bucket of IDC"),
-        ("series_aws_url", "s3://idc-open-data/x' 'y/*", "is not the address"),
+        ("address", "s3://elsewhere/{uuid}/*", "is not a bucket of IDC"),
+        ("address", "s3://idc-open-data/x' 'y/*", "is not the address"),
         ("instanceCount", "0", "how many files"),
         ("size_bytes", "x", "is not a plan"),
     ],

@@ -98,4 +98,4 @@ def test_bad_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(dd.PlanError, match="workers"):
         dd.download(plan, workers=0)
     with pytest.raises(dd.SelectionError, match="azure"):
-        dd.download(plan, source="azure")  # type: ignore[arg-type]
+        dd.download(plan, store="azure")  # type: ignore[arg-type]

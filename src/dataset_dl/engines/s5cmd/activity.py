@@ -15,12 +15,14 @@ class Activity:
         self._child: psutil.Process | None = None
         self._sign: float | None = None
         self.written: int | None = None
+        self.memory_bytes: int | None = None
 
     def moved(self) -> bool:
         """Look again; True if it has done something since the last look."""
         try:
             self._child = self._child or psutil.Process(self._process.pid)
             sign = self._look(self._child)
+            self.memory_bytes = self._child.memory_info().rss
         except psutil.Error:
             return False  # it has just ended
         changed = sign != self._sign

@@ -8,6 +8,7 @@ from pathlib import Path
 from dataset_dl.engines.s5cmd.lines import copy_line, list_line
 from dataset_dl.model.series import Fetch, PlannedSeries
 from dataset_dl.network import NetworkSettings
+from dataset_dl.store.addresses import at_store
 
 # s5cmd's own default; it never opens more than two connections a worker for files of one part.
 _MOST_WORKERS = 256
@@ -32,7 +33,7 @@ _EXCLUSIONS_PER_MISSING = 14_000
 def batch_lines(fetches: Iterable[Fetch], network: NetworkSettings) -> Iterator[str]:
     """The commands that fetch series, or what is missing of them, to below the working directory."""
     for series, missing, present in fetches:
-        url = network.bucket_url(series.series_aws_url)
+        url = at_store(series.address, network)
         if missing is None:
             yield copy_line(url, series.directory, exclude=_OUT_OF_THE_CAGE)
         elif series.files is None and (len(missing) + len(present)) * len(
@@ -46,7 +47,7 @@ def batch_lines(fetches: Iterable[Fetch], network: NetworkSettings) -> Iterator[
 def list_lines(series: Iterable[PlannedSeries], network: NetworkSettings) -> Iterator[str]:
     """One command a series: its objects with their sizes and ETags."""
     for each in series:
-        yield list_line(network.bucket_url(each.series_aws_url))
+        yield list_line(at_store(each.address, network))
 
 
 def run_arguments(

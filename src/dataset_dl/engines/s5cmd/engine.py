@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dataset_dl.engines.s5cmd.binary import Binary
+from dataset_dl.engines.s5cmd.binary import Binary, require
 from dataset_dl.engines.s5cmd.command import batch_lines, choose_workers, list_lines, run_arguments
 from dataset_dl.engines.s5cmd.lines import list_line
 from dataset_dl.engines.s5cmd.output import is_listed, network_error, parse_line, parse_listed
@@ -21,13 +22,16 @@ from dataset_dl.model.events import (
     CommandFailed,
     EngineEnded,
     EngineMessage,
+    EngineStarted,
     Event,
     FileCompleted,
 )
 from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject
+from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
 from dataset_dl.process import Process
 from dataset_dl.scratch import Scratch, writing_scratch
+from dataset_dl.store.addresses import at_store
 
 if TYPE_CHECKING:
     from dataset_dl.engines.s5cmd.activity import Activity
@@ -51,6 +55,9 @@ _MORE_LISTED, _MOST_LISTED = 1_000, 1_000_000
 _LEAST_BYTES_PER_SECOND = 1_000
 
 
+_UNFINISHED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.dcm[0-9]+")
+
+
 class _Answer(NamedTuple):
     """To a probe: when each of its questions was answered, or the words that say why not."""
 
@@ -60,7 +67,7 @@ class _Answer(NamedTuple):
 
 
 class S5cmdEngine:
-    """Fetches series with s5cmd; implements `transfer.Engine`.
+    """Fetches series with s5cmd; implements `engines.Engine`.
 
     Parameters
     ----------
@@ -81,12 +88,15 @@ class S5cmdEngine:
         If this system does not tell how fast s5cmd is.
     """
 
+    name = "s5cmd"
+    lists_objects = True
+
     def __init__(
         self,
         binary: Binary,
         network: NetworkSettings,
         workers: int | None = None,
-        stall_seconds: float = 120.0,
+        stall_seconds: float = DownloadSettings.stall_timeout_seconds,
         max_rate_mbps: float | None = None,
     ) -> None:
         if max_rate_mbps is not None:
@@ -98,7 +108,7 @@ class S5cmdEngine:
         self._chooses_workers = workers is None
         self.workers = workers or self._choose_workers(None)
 
-    def probe(self, series_aws_url: str) -> None:
+    def probe(self, address: str) -> None:
         """Ask the endpoint for one series, on the way that the download will take; choose the workers.
 
         Raises
@@ -107,7 +117,7 @@ class S5cmdEngine:
             If it does not answer as it should. With its retries s5cmd would say so after minutes.
         """
         # Without its last slash a series is a folder, which is a short answer however large it is.
-        url = self._network.bucket_url(series_aws_url).removesuffix("/*")
+        url = at_store(address, self._network).removesuffix("/*")
         for _ in range(_PROBE_TRIES):
             answer = self._ask(url)
             if answer.returncode >= 0:  # one that was killed says nothing
@@ -123,7 +133,7 @@ class S5cmdEngine:
         if not self._network.sign:
             from dataset_dl.store.answer import check_store
 
-            check_store(self._network, self._network.bucket_url(series_aws_url))
+            check_store(self._network, at_store(address, self._network))
 
     def _ask(self, url: str) -> _Answer:
         arrivals: list[float] = []
@@ -146,7 +156,7 @@ class S5cmdEngine:
             return _Answer(process.returncode or 0, arrivals, words)
 
     def _choose_workers(self, round_trip_seconds: float | None) -> int:
-        url = self._network.asked_url
+        url = self._network.request_url
         return choose_workers(
             os.cpu_count() or 1,
             descriptor_limit(),
@@ -156,7 +166,7 @@ class S5cmdEngine:
         )
 
     def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
-        """What the store holds of some series, by crdc_series_uuid.
+        """What the store holds of some series, by key.
 
         A series that it does not answer for in full is left out.
         """
@@ -164,9 +174,7 @@ class S5cmdEngine:
         unclear: set[str] = set()
         # A list that goes on and on is of no use.
         bounds = {
-            each.crdc_series_uuid: 2 * each.instanceCount + _MORE_LISTED
-            if each.instanceCount
-            else _MOST_LISTED
+            each.key: 2 * each.instanceCount + _MORE_LISTED if each.instanceCount else _MOST_LISTED
             for each in series
         }
         lines = list_lines(series, self._network)
@@ -183,16 +191,16 @@ class S5cmdEngine:
                             continue
                         unclear.add(uuid)
                     elif isinstance(failed := parse_line(line), CommandFailed):
-                        unclear.add(failed.crdc_series_uuid)
+                        unclear.add(failed.key)
                 is_endless = any(len(answers.get(uuid, ())) == bounds.get(uuid) for uuid in unclear)
                 if is_endless or time.monotonic() - heard_at >= self._stall_seconds:
                     break
             ended_well = process is not None and process.returncode in (0, 1) and "" not in unclear
         return {
-            each.crdc_series_uuid: found
+            each.key: found
             for each in series
-            if (found := answers.get(each.crdc_series_uuid)) and each.crdc_series_uuid not in unclear
-            and (ended_well or 0 < each.instanceCount <= len(found))
+            if (found := answers.get(each.key)) and each.key not in unclear
+            and (ended_well or 0 < (each.instanceCount or 0) <= len(found))
         }  # fmt: skip
 
     def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
@@ -206,7 +214,12 @@ class S5cmdEngine:
         lines = batch_lines(fetches, self._network)
         with self._running(lines, destination, gather_seconds=_GATHER_SECONDS) as process:
             if process is not None:
+                yield EngineStarted(self.name, self.workers)
                 yield from self._listen(process, self._pace(process))
+
+    def is_unfinished(self, name: str) -> bool:
+        """s5cmd writes to the final name with figures behind it, then renames."""
+        return _UNFINISHED.fullmatch(name) is not None
 
     def _pace(self, process: Process) -> Pace | None:
         if not self._max_rate_mbps:
@@ -278,6 +291,17 @@ class S5cmdEngine:
             yield EngineEnded(message, False, process.stderr_tail)
 
 
+def make(settings: DownloadSettings, network: NetworkSettings) -> S5cmdEngine:
+    """The engine that these settings give, with the s5cmd that is installed."""
+    return S5cmdEngine(
+        require(),
+        network,
+        workers=settings.workers,
+        stall_seconds=settings.stall_timeout_seconds,
+        max_rate_mbps=settings.max_rate_mbps,
+    )
+
+
 def _write(lines: Iterable[str], path: Path) -> None:
     """Write commands to a file; what making them raises is not taken for an error of the file."""
     with writing_scratch():
@@ -316,7 +340,7 @@ def _events(process: Process, stall_seconds: float, pace: Pace | None) -> Iterat
             else:
                 if written - (written_then or 0) >= _LEAST_BYTES_PER_SECOND * stall_seconds:
                     alive_at, written_then = now, written
-                yield BytesWritten(written)
+                yield BytesWritten(written, activity.memory_bytes)
         if now - alive_at >= stall_seconds:
             message = f"s5cmd moved next to nothing for {now - alive_at:.0f} s and was ended"
             yield EngineEnded(message, True, process.stderr_tail)

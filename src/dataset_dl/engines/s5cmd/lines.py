@@ -19,11 +19,6 @@ def list_line(url: str) -> str:
     return f"ls --etag {shell_quote(url)}\n"
 
 
-def manifest_header(idc_version: int | None) -> str:
-    """The first line of a ``.s5cmd`` manifest; `copy_line` says what the others are like."""
-    return f"# IDC v{idc_version}: s5cmd --no-sign-request run FILE"
-
-
 def shell_quote(text: str) -> str:
     """One word of a command line as s5cmd reads it, whatever is in it."""
     return "'" + text.replace("'", "'\\''") + "'"

@@ -21,7 +21,7 @@ from dataset_dl.sources.idc.tables import (
     clinical_directory,
     look_again,
     not_the_table,
-    source,
+    table_sql,
     tables,
 )
 
@@ -75,8 +75,8 @@ def collections(search: str | None = None) -> Result:
             matching += " OR contains(replace(collection_id, '_', ''), $2)"
             parameters.append(squashed)
     sql = _COLLECTIONS.format(
-        main=source(),
-        collections=source("collections_index"),
+        main=table_sql(),
+        collections=table_sql("collections_index"),
         matching=matching,
         description=_DESCRIPTION,
     )
@@ -189,7 +189,7 @@ def page_url(column: str, value: str) -> str:
     if column == "collection_id":
         return f"{PORTAL_URL}/explore/filters/?{urlencode({'collection_id': value})}"
     if column == "analysis_result_id":
-        sql = f"SELECT source_url FROM {source('analysis_results_index')} WHERE analysis_result_id = $1"
+        sql = f"SELECT source_url FROM {table_sql('analysis_results_index')} WHERE analysis_result_id = $1"
         url: str = Database().column(sql, [value])[0]
         return url
     if column == "source_DOI":
@@ -205,7 +205,7 @@ def page_url(column: str, value: str) -> str:
 def _study_of(column: str, value: str) -> tuple[str, str, bool]:
     """StudyInstanceUID, SeriesInstanceUID (empty for a whole study), whether the study holds slides."""
     database = Database()
-    sql = f'SELECT DISTINCT StudyInstanceUID FROM {source()} WHERE "{column}" = $1 ORDER BY 1'
+    sql = f'SELECT DISTINCT StudyInstanceUID FROM {table_sql()} WHERE "{column}" = $1 ORDER BY 1'
     studies = database.column(sql, [value])
     if not studies:
         raise SelectionError(
@@ -217,11 +217,11 @@ def _study_of(column: str, value: str) -> tuple[str, str, bool]:
             f"“{value}” has {len(studies)} studies, each with a page of its own.",
             f"One is {studies[0]}.",
         )
-    sql = f"SELECT count(*) > 0 FROM {source()} WHERE StudyInstanceUID = $1 AND Modality = 'SM'"
+    sql = f"SELECT count(*) > 0 FROM {table_sql()} WHERE StudyInstanceUID = $1 AND Modality = 'SM'"
     slide = bool(database.column(sql, studies)[0])
     if column in ("StudyInstanceUID", "PatientID"):
         return studies[0], "", slide
-    sql = f'SELECT SeriesInstanceUID FROM {source()} WHERE "{column}" = $1'
+    sql = f'SELECT SeriesInstanceUID FROM {table_sql()} WHERE "{column}" = $1'
     return studies[0], database.column(sql, [value])[0], slide
 
 

@@ -9,26 +9,29 @@ from dataset_dl.duck import Database
 from dataset_dl.model.outcome import Change
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.selection import Request, Selection
-from dataset_dl.plans.file import ADDRESS, COLUMNS, SIZE_BYTES, PlanFile, each_once
+from dataset_dl.plans.columns import COLUMNS
+from dataset_dl.plans.compare import each_once
+from dataset_dl.plans.file import PlanFile
 from dataset_dl.plans.layout import Layout
+from dataset_dl.sources.idc.columns import ADDRESS, SIZE_BYTES
 from dataset_dl.sources.idc.planner import make_plan
-from dataset_dl.sources.idc.tables import idc_version, main_columns, source
+from dataset_dl.sources.idc.tables import idc_version, main_columns, table_sql
 
 # What the index has of the series of a tree; to look through it takes longer than all the rest.
 _TODAY = """
     CREATE TEMP TABLE today AS
-    SELECT SeriesInstanceUID, crdc_series_uuid, {address}, instanceCount, license_short_name, source_DOI,
-           {size_bytes} AS size_bytes
+    SELECT SeriesInstanceUID, crdc_series_uuid AS key, {address} AS address, instanceCount,
+           license_short_name, source_DOI, {size_bytes} AS size_bytes, NULL::BIGINT AS estimated_bytes
     FROM {main} WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM {kept})
 """
 # Stays as it is: today's content, beside which an earlier one may have been wanted; and files of a series,
 # for nobody knows which files of a newer version they would be.
-_STAYS = """(kept.crdc_series_uuid = today.crdc_series_uuid OR kept.files IS NOT NULL
-    OR today.crdc_series_uuid IN (SELECT crdc_series_uuid FROM {kept}))"""
+_STAYS = """(kept.key = today.key OR kept.files IS NOT NULL
+    OR today.key IN (SELECT key FROM {kept}))"""
 _KIND = "CASE WHEN kept.files IS NULL THEN 'revised' ELSE 'files revised' END"
-_CHANGING = ("crdc_series_uuid", "series_aws_url", "instanceCount", "size_bytes")
+_CHANGING = ("key", "address", "instanceCount", "size_bytes", "estimated_bytes")
 # A directory that is called like the old content is called like the new one.
-_PLACE = "replace(kept.directory, kept.crdc_series_uuid, today.crdc_series_uuid)"
+_PLACE = "replace(kept.directory, kept.key, today.key)"
 
 
 def renewed(kept: PlanFile, requests: Iterable[Request], into: Path) -> tuple[Plan, list[Change]]:
@@ -54,18 +57,18 @@ def renewed(kept: PlanFile, requests: Iterable[Request], into: Path) -> tuple[Pl
         The plan, which leaves everything where it is; and the changes, by kind and collection.
     """
     database = Database()
-    database.run(_TODAY.format(main=source(), kept=kept.source, address=ADDRESS, size_bytes=SIZE_BYTES))
-    stays = _STAYS.format(kept=kept.source)
+    database.run(_TODAY.format(main=table_sql(), kept=kept.sql, address=ADDRESS, size_bytes=SIZE_BYTES))
+    stays = _STAYS.format(kept=kept.sql)
     taken = {name: f"CASE WHEN {stays} THEN kept.{name} ELSE today.{name} END" for name in _CHANGING}
     taken |= {name: f"today.{name}" for name in ("license_short_name", "source_DOI")}
     taken["directory"] = f"CASE WHEN {stays} THEN kept.directory ELSE {_PLACE} END"
     taken["idc_version"] = f"CASE WHEN {stays} THEN kept.idc_version ELSE {idc_version()} END::BIGINT"
     values = ", ".join(f"{taken.get(name, f'kept.{name}')} AS {name}" for name in COLUMNS)
-    known = f"SELECT {values} FROM {kept.source} AS kept JOIN today USING (SeriesInstanceUID)"
+    known = f"SELECT {values} FROM {kept.sql} AS kept JOIN today USING (SeriesInstanceUID)"
     columns = ", ".join(COLUMNS)
-    theirs = f"SELECT SeriesInstanceUID FROM {kept.source}"
+    theirs = f"SELECT SeriesInstanceUID FROM {kept.sql}"
     plans = [_today(request, into) for request in requests]
-    new = [f"SELECT {columns} FROM {each.source} WHERE SeriesInstanceUID NOT IN ({theirs})" for each in plans]
+    new = [f"SELECT {columns} FROM {each.sql} WHERE SeriesInstanceUID NOT IN ({theirs})" for each in plans]
     database.run(f"CREATE TEMP TABLE renewed AS {' UNION ALL '.join([known, *new])}")
     rows = PlanFile.create(database, each_once("SELECT * FROM renewed"), [])
     return rows.plan(into), _changes(database, kept, rows)
@@ -84,19 +87,19 @@ def _today(request: Request, into: Path) -> PlanFile:
 def _changes(database: Database, kept: PlanFile, rows: PlanFile) -> list[Change]:
     told = "collection_id, PatientID, SeriesInstanceUID, Modality, directory"
     there = told.replace("directory", _PLACE)
-    known = f"SELECT SeriesInstanceUID FROM {kept.source}"
+    known = f"SELECT SeriesInstanceUID FROM {kept.sql}"
     sql = f"""
-        SELECT 'added' AS change, {told}, crdc_series_uuid, NULL AS earlier, instanceCount, size_bytes
-        FROM {rows.source} WHERE SeriesInstanceUID NOT IN ({known})
+        SELECT 'added' AS change, {told}, key, NULL AS earlier, instanceCount, size_bytes
+        FROM {rows.sql} WHERE SeriesInstanceUID NOT IN ({known})
         UNION ALL
-        SELECT {_KIND}, {there}, today.crdc_series_uuid, kept.crdc_series_uuid, today.instanceCount,
+        SELECT {_KIND}, {there}, today.key, kept.key, today.instanceCount,
                today.size_bytes
-        FROM {kept.source} AS kept JOIN today USING (SeriesInstanceUID)
-        WHERE kept.crdc_series_uuid <> today.crdc_series_uuid
-        AND today.crdc_series_uuid NOT IN (SELECT crdc_series_uuid FROM {kept.source})
+        FROM {kept.sql} AS kept JOIN today USING (SeriesInstanceUID)
+        WHERE kept.key <> today.key
+        AND today.key NOT IN (SELECT key FROM {kept.sql})
         UNION ALL
-        SELECT 'withdrawn', {told}, NULL, crdc_series_uuid, instanceCount, size_bytes
-        FROM {kept.source} WHERE SeriesInstanceUID NOT IN (SELECT SeriesInstanceUID FROM today)
+        SELECT 'withdrawn', {told}, NULL, key, instanceCount, size_bytes
+        FROM {kept.sql} WHERE SeriesInstanceUID NOT IN (SELECT SeriesInstanceUID FROM today)
         ORDER BY 1, 2, directory
     """
     return list(map(Change._make, database.run(sql)))

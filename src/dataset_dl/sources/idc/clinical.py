@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dataset_dl.duck import Database, DuckError, first_line, quote
 from dataset_dl.errors import NetworkError, SelectionError, StorageError
 from dataset_dl.scratch import Scratch
-from dataset_dl.sources.idc.tables import clinical_directory, idc_version, look_again, source
+from dataset_dl.sources.idc.tables import clinical_directory, idc_version, look_again, table_sql
 
 if TYPE_CHECKING:
     from dataset_dl.model.series import StoredObject
@@ -98,7 +98,7 @@ def put_in(directory: Path) -> None:
 def _fetch_all(network: NetworkSettings, prefix: str, objects: list[StoredObject], directory: Path) -> None:
     from dataset_dl.destination import checksums
     from dataset_dl.network.files import obtain
-    from dataset_dl.store.listing import object_url
+    from dataset_dl.store.addresses import object_url
 
     def get(each: StoredObject) -> None:
         def differs(path: Path) -> str | None:
@@ -122,7 +122,7 @@ def _labels() -> dict[str, dict[str, str]]:
     """What each column means, by table; empty where the table that describes them is not here."""
     labels: dict[str, dict[str, str]] = {}
     try:
-        rows = Database().run(f'SELECT short_table_name, "column", column_label FROM {source(DICTIONARY)}')
+        rows = Database().run(f'SELECT short_table_name, "column", column_label FROM {table_sql(DICTIONARY)}')
     except SelectionError:
         return labels
     for table, column, label in rows:

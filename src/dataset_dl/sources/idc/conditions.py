@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from dataset_dl.duck import Database, literals
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.selection import Condition
-from dataset_dl.sources.idc.tables import MAIN_INDEX, source, table_columns, tables
+from dataset_dl.sources.idc.tables import MAIN_INDEX, table_columns, table_sql, tables
 
 _DATE = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})")
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([DWMY]?)", re.IGNORECASE)
@@ -53,7 +53,7 @@ def _clauses(conditions: Iterable[Condition], *, own: bool) -> tuple[list[str], 
         clause, values = _clause(condition, column, type_name)
         if table != MAIN_INDEX and not own:
             key, theirs = joining_columns(table)
-            clause = f"{key} IN (SELECT {theirs} FROM {source(table)} WHERE {clause})"
+            clause = f"{key} IN (SELECT {theirs} FROM {table_sql(table)} WHERE {clause})"
         clauses.append(clause)
         parameters += values
     return clauses, parameters
@@ -256,7 +256,7 @@ def unmatched(
             continue  # where the only value matches nothing, nothing is selected
         table, column, _ = known_column(condition.column)
         several = [value for value in condition.values if value]
-        known = _meeting(database, condition, several, source(table), "true", [])
+        known = _meeting(database, condition, several, table_sql(table), "true", [])
         there = known
         if table == MAIN_INDEX and condition.operator != "!=":
             there = _meeting(database, condition, sorted(known), rows, where, parameters)
@@ -303,7 +303,7 @@ def near_values(database: Database, table: str, column: str, value: str) -> tupl
     if len(value) > _LONGEST_VALUE:
         return ()
     sql = f"""
-        SELECT value FROM (SELECT DISTINCT "{column}"::VARCHAR AS value FROM {source(table)})
+        SELECT value FROM (SELECT DISTINCT "{column}"::VARCHAR AS value FROM {table_sql(table)})
         WHERE jaro_winkler_similarity(lower(value), lower($1)) > 0.8
            OR starts_with(lower(value), lower($1)) OR starts_with(lower($1), lower(value))
         ORDER BY lower(value) = lower($1) DESC, jaro_winkler_similarity(lower(value), lower($1)) DESC, value

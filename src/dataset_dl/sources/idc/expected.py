@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from dataset_dl.duck import Database
 from dataset_dl.model.plan import Plan
-from dataset_dl.plans.file import ADDRESS, AS_THEY_ARE, FROM_INDEX, SIZE_BYTES, PlanFile
+from dataset_dl.plans.file import PlanFile
 from dataset_dl.plans.layout import check_directory
-from dataset_dl.sources.idc.tables import idc_version, source
+from dataset_dl.sources.idc.columns import NEEDED, ROW, sizes
+from dataset_dl.sources.idc.tables import idc_version, table_sql
 
 _SERIES_IN_NAME = re.compile(
     r"[0-9]+(?:\.[0-9]+){3,}$|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
@@ -44,7 +45,7 @@ def plan_by_name(directories: Iterable[str]) -> tuple[Plan, dict[str, str]]:
         " SELECT unnest($1::VARCHAR[]) AS directory, unnest($2::VARCHAR[]) AS identifier",
         [list(named), list(named.values())],
     )
-    of_index = f"SELECT {', '.join(AS_THEY_ARE)}, {ADDRESS}, instanceCount, series_size_MB FROM {source()}"
+    of_index = f"SELECT {', '.join(NEEDED)} FROM {table_sql()}"
     # A column is looked through only if something is called by it, for that takes longer than all the rest.
     kinds = {
         "SeriesInstanceUID": any("." in identifier for identifier in named.values()),
@@ -58,10 +59,9 @@ def plan_by_name(directories: Iterable[str]) -> tuple[Plan, dict[str, str]]:
     nothing = f"SELECT *, '' AS identifier FROM ({of_index}) WHERE false"
     database.run(f"CREATE TEMP TABLE called AS {' UNION ALL '.join(called) or nothing}")
     once = f"""
-        SELECT DISTINCT ON (crdc_series_uuid) {", ".join(FROM_INDEX)}, directory, instanceCount,
-               {SIZE_BYTES} AS size_bytes, NULL::VARCHAR AS files,
+        SELECT DISTINCT ON (crdc_series_uuid) {ROW}, directory, {sizes(with_parts=False)},
                {idc_version()}::BIGINT AS idc_version
-        FROM named JOIN called USING (identifier) ORDER BY crdc_series_uuid, directory
+        FROM named JOIN called AS chosen USING (identifier) ORDER BY crdc_series_uuid, directory
     """
     plan = PlanFile.create(database, once, []).plan(None)
     known = {directory for directory, *_ in plan.rows.directories()}

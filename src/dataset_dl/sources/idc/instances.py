@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dataset_dl.duck import Database
-from dataset_dl.sources.idc.tables import source, table_columns, tables
+from dataset_dl.sources.idc.tables import table_columns, table_sql, tables
 
 # By these a file is named: what DICOM calls it, and what IDC calls it.
 _NAMES = ("SOPInstanceUID", "crdc_instance_uuid")
 _TELLING = (*_NAMES, "SeriesInstanceUID", "instance_size")
 _FILES = f"""
-    SELECT {", ".join(_NAMES)}, crdc_series_uuid AS uuid, file FROM (
+    SELECT {", ".join(_NAMES)}, crdc_series_uuid AS key, file FROM (
         SELECT {", ".join(_NAMES)}, SeriesInstanceUID,
                crdc_instance_uuid || '.dcm:' || coalesce(instance_size::VARCHAR, '') AS file
         FROM {{table}} WHERE {{condition}}
@@ -48,8 +48,8 @@ def named(database: Database, identifiers: Sequence[str]) -> list[NamedFile]:
 
 
 def meeting(table: str, condition: str) -> str:
-    """The files of today's series that meet a condition on their table, as SQL: `uuid` and `file`."""
-    return f"SELECT uuid, file FROM ({_files(table, condition)})"
+    """The files of today's series that meet a condition on their table, as SQL: `key` and `file`."""
+    return f"SELECT key, file FROM ({_files(table, condition)})"
 
 
 def hint_of_unknown() -> str:
@@ -63,4 +63,4 @@ def hint_of_unknown() -> str:
 
 
 def _files(table: str, condition: str) -> str:
-    return _FILES.format(table=source(table), condition=condition, main=source())
+    return _FILES.format(table=table_sql(table), condition=condition, main=table_sql())

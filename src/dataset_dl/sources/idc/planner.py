@@ -12,9 +12,11 @@ from dataset_dl.errors import ManifestError, SelectionError
 from dataset_dl.manifest.entry import Entry
 from dataset_dl.model.plan import Origin, Plan
 from dataset_dl.model.selection import Condition, Request, Selection
-from dataset_dl.plans.file import ADDRESS, AS_THEY_ARE, FILES, SIZE_BYTES, PlanFile, parts
+from dataset_dl.plans.columns import FILES, parts
+from dataset_dl.plans.file import PlanFile
 from dataset_dl.plans.layout import PLAIN_DIRECTORY_LIMIT, Column, Layout, shorten
 from dataset_dl.sources.idc import instances, references
+from dataset_dl.sources.idc.columns import NEEDED, ROW, sizes
 from dataset_dl.sources.idc.conditions import (
     Unmatched,
     among,
@@ -26,21 +28,14 @@ from dataset_dl.sources.idc.conditions import (
     where_sql,
 )
 from dataset_dl.sources.idc.resolve import Matches, resolve
-from dataset_dl.sources.idc.tables import MAIN_INDEX, idc_version, main_columns, source
+from dataset_dl.sources.idc.tables import MAIN_INDEX, idc_version, main_columns, table_sql
 from dataset_dl.sources.idc.versions import check_conditions, with_earlier
 
 _INSERT_BATCH = 50_000
 _FEW_VALUES = 100
 _NAMED_AT_MOST = 5
-# Of the main index: those that a plan takes as they are; of the others one is taken in bytes.
-_WHOLE = f"instanceCount, {SIZE_BYTES} AS size_bytes, NULL::VARCHAR AS files"
-_IN_PARTS = (
-    "coalesce(part.instances, instanceCount) AS instanceCount,"
-    f" coalesce(part.bytes, {SIZE_BYTES}) AS size_bytes, part.files AS files"
-)
 # All files of a series by their names are the whole series.
-_IS_PART = "NOT (part.instances > 0 AND part.instances = instanceCount)"
-_TAKEN = (*AS_THEY_ARE, "aws_bucket", "instanceCount", "series_size_MB")
+_IS_PART = "part.instanceCount IS DISTINCT FROM chosen.instanceCount"
 
 
 def make_plan(
@@ -95,7 +90,7 @@ def make_plan(
     database = Database()
     named = [known_column(condition.column) for condition in selection.where]
     asked = [column if table == MAIN_INDEX else joining_columns(table)[0] for table, column, _ in named]
-    columns = [*_TAKEN, *layout.columns, *asked]
+    columns = [*NEEDED, *layout.columns, *asked]
     matches = resolve(database, selection.identifiers, columns, version, optional, only_series)
     if studies := _studies(database, matches.missing, only_series):
         note = f"{studies[0]} is a StudyInstanceUID, and a manifest of TCIA names series: it was left out."
@@ -116,7 +111,7 @@ def make_plan(
         _store_parts(database, matches, entries, of_files)
     clauses, bound = where_sql(of_series)
     if of_files:
-        clauses.append("crdc_series_uuid IN (SELECT uuid FROM part)")
+        clauses.append("crdc_series_uuid IN (SELECT key FROM part)")
     rows = _Rows(
         matches.rows,
         " AND ".join([chosen, *clauses]),
@@ -158,7 +153,7 @@ def _studies(database: Database, missing: Sequence[str], only_series: Collection
     if not doubtful:
         return []
     clause, bound = among("StudyInstanceUID", doubtful)
-    sql = f"SELECT DISTINCT StudyInstanceUID FROM {source()} WHERE {clause} ORDER BY 1"
+    sql = f"SELECT DISTINCT StudyInstanceUID FROM {table_sql()} WHERE {clause} ORDER BY 1"
     return database.column(sql, bound)
 
 
@@ -204,7 +199,7 @@ def _excluded(database: Database, matches: Matches, entries: Sequence[Entry], ro
     excluded: list[str] = []
     asked = {column: list(values) for column, values in matches.values.items()}
     if entries:
-        uuids = (each.crdc_series_uuid for each in entries)
+        uuids = (each.key for each in entries)
         asked["crdc_series_uuid"] = list(dict.fromkeys([*asked.get("crdc_series_uuid", ()), *uuids]))
     named = {file.crdc_series_uuid: file.identifier for file in matches.files}
     for column, values in asked.items():
@@ -249,7 +244,7 @@ def _with_related(
     rights = [each for each in selection.where if known_column(each.column)[1] == "license_short_name"]
     clauses, bound = where_sql(rights)
     return rows._replace(
-        origin=matches.rows if matches.has_earlier else source(),
+        origin=matches.rows if matches.has_earlier else table_sql(),
         where=f"(({rows.where}) OR ({' AND '.join([belonging, *clauses])}))",
         parameters=[*rows.parameters, *bound],
     ), unreferenced
@@ -277,11 +272,11 @@ def _with_entries(
     _refuse_two_directories(database)
     unknown: dict[str, int] = dict(
         database.run(
-            f"SELECT uuid, line FROM entry ANTI JOIN {source()} ON uuid = crdc_series_uuid ORDER BY line"
+            f"SELECT uuid, line FROM entry ANTI JOIN {table_sql()} ON uuid = crdc_series_uuid ORDER BY line"
         )
     )
     if not unknown and not matches.has_earlier:
-        return replace(matches, rows=source())
+        return replace(matches, rows=table_sql())
     asked = [*unknown, *matches.values.get("crdc_series_uuid", [])]
     rows, held = with_earlier(database, asked, [*matches.values, *columns])
     lost = {uuid: line for uuid, line in unknown.items() if uuid not in held}
@@ -349,7 +344,7 @@ def _store_parts(
         selects.append(instances.meeting(table, " AND ".join(clauses)))
         bound += values
     if not of_files:
-        selects = ["SELECT uuid, unnest(string_split(files, '/')) AS file FROM entry_line"
+        selects = ["SELECT uuid AS key, unnest(string_split(files, '/')) AS file FROM entry_line"
                    " WHERE uuid IN (SELECT uuid FROM entry WHERE NOT is_whole)"]  # fmt: skip
     database.run(f"CREATE TEMP TABLE part AS {parts(' INTERSECT '.join(selects))}", bound)
     strange = [each for each in database.column("SELECT files FROM part") if not FILES.fullmatch(each)]
@@ -363,8 +358,8 @@ def _store_parts(
 
 def _keep_whole(database: Database, condition: str, parameters: list[object]) -> None:
     """Series of which all is wanted for another reason are not wanted in parts."""
-    whole = f"SELECT crdc_series_uuid FROM {source()} WHERE {condition}"
-    database.run(f"DELETE FROM part WHERE uuid IN ({whole})", parameters)
+    whole = f"SELECT crdc_series_uuid FROM {table_sql()} WHERE {condition}"
+    database.run(f"DELETE FROM part WHERE key IN ({whole})", parameters)
 
 
 def _chosen(matches: Matches, *, with_entries: bool, otherwise: str) -> tuple[str, list[object]]:
@@ -407,18 +402,17 @@ def _write_rows(
     for name in _store_twins(database, layout, rows.origin):
         plain += f" AND \"{name}\" NOT IN (SELECT value FROM twin WHERE name = '{name}')"
     chosen = f"(SELECT *, {raw} AS raw FROM {rows.origin} WHERE {rows.where}) AS chosen"
-    directories, joins, sizes = [f"CASE WHEN {plain} THEN raw END"], [], _WHOLE
+    directories, joins = [f"CASE WHEN {plain} THEN raw END"], []
     if rows.with_parts:
-        joins.append(f"LEFT JOIN part ON part.uuid = crdc_series_uuid AND {_IS_PART}")
-        sizes = _IN_PARTS
+        joins.append(f"LEFT JOIN part ON part.key = crdc_series_uuid AND {_IS_PART}")
     if rows.with_entries:
         directories.insert(0, "entry.directory")
         joins.append("LEFT JOIN entry ON entry.uuid = crdc_series_uuid")
 
     def write() -> PlanFile:
         select = f"""
-            SELECT {", ".join(AS_THEY_ARE)}, {ADDRESS}, coalesce({", ".join(directories)}) AS directory,
-                   {sizes}, {version}::BIGINT AS idc_version
+            SELECT {ROW}, coalesce({", ".join(directories)}) AS directory,
+                   {sizes(with_parts=rows.with_parts)}, {version}::BIGINT AS idc_version
             FROM {chosen} {" ".join(joins)}
         """
         return PlanFile.create(database, select, rows.parameters, origin)
@@ -473,7 +467,7 @@ def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
         if name.lower().endswith(("uid", "uuid")) or main_columns()[name] != "VARCHAR":
             continue  # figures and dots, or lower-case hexadecimal
         condition = ""
-        if origin != source():
+        if origin != table_sql():
             values = database.column(f'SELECT DISTINCT lower("{name}") FROM {origin} LIMIT {_FEW_VALUES + 1}')
             # A list of constants is looked up once for each value of the file, not for each row.
             if len(values) <= _FEW_VALUES:
@@ -482,7 +476,7 @@ def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
                 bound += given
         selects.append(
             f"SELECT '{name}', unnest(list(value))"
-            f' FROM (SELECT DISTINCT "{name}" AS value FROM {source()} {condition})'
+            f' FROM (SELECT DISTINCT "{name}" AS value FROM {table_sql()} {condition})'
             " GROUP BY lower(value) HAVING count(*) > 1"
         )
     if selects:
@@ -535,7 +529,7 @@ def _nothing(
     if table != MAIN_INDEX:
         key, own = joining_columns(table)
         those = f"SELECT {key} FROM {rows} WHERE {' AND '.join(clauses)}"
-        rows, clauses = source(table), [f"{own} IN ({those})"]
+        rows, clauses = table_sql(table), [f"{own} IN ({those})"]
     there = database.column(
         f'SELECT DISTINCT "{column}"::VARCHAR FROM {rows} WHERE {" AND ".join(clauses)} ORDER BY 1 LIMIT 9',
         bound,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dataset_dl.duck import Database
 from dataset_dl.errors import SelectionError
-from dataset_dl.sources.idc.tables import source, tables
+from dataset_dl.sources.idc.tables import table_sql, tables
 
 # Modality → the table that tells of its series, and the column that names the image.
 _TELLING = {
@@ -60,8 +60,8 @@ def store_related(
     for kind, (table, column) in _TELLING.items():
         if references and kind in counts:
             named = (
-                f"SELECT SeriesInstanceUID, {column} AS image FROM {source(table)}"
-                f" WHERE image IN (SELECT SeriesInstanceUID FROM {source()})"
+                f"SELECT SeriesInstanceUID, {column} AS image FROM {table_sql(table)}"
+                f" WHERE image IN (SELECT SeriesInstanceUID FROM {table_sql()})"
             )
             joined = f"({named}) AS named USING (SeriesInstanceUID)"
             database.run(f"INSERT INTO related SELECT image FROM asked JOIN {joined}")
@@ -70,7 +70,7 @@ def store_related(
                 untold[kind] = left
         if annotations:
             database.run(
-                f"INSERT INTO related SELECT SeriesInstanceUID FROM {source(table)}"
+                f"INSERT INTO related SELECT SeriesInstanceUID FROM {table_sql(table)}"
                 f" WHERE {column} IN (SELECT SeriesInstanceUID FROM asked)"
             )
     # What was asked for is there already, perhaps in an earlier version.

@@ -12,7 +12,7 @@ from dataset_dl.duck import Database
 from dataset_dl.errors import SelectionError
 from dataset_dl.sources.idc import instances
 from dataset_dl.sources.idc.conditions import among
-from dataset_dl.sources.idc.tables import idc_version, source
+from dataset_dl.sources.idc.tables import idc_version, table_sql
 from dataset_dl.sources.idc.versions import as_of, collections_then, with_earlier
 from dataset_dl.wording import shortened
 
@@ -92,7 +92,7 @@ def resolve(
     is_today = version in (None, idc_version())
     names = _named(database, is_today)
     values: dict[str, list[str]] = {}
-    base = rows = source() if version is None else as_of(version, columns)
+    base = rows = table_sql() if version is None else as_of(version, columns)
     has_earlier = not is_today
     rest, growing = [], set[str]()
     for identifier in identifiers:
@@ -162,7 +162,7 @@ def _named(database: Database, is_today: bool) -> dict[str, tuple[str, str]]:
         ("analysis_result_id", "analysis_results_index"),
         ("collection_id", "collections_index"),
     ):
-        for value in database.column(f"SELECT {column} FROM {source(table)}"):
+        for value in database.column(f"SELECT {column} FROM {table_sql(table)}"):
             names[_squash(value)] = (column, value)
     return names
 
@@ -207,7 +207,7 @@ def _keep(database: Database, column: str, value: str, columns: Iterable[str]) -
     """The same for a single value, whose rows are kept: to look through the index is most of a small plan."""
     names = ", ".join(f'"{name}"' for name in dict.fromkeys([column, *columns]))
     clause, bound = among(column, [value])
-    select = f"SELECT {names} FROM {source()} WHERE {clause}"
+    select = f"SELECT {names} FROM {table_sql()} WHERE {clause}"
     database.run(f"CREATE OR REPLACE TEMP TABLE {_KEPT} AS {select}", bound)
     return database.column(f"SELECT DISTINCT {column} FROM {_KEPT}")
 
@@ -237,7 +237,7 @@ def _about_one(database: Database, identifier: str, names: dict[str, tuple[str, 
         hint = ""
         near = [names[each][1] for each in difflib.get_close_matches(_squash(identifier), names, n=3)]
         near += database.column(
-            f"SELECT PatientID FROM (SELECT DISTINCT PatientID FROM {source()})"
+            f"SELECT PatientID FROM (SELECT DISTINCT PatientID FROM {table_sql()})"
             " WHERE jaro_winkler_similarity(lower(PatientID), lower($1)) > 0.93"
             " ORDER BY jaro_winkler_similarity(lower(PatientID), lower($1)) DESC, PatientID LIMIT 2",
             [identifier],
@@ -249,7 +249,7 @@ def _about_one(database: Database, identifier: str, names: dict[str, tuple[str, 
 def _prior_versions(database: Database, identifier: str) -> tuple[int, int] | None:
     rows = list(
         database.run(
-            f"SELECT min(min_idc_version), max(max_idc_version) FROM {source('prior_versions_index')}"
+            f"SELECT min(min_idc_version), max(max_idc_version) FROM {table_sql('prior_versions_index')}"
             " WHERE crdc_series_uuid = lower($1) OR SeriesInstanceUID = $1 OR StudyInstanceUID = $1",
             [identifier],
         )
@@ -264,7 +264,7 @@ def _starting_alike(database: Database, identifier: str) -> list[str]:
     near: list[str] = []
     for column in ("SeriesInstanceUID", "StudyInstanceUID"):
         near += database.column(
-            f"SELECT DISTINCT {column} FROM {source()} WHERE starts_with({column}, $1) ORDER BY 1 LIMIT 2",
+            f"SELECT DISTINCT {column} FROM {table_sql()} WHERE starts_with({column}, $1) ORDER BY 1 LIMIT 2",
             [start],
         )
     return near[:2]

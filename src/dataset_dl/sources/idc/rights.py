@@ -12,7 +12,7 @@ from urllib.parse import quote
 from dataset_dl.duck import Database
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.plan import Plan, Share
-from dataset_dl.sources.idc.tables import source
+from dataset_dl.sources.idc.tables import table_sql
 
 # The paper on IDC itself, which its data is to be cited with.
 IDC_DOI = "10.1148/rg.230180"
@@ -57,7 +57,12 @@ class Work(NamedTuple):
 
 def shares(plan: Plan) -> list[Share]:
     """The shares of a plan: what is not for commercial use first, then the largest."""
-    return sorted(plan.rows.shares(), key=lambda share: (
+    return sorted_shares(plan.rows.shares())
+
+
+def sorted_shares(found: Iterable[Share]) -> list[Share]:
+    """Shares: what is not for commercial use first, then the largest."""
+    return sorted(found, key=lambda share: (
         not is_restricted(share.license_short_name), -share.size_bytes, str(share.collection_id),
     ))  # fmt: skip
 
@@ -74,7 +79,9 @@ def by_licence(found: Iterable[Share]) -> list[tuple[str | None, int, int]]:
 def works(dois: Iterable[str]) -> list[Work]:
     """What the tables tell of some DOIs, in their order, and of the paper on IDC itself at the end."""
     wanted = list(dict.fromkeys(doi.lower() for doi in dois))
-    sql = _WORKS.format(collections=source("collections_index"), results=source("analysis_results_index"))
+    sql = _WORKS.format(
+        collections=table_sql("collections_index"), results=table_sql("analysis_results_index")
+    )
     known = {row[0]: row for row in Database().run(sql, [wanted])}
     found = [
         Work(doi, title or doi, _plain(citation or f"https://doi.org/{doi}"), license_url or "")
@@ -108,7 +115,7 @@ def licences_like(names: Sequence[str]) -> list[str]:
     SelectionError
         If the index has no such licence.
     """
-    every = Database().column(f"SELECT DISTINCT license_short_name FROM {source()} ORDER BY 1")
+    every = Database().column(f"SELECT DISTINCT license_short_name FROM {table_sql()} ORDER BY 1")
     chosen: list[str] = []
     for name in names:
         wanted = name.strip().lower()

@@ -10,13 +10,10 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dataset_dl.errors import QueryError, SelectionError, TransferError
-
-if TYPE_CHECKING:
-    pass
 from dataset_dl.duck import Database, DuckError, Result, first_line, quote, select_only
+from dataset_dl.errors import QueryError, SelectionError, TransferError
 
 MAIN_INDEX = "idc_index"
 # Tables that are too large for the package are files of its releases.
@@ -108,7 +105,7 @@ def clinical_directory() -> Path:
     return cache_directory() / "clinical"
 
 
-def source(name: str = MAIN_INDEX) -> str:
+def table_sql(name: str = MAIN_INDEX) -> str:
     """The table as a source for SQL.
 
     Raises
@@ -122,7 +119,7 @@ def source(name: str = MAIN_INDEX) -> str:
 @functools.cache
 def idc_version() -> int:
     """The IDC version of the installed tables."""
-    version: int = Database().column(f"SELECT max(idc_version) FROM {source('version_metadata_index')}")[0]
+    version: int = Database().column(f"SELECT max(idc_version) FROM {table_sql('version_metadata_index')}")[0]
     return version
 
 
@@ -140,7 +137,7 @@ def table_columns(name: str) -> dict[str, str]:
     SelectionError
         If IDC publishes no such table, or it is not on this machine.
     """
-    described = Database().run(f"DESCRIBE SELECT * FROM {source(name)}")
+    described = Database().run(f"DESCRIBE SELECT * FROM {table_sql(name)}")
     return {row[0]: row[1] for row in described}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dataset_dl.duck import Database
 from dataset_dl.errors import SelectionError
-from dataset_dl.sources.idc.tables import idc_version, source
+from dataset_dl.sources.idc.tables import idc_version, table_sql
 
 # The table of what was withdrawn or revised begins with what v2 had.
 FIRST_VERSION = 2
@@ -26,7 +26,7 @@ _EARLIER = "earlier"
 
 
 def as_of(version: int, columns: Iterable[str]) -> str:
-    """The rows of an IDC version as a source for SQL; `instanceCount` is 0 where the store has to be asked.
+    """The rows of an IDC version as a table in SQL; `instanceCount` is NULL where only the store knows it.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def as_of(version: int, columns: Iterable[str]) -> str:
             hint,
         )
     if version == newest:
-        return source()
+        return table_sql()
     return _union(
         columns,
         f"series_revised_idc_version <= {version}",
@@ -81,7 +81,7 @@ def check_conditions(
     unknown = [name for name in columns if name not in _HELD]
     if not unknown:
         return
-    count = database.column(f"SELECT count(*) FILTER (instanceCount = 0) FROM {rows}", parameters)[0]
+    count = database.column(f"SELECT count(*) FILTER (instanceCount IS NULL) FROM {rows}", parameters)[0]
     if count:
         raise SelectionError(
             unknown[0],
@@ -93,13 +93,13 @@ def check_conditions(
 
 def collections_then(database: Database) -> list[str]:
     """Every collection that an earlier version held a series of which later ones do not."""
-    return database.column(f"SELECT DISTINCT collection_id FROM {source('prior_versions_index')}")
+    return database.column(f"SELECT DISTINCT collection_id FROM {table_sql('prior_versions_index')}")
 
 
 def _prior(condition: str) -> str:
     """Rows of the table of earlier versions, each uuid once: at the last place that it had."""
     return f"""
-        SELECT {", ".join(_HELD)}, 0::BIGINT AS instanceCount FROM {source("prior_versions_index")}
+        SELECT {", ".join(_HELD)}, NULL::BIGINT AS instanceCount FROM {table_sql("prior_versions_index")}
         WHERE {condition}
         QUALIFY row_number() OVER (PARTITION BY crdc_series_uuid ORDER BY max_idc_version DESC) = 1
     """
@@ -107,4 +107,4 @@ def _prior(condition: str) -> str:
 
 def _union(columns: Iterable[str], condition: str, prior: str) -> str:
     names = ", ".join(f'"{name}"' for name in dict.fromkeys([*columns, "crdc_series_uuid", "instanceCount"]))
-    return f"(SELECT {names} FROM {source()} WHERE {condition} UNION ALL BY NAME ({prior}))"
+    return f"(SELECT {names} FROM {table_sql()} WHERE {condition} UNION ALL BY NAME ({prior}))"

@@ -9,17 +9,19 @@ from types import TracebackType
 from typing import IO, Literal
 
 from dataset_dl.model.events import Event
+from dataset_dl.observers import Show
 
-Show = Callable[[Event], object]
 Style = Literal["auto", "plain", "json", "none"]
 
 
 class _Careful:
     """An observer that falls silent, rather than end the download, when it cannot write what it says."""
 
-    def __init__(self, inner: AbstractContextManager[Show], told: Callable[[OSError], object] | None) -> None:
+    def __init__(
+        self, inner: AbstractContextManager[Show], on_unwritable: Callable[[OSError], object] | None
+    ) -> None:
         self._inner = inner
-        self._told = told
+        self._on_unwritable = on_unwritable
         self._show: Show | None = None
 
     def __enter__(self) -> Show:
@@ -43,12 +45,12 @@ class _Careful:
             yield
         except OSError as error:
             self._show = None
-            if self._told is not None:
-                self._told(error)
+            if self._on_unwritable is not None:
+                self._on_unwritable(error)
 
 
-def observer(
-    style: Style, stream: IO[str] | None, told: Callable[[OSError], object] | None = None
+def display(
+    style: Style, stream: IO[str] | None, on_unwritable: Callable[[OSError], object] | None = None
 ) -> AbstractContextManager[Show]:
     """Something that shows each event it is called with, as long as that can be written.
 
@@ -59,13 +61,13 @@ def observer(
         and lines elsewhere; ``json`` one JSON object a line; ``none`` nothing.
     stream
         Where to; None, as where a service has no standard error, is nowhere.
-    told
+    on_unwritable
         Called when it cannot be written any more.
     """
-    return _Careful(_observer(style, stream), told)
+    return _Careful(_display(style, stream), on_unwritable)
 
 
-def _observer(style: Style, stream: IO[str] | None) -> AbstractContextManager[Show]:
+def _display(style: Style, stream: IO[str] | None) -> AbstractContextManager[Show]:
     if stream is None:
         return nullcontext(lambda event: None)
     if style == "json":

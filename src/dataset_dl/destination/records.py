@@ -1,0 +1,261 @@
+"""All that is recorded in a destination: lock, journal, receipts and the kept plan, as one object."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from dataset_dl.destination import lists, paths
+from dataset_dl.destination.journal import Journal, last_report, reading_names
+from dataset_dl.destination.lock import Hold, hold
+from dataset_dl.errors import ManifestError
+from dataset_dl.model.outcome import Report
+from dataset_dl.model.plan import Origin, Plan, Rights
+from dataset_dl.plans.compare import compare, joined
+from dataset_dl.plans.file import PlanFile
+from dataset_dl.plans.opening import copy_of, open_plan
+
+
+class Records:
+    """What one writer records in a destination, while it holds it.
+
+    Several writers share a destination if each has a part of the plan of its own: a lock, a journal and a
+    kept plan below ``.dataset-dl/parts/NAME``.
+
+    Parameters
+    ----------
+    destination
+        One that `paths.prepare` has made.
+    part
+        The name of the part; empty for the writer of the whole.
+    run_id
+        What is recorded with each entry.
+
+    Attributes
+    ----------
+    journal
+        What is complete, delivered and renamed.
+    kept
+        All that was asked for so far, as one plan; None if nothing was, or if that plan is damaged.
+
+    Raises
+    ------
+    StorageError
+        On entering, if another writer holds it.
+    """
+
+    journal: Journal
+
+    def __init__(self, destination: Path, part: str = "", run_id: str = "") -> None:
+        self.destination = destination
+        self.files = paths.files_of(destination, part)
+        self._part = part
+        self._run_id = run_id
+        self._stack = ExitStack()
+        self._hold: Hold | None = None
+        self.kept: PlanFile | None = None
+
+    def __enter__(self) -> Records:
+        with ExitStack() as stack:
+            self._hold = stack.enter_context(hold(self.destination, self._part))
+            self.journal = stack.enter_context(Journal(self.files.journal, self._run_id))
+            self.kept = _kept_or_damaged(self.files.plan)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def check(self) -> None:
+        """Make sure that the destination is still the one that is held.
+
+        Raises
+        ------
+        StorageError
+            If it has gone, or another one stands in its place.
+        """
+        assert self._hold is not None, "records are entered before they are used"
+        self._hold.check()
+
+    def keep(self, plan: Plan) -> None:
+        """Add a plan to what was asked for."""
+        if self.kept is None:
+            self.set_aside_damaged_plan()
+            plan.rows.save(self.files.plan, _both(Origin(), plan.origin))
+            self.kept = plan.rows
+        else:
+            origin = _both(self.kept.origin, plan.origin)
+            is_known = origin == _both(Origin(), self.kept.origin)
+            is_new = compare(plan.rows, self.kept).is_new
+            rows = joined(plan.rows, self.kept) if is_new else self.kept
+            if is_new or not is_known:
+                rows.save(self.files.plan, origin)
+                rows.origin = origin
+            self.kept = rows
+        lists.remember(self.files, plan.requests)
+
+    def set_aside_damaged_plan(self) -> Path | None:
+        """Move what stands in place of a kept plan out of the way; None if nothing does."""
+        if self.kept is not None or not os.path.lexists(self.files.plan):
+            return None
+        aside = self.files.plan.with_suffix(".damaged")
+        self.files.plan.replace(aside)
+        return aside
+
+    def credit(self, rights_of: Callable[[PlanFile], Rights]) -> None:
+        """Leave licences and citations for all that was asked for."""
+        if self.kept is not None:
+            lists.write_rights(self.files, rights_of(self.kept))
+
+    def finish(self, report: Report, plan: Plan) -> None:
+        """Leave the report of a run, and lists of what failed and of what IDC does not have."""
+        lists.write_failures(self.files, report.failures, plan.idc_version)
+        lists.write_missing(self.files, plan.missing)
+        self.journal.finish_run(_encode(report))
+
+
+def open_records(destination: Path, part: str = "", run_id: str = "") -> Records | None:
+    """The records of a destination, entered; None if it has none, or they cannot be written."""
+    if not paths.files_of(destination, part).folder.is_dir():
+        return None
+    try:
+        return Records(destination, part, run_id).__enter__()
+    except (OSError, sqlite3.OperationalError):  # a complete tree on a read-only disk needs none
+        return None
+
+
+def kept_plan(destination: Path, *, checked: bool = True) -> PlanFile | None:
+    """A copy of all that was asked for in a destination, by whatever writer; None if nothing was.
+
+    Parameters
+    ----------
+    destination
+        Where a download went.
+    checked
+        Look at every row. What is only joined with a plan of today needs no look.
+
+    Raises
+    ------
+    ManifestError
+        If something stands there that is no plan.
+    """
+    together: PlanFile | None = None
+    for files in _every_writer(destination):
+        rows = _kept_by(files.plan, checked=checked)
+        if rows is None:
+            continue
+        if together is not None:
+            origin = _both(together.origin, rows.origin)
+            together = joined(rows, together)
+            together.origin = origin
+        else:
+            together = rows
+    return together
+
+
+def kept_with_requests(destination: Path) -> PlanFile | None:
+    """The same, with what was asked for in a way that a newer index may bring more of.
+
+    Raises
+    ------
+    ManifestError
+        If either is damaged.
+    """
+    rows = kept_plan(destination)
+    if rows is not None:
+        every = [lists.requests(files) for files in _every_writer(destination)]
+        requests = dict.fromkeys(request for several in every for request in several)
+        rows.origin = rows.origin._replace(requests=tuple(requests))
+    return rows
+
+
+@contextmanager
+def reading_renamed(destination: Path) -> Iterator[Callable[[str], dict[str, str]]]:
+    """By key, the objects of a series with the names of their files, whoever wrote them."""
+    with ExitStack() as stack:
+        writers = [stack.enter_context(reading_names(files.journal)) for files in _every_writer(destination)]
+        yield lambda key: next((names for each in writers if (names := each(key))), {})
+
+
+def gather(destination: Path) -> Report | None:
+    """One report of the last runs of all writers of a destination; None if none has ended."""
+    found = [last_report(files.journal) for files in _every_writer(destination)]
+    reports = [_decode(text) for text in found if text is not None]
+    if not reports:
+        return None
+    together = reports[0]
+    for each in reports[1:]:
+        sums = {
+            field.name: getattr(together, field.name) + getattr(each, field.name)
+            for field in fields(Report)
+            if field.type == "int"
+        }
+        together = replace(
+            together,
+            **sums,
+            failures=together.failures + each.failures,
+            elapsed_seconds=max(together.elapsed_seconds, each.elapsed_seconds),
+            stopped=together.stopped or each.stopped,
+            missing=tuple(dict.fromkeys(together.missing + each.missing)),
+            run_id=" ".join(filter(None, (together.run_id, each.run_id))),
+        )
+    return replace(together, destination=destination)
+
+
+def _every_writer(destination: Path) -> list[paths.Files]:
+    """The files of the writer of the whole, then those of each part."""
+    return [paths.files_of(destination, part) for part in ("", *paths.parts(destination))]
+
+
+def _kept_by(path: Path, *, checked: bool) -> PlanFile | None:
+    if not os.path.lexists(path):
+        return None
+    if path.is_symlink():
+        raise ManifestError(
+            str(path), f"The kept plan {path} is a symbolic link, which is not followed.", "Remove it."
+        )
+    return open_plan(path, may_be_empty=True) if checked else copy_of(path)
+
+
+def _kept_or_damaged(path: Path) -> PlanFile | None:
+    """What is kept of earlier downloads; None where it is damaged, too: it is set aside later."""
+    try:
+        return _kept_by(path, checked=False)
+    except ManifestError:
+        return None
+
+
+def _both(earlier: Origin, now: Origin) -> Origin:
+    """What is missing of either; it may be skipped if that was said of all of it."""
+    missing = tuple(dict.fromkeys([*earlier.missing, *now.missing]))
+    left = set(earlier.missing) - set(now.missing)
+    skip = (earlier.skip_missing or not left) and (now.skip_missing or not now.missing)
+    template = now.file_template or earlier.file_template
+    return Origin(missing=missing, skip_missing=skip, file_template=template)
+
+
+def _encode(report: Report) -> str:
+    return msgspec.json.encode(report, enc_hook=_plain).decode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return os.fsencode(value).decode(errors="backslashreplace")
+    raise NotImplementedError
+
+
+def _decode(text: str) -> Report:
+    def path(kind: type, value: Any) -> Any:
+        return kind(value)
+
+    return msgspec.json.decode(text, type=Report, dec_hook=path)

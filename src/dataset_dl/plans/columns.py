@@ -1,0 +1,43 @@
+"""The columns of a plan, and SQL that puts its `files` together."""
+
+from __future__ import annotations
+
+import re
+
+from dataset_dl.model.series import PlannedSeries
+
+COLUMNS = (*PlannedSeries._fields, "idc_version")
+# Everything that tells how much a series is.
+SIZES = ("instanceCount", "size_bytes", "files", "estimated_bytes")
+TYPES = dict.fromkeys(("instanceCount", "size_bytes", "estimated_bytes", "idc_version"), "BIGINT")
+FILES = re.compile(r"{0}(/{0})*".format(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.dcm:[0-9]*"))
+
+
+def type_of(column: str) -> str:
+    """The type that DuckDB has for a column."""
+    return TYPES.get(column, "VARCHAR")
+
+
+def parts(select: str) -> str:
+    """SQL that aggregates files, given as `key` and `file` (``NAME:BYTES``), into the `files` format.
+
+    Its rows have `key` and the columns of `SIZES`. If the bytes of one file are unknown, the count and the
+    bytes of the whole are, too.
+    """
+    return f"""
+        SELECT key, string_agg(name || ':' || coalesce(size::VARCHAR, ''), '/' ORDER BY name) AS files,
+               CASE WHEN count(size) = count(*) THEN count(*) END AS instanceCount,
+               CASE WHEN count(size) = count(*) THEN sum(size)::BIGINT END AS size_bytes,
+               CASE WHEN count(size) < count(*) THEN sum(size)::BIGINT END AS estimated_bytes
+        FROM (SELECT key, split_part(file, ':', 1) AS name,
+                     max(TRY_CAST(split_part(file, ':', 2) AS BIGINT)) AS size
+              FROM ({select}) GROUP BY ALL)
+        GROUP BY key
+    """
+
+
+def of_part(part: str, whole: str) -> str:
+    """The columns of `SIZES` in SQL: those of a table of parts where it has the series, else of another."""
+    return ", ".join(
+        f"CASE WHEN {part}.key IS NULL THEN {whole}.{name} ELSE {part}.{name} END AS {name}" for name in SIZES
+    )

@@ -1,0 +1,119 @@
+"""A plan against the one that a destination keeps of earlier downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dataset_dl.duck import Database
+from dataset_dl.model.series import Size, file_sizes
+from dataset_dl.plans.columns import COLUMNS, SIZES, of_part, parts
+from dataset_dl.plans.file import PlanFile
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a plan has that is not, or not so, in the kept one.
+
+    Attributes
+    ----------
+    is_new
+        Whether the kept plan lacks anything of it.
+    replaced
+        Keys that go to a directory where the kept plan has another version of the same series.
+    moved
+        How many series went to another directory before.
+    sizes
+        By key, files and bytes that only the kept plan knows.
+    """
+
+    is_new: bool = False
+    replaced: frozenset[str] = frozenset()
+    moved: int = 0
+    sizes: Mapping[str, Size] = field(default_factory=dict)
+
+
+def compare(own: PlanFile, kept: PlanFile) -> Comparison:
+    """Hold the rows of a plan against those that were kept."""
+    row = "hash(key, directory, instanceCount, coalesce(files, ''))"
+    differs = f"SELECT count(*) > 0 FROM {own.sql} WHERE {row} NOT IN (SELECT {row} FROM {kept.sql})"
+    if not Database().column(differs)[0]:
+        return Comparison()
+    rows = Database().run(f"""
+        SELECT own.key, own.files, coalesce(own.directory <> was.directory, false), there.key IS NOT NULL,
+               (own.instanceCount IS NULL OR own.size_bytes IS NULL) AND was.instanceCount IS NOT NULL
+               AND was.size_bytes IS NOT NULL AND (own.files IS NULL) = (was.files IS NULL),
+               was.instanceCount, was.size_bytes, was.files
+        FROM {own.sql} AS own
+        LEFT JOIN {kept.sql} AS was USING (key)
+        LEFT JOIN {kept.sql} AS there
+        ON there.SeriesInstanceUID = own.SeriesInstanceUID AND there.directory = own.directory
+        AND there.key <> own.key
+        WHERE there.key IS NOT NULL OR (was.key IS NOT NULL AND (own.directory <> was.directory
+              OR own.instanceCount IS NULL OR own.size_bytes IS NULL))
+    """)
+    replaced, sizes, moved = set[str](), {}, 0
+    for key, files, is_moved, is_replaced, is_known, *known in rows:
+        moved += is_moved
+        if is_replaced:
+            replaced.add(key)
+        if is_known and (size := Size(*known) if files is None else _size_of(files, known[-1])) is not None:
+            sizes[key] = size
+    return Comparison(True, frozenset(replaced), moved, sizes)
+
+
+def joined(own: PlanFile, kept: PlanFile) -> PlanFile:
+    """The rows of a plan, and those of the kept one that are not among them.
+
+    An earlier version of a series that goes to the same directory is left out; of a series of which
+    files were asked for, all that ever were are in it.
+    """
+    columns = ", ".join(COLUMNS)
+    table = _with_files_of(own, kept) if own.names_files() else own.sql
+    # Where a whole series goes, no earlier version of it stays.
+    place = "hash(SeriesInstanceUID, directory)"
+    select = f"""
+        SELECT {columns} FROM {kept.sql}
+        WHERE key NOT IN (SELECT key FROM {table})
+        AND {place} NOT IN (SELECT {place} FROM {table} WHERE files IS NULL)
+        UNION ALL SELECT {columns} FROM {table}
+    """
+    return PlanFile.create(Database(), select, [])
+
+
+def each_once(select: str) -> str:
+    """Rows with `COLUMNS`, in SQL, as rows with each series once: all of it, or every file that is wanted."""
+    columns = ", ".join(f"own.{name}" for name in COLUMNS if name not in SIZES)
+    files = f"SELECT key, unnest(string_split(files, '/')) AS file FROM ({select})"
+    return f"""
+        SELECT {columns}, {of_part("part", "own")}
+        FROM (SELECT DISTINCT ON (key) * FROM ({select}) ORDER BY files IS NOT NULL, directory) AS own
+        LEFT JOIN ({parts(files)}) AS part ON part.key = own.key AND own.files IS NOT NULL
+        ORDER BY directory
+    """
+
+
+def _with_files_of(own: PlanFile, kept: PlanFile) -> str:
+    """The rows of a plan, as a table in SQL, with all files that were ever asked for of a series.
+
+    A series of which the kept plan has all is left to it.
+    """
+    both = f"SELECT * FROM {own.sql} UNION ALL BY NAME SELECT * FROM {kept.sql}"
+    files = f"""
+        SELECT key, unnest(string_split(files, '/')) AS file FROM ({both})
+        WHERE (key, directory) IN (SELECT (key, directory) FROM {own.sql})
+    """
+    columns = ", ".join(f"own.{name}" for name in COLUMNS if name not in SIZES)
+    return f"""(
+        SELECT {columns}, {of_part("part", "own")}
+        FROM {own.sql} AS own LEFT JOIN ({parts(files)}) AS part
+        ON part.key = own.key AND own.files IS NOT NULL
+        WHERE own.files IS NULL OR own.key NOT IN (SELECT key FROM {kept.sql} WHERE files IS NULL)
+    )"""
+
+
+def _size_of(files: str, known: str) -> Size | None:
+    """The exact size of named files, from those that are known; None if one is not among them."""
+    sizes = {name: size for name, size in file_sizes(known).items() if size is not None}
+    names = file_sizes(files).keys()
+    return Size.of({name: sizes[name] for name in names}, named=True) if names <= sizes.keys() else None

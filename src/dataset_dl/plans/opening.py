@@ -1,0 +1,251 @@
+"""Plans that were saved: copied first, then looked at row by row."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dataset_dl.doors import SOURCES
+from dataset_dl.duck import Database, DuckError, DuckNameError, first_line, quote
+from dataset_dl.errors import ManifestError
+from dataset_dl.model.series import PlannedSeries, file_sizes, scheme_of
+from dataset_dl.plans.columns import COLUMNS, FILES, type_of
+from dataset_dl.plans.file import PlanFile
+from dataset_dl.plans.layout import PLAIN_DIRECTORY_LIMIT, check_directory, has_control
+from dataset_dl.scratch import Scratch, writing_scratch
+
+# More than all of IDC will have; sums of them stay whole numbers of 64 bits.
+_MOST_INSTANCES, _MOST_BYTES = 10**9, 10**15
+_COPY_BYTES = 1 << 22
+_NOTHING = "Nothing was started."
+_PLAIN_DIRECTORY = r"[A-Za-z0-9_#@+=,-]+(/[A-Za-z0-9_#@+=,-][A-Za-z0-9_#@+=.,-]*[A-Za-z0-9_-])*"
+# How the first plans called two columns, and what they had not.
+_FORMER_NAMES = {"key": "crdc_series_uuid", "address": "series_aws_url"}
+_LATER = {"files", "estimated_bytes"}
+_FORMER_VALUES = {
+    "instanceCount": "nullif(instanceCount, 0)",
+    "size_bytes": "CASE WHEN instanceCount > 0 THEN size_bytes END",
+    "estimated_bytes": "CASE WHEN instanceCount = 0 THEN size_bytes END",
+}
+
+
+def copy_file(path: Path, target: Path, name: str) -> None:
+    """Copy a file as it is now, opened once; what is no file, like a pipe without a writer, is refused.
+
+    Raises
+    ------
+    ManifestError
+        If it cannot be read.
+    StorageError
+        If the copy cannot be written.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        file = open(os.open(path, flags), "rb")  # noqa: SIM115 (with follows)
+    except OSError as error:
+        raise ManifestError(
+            name, f"{name}, which should be a plan or a manifest, cannot be read: {error.strerror}.", _NOTHING
+        ) from None
+    with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ManifestError(
+                name, f"{name}, which should be a plan or a manifest, is no file that can be read.", _NOTHING
+            )
+        with writing_scratch(), target.open("wb") as copy:
+            shutil.copyfileobj(file, copy, _COPY_BYTES)
+
+
+def open_plan(path: Path, name: str | None = None, *, may_be_empty: bool = False) -> PlanFile:
+    """Copy a plan that was saved as Parquet, and look at every row of the copy.
+
+    Raises
+    ------
+    ManifestError
+        If it is no plan, or a row in it could lead out of the destination or to where its source has nothing.
+    """
+    name = name or str(path)
+    with _of_a_plan(name):
+        rows = copy_of(path, name)
+        _check_rows(rows, name, may_be_empty=may_be_empty)
+        _ = rows.origin
+    return rows
+
+
+def copy_of(path: Path, name: str | None = None) -> PlanFile:
+    """The rows of a saved plan, in a copy with the columns of today; no row is looked at.
+
+    Raises
+    ------
+    ManifestError
+        If it is no file, cannot be read, or has not the columns of a plan.
+    """
+    name = name or str(path)
+    rows = PlanFile(Scratch("plan"))
+    copy_file(path, rows.path, name)
+    if lacks_columns(rows.path):
+        raise ManifestError(name, f"{name} is not a plan: it is damaged, or lacks columns of one.", _NOTHING)
+    described = dict(row[:2] for row in Database().run(f"DESCRIBE FROM {rows.sql}"))
+    if all(described.get(column) == type_of(column) for column in COLUMNS):
+        return rows
+    with _of_a_plan(name):
+        return PlanFile.create(Database(), f"SELECT {_selected(described)} FROM {rows.sql}", [], rows.origin)
+
+
+def _selected(columns: Sequence[str] | dict[str, Any], values: dict[str, str] | None = None) -> str:
+    """`COLUMNS` out of the columns of a plan of whatever age, in SQL."""
+    told = dict(values or {})
+    if "key" not in columns:
+        told |= _FORMER_VALUES | _FORMER_NAMES
+    told |= {name: "NULL" for name in _LATER if name not in columns and name not in told}
+    return ", ".join(f"CAST({told.get(name, name)} AS {type_of(name)}) AS {name}" for name in COLUMNS)
+
+
+def open_table(path: Path, name: str, header: Sequence[str], delimiter: str) -> PlanFile:
+    """Read a plan that was saved as CSV, and look at every row; its lines are those of the rows.
+
+    Raises
+    ------
+    ManifestError
+        As for `open_plan`.
+    """
+    with _of_a_plan(name):
+        rows = PlanFile.create(Database(), _csv_select(path, header, delimiter), [])
+        _check_rows(rows, name, may_be_empty=False)
+    return rows
+
+
+@contextmanager
+def _of_a_plan(name: str) -> Iterator[None]:
+    try:
+        yield
+    except DuckNameError:
+        raise ManifestError(
+            name, f"{name} is not a plan: it lacks columns that a plan has.", _NOTHING
+        ) from None
+    except DuckError as error:
+        reason = first_line(error).rstrip(".")
+        raise ManifestError(name, f"{name} is not a plan: {reason}.", _NOTHING) from None
+
+
+def is_plan(columns: Sequence[str]) -> bool:
+    """Whether a table has the columns of a plan, as those of today or the first ones had them."""
+    names = {*columns}
+    former = {new for new, old in _FORMER_NAMES.items() if old in names}
+    return {*PlannedSeries._fields} - _LATER <= names | former
+
+
+def lacks_columns(path: Path) -> bool:
+    """Whether a file is no Parquet file with the columns of a plan."""
+    columns = parquet_columns(path) or []
+    return not (is_plan(columns) and "idc_version" in columns)
+
+
+def parquet_columns(path: Path) -> list[str] | None:
+    """The columns of a Parquet file; None if it is none."""
+    try:
+        return Database().column(f"DESCRIBE FROM read_parquet({quote(str(path))})")
+    except DuckError:
+        return None
+
+
+def parquet_rows(path: Path) -> Iterator[tuple[Any, ...]]:
+    """The rows of a Parquet file."""
+    yield from Database().run(f"FROM read_parquet({quote(str(path))})")
+
+
+def _csv_select(path: Path, header: Sequence[str], delimiter: str) -> str:
+    """The rows of a CSV file, its form said in full: a guess from its first lines misses a late quote."""
+    types = ", ".join(f"{quote(name)}: 'VARCHAR'" for name in header)
+    # CSV does not tell an empty directory, that of a flat layout, from none.
+    values = {"directory": "coalesce(directory, '')"}
+    if "key" not in header:
+        count = "TRY_CAST(instanceCount AS BIGINT)"
+        values |= {name: text.replace("instanceCount", count, 1) for name, text in _FORMER_VALUES.items()}
+        values["instanceCount"] = "nullif(CAST(instanceCount AS BIGINT), 0)"
+    return (
+        f"SELECT {_selected(header, values)} FROM read_csv({quote(str(path))}, header = true,"
+        f" auto_detect = false, columns = {{{types}}}, delim = {quote(delimiter)},"
+        " quote = '\"', escape = '\"')"
+    )
+
+
+def _check_rows(rows: PlanFile, name: str, *, may_be_empty: bool) -> None:
+    """Let nothing through that a plan of our own could not hold."""
+    ((count, key),) = Database().run(
+        f"SELECT count(*), (SELECT key FROM {rows.sql} GROUP BY 1 HAVING count(*) > 1 LIMIT 1)"
+        f" FROM {rows.sql}"
+    )
+    if count == 0 and not (may_be_empty or rows.origin.missing):
+        raise ManifestError(name, f"{name} holds no series, so nothing was started.")
+    if key is not None:
+        raise ManifestError(name, f"The series {key} stands more than once in {name}; nothing was started.")
+    found = _first_problem(rows)
+    for scheme in filter(None, rows.schemes()):
+        source = SOURCES.find(scheme)
+        if source is None:
+            raise ManifestError(
+                name,
+                f"{name} names addresses like {scheme}://…, which no source that is installed knows.",
+                _NOTHING,
+            )
+        own = next(iter(source.problems(rows)), None)
+        found = min((each for each in (found, own) if each is not None), default=None)
+    if found is not None:
+        number, problem = found
+        raise ManifestError(name, f"Row {number} of {name} is wrong: {problem}.", _NOTHING, number)
+
+
+def _first_problem(rows: PlanFile) -> tuple[int, str] | None:
+    """The first row that no source could mean, with the reason. Most rows are passed by DuckDB alone."""
+    texts = " || ".join(f"coalesce({name}, '')" for name in COLUMNS if type_of(name) == "VARCHAR")
+    doubtful = Database().run(
+        f"SELECT file_row_number + 1, address, directory, instanceCount, size_bytes, files, key, {texts}"
+        f" FROM {rows.numbered_sql} WHERE files IS NOT NULL OR NOT coalesce("
+        f"coalesce(instanceCount, 1) > 0 AND coalesce(instanceCount, 1) < {_MOST_INSTANCES}"
+        f" AND coalesce(size_bytes, 0) >= 0 AND coalesce(size_bytes, 0) < {_MOST_BYTES}"
+        f" AND coalesce(estimated_bytes, 0) >= 0 AND coalesce(estimated_bytes, 0) < {_MOST_BYTES}"
+        f" AND key <> '' AND contains(address, '://') AND regexp_full_match({texts}, '[ -~]*')"
+        f" AND strlen(directory) <= {PLAIN_DIRECTORY_LIMIT} AND regexp_full_match(directory, $1), false)"
+        " ORDER BY 1",
+        [_PLAIN_DIRECTORY],
+    )
+    for number, address, directory, count, size, files, key, text in doubtful:
+        problem = _row_problem(key, address, directory, count, size)
+        if not problem and has_control(text):
+            problem = "it holds a control character"
+        if problem := problem or (files and _files_problem(files, count, size)):
+            return number, problem
+    return None
+
+
+def _row_problem(
+    key: str | None, address: str | None, directory: str | None, count: int | None, size: int | None
+) -> str | None:
+    if not key or not scheme_of(address or ""):
+        return f"{address} is not the address of the series {key}"
+    if (count is not None and count <= 0) or (size is not None and size < 0):
+        return "it does not say how many files and bytes the series has"
+    if (count or 0) >= _MOST_INSTANCES or (size or 0) >= _MOST_BYTES:
+        return "no series has so many files or bytes"
+    if directory is None:
+        return "it names no directory"
+    reason = check_directory(directory)
+    return f"its directory “{directory}” is refused because {reason}" if reason else None
+
+
+def _files_problem(files: str, count: int | None, size_bytes: int | None) -> str | None:
+    if not FILES.fullmatch(files):
+        return "its files are not told as NAME.dcm:BYTES/NAME.dcm:BYTES"
+    sizes = file_sizes(files)
+    if len(sizes) <= files.count("/"):
+        return "it names a file more than once"
+    if count is None:
+        return None
+    known = [size for size in sizes.values() if size is not None]
+    is_exact = len(known) == len(sizes) == count and sum(known) == size_bytes
+    return None if is_exact else "its files are not as many, or not of as many bytes, as it says"

@@ -1,0 +1,12 @@
+"""Settings of a transfer from the words of a test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dataset_dl.model.settings import DownloadSettings
+
+
+def settings(*, md5: bool = False, **options: Any) -> DownloadSettings:
+    """`DownloadSettings`, with checksums compared or not."""
+    return DownloadSettings(verify="md5" if md5 else "size", **options)
