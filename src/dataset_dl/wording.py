@@ -23,6 +23,13 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
 
 
+def first_few(names: Sequence[str], most: int = 5, noun: str = "") -> str:
+    """The first names, and how many more there are: ``a, b, c and 2 more``."""
+    rest = len(names) - most
+    more = f" and {rest:,} more{f' {noun}' if noun else ''}" if rest > 0 else ""
+    return f"{', '.join(names[:most])}{more}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as ``1.2 s``, ``3:05`` or ``12:03:05``."""
     if seconds < 60:

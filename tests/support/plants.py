@@ -89,7 +89,7 @@ PLANTS = (
     Plant(
         "One writer a destination",
         "destination/lock.py",
-        "            lock.acquire()\n",
+        "            lock.acquire(timeout=timeout_seconds, poll_interval=0.02)\n",
         "            pass\n",
         ("tests/unit/test_destination.py",),
     ),

@@ -143,6 +143,22 @@ class SeriesFailed(Event, frozen=True):
     failure: SeriesFailure
 
 
+class SeriesDelivered(Event, frozen=True):
+    """A consumer has taken a series, and its receipt is written; or had a receipt for it already."""
+
+    consumer: str
+    key: str
+    is_new: bool
+
+
+class DeliveryFailed(Event, frozen=True):
+    """A consumer could not take a series; another run tries again."""
+
+    consumer: str
+    key: str
+    message: str
+
+
 class Working(Event, frozen=True):
     """How far a verb is that is no download: a check of a tree, a table that is fetched.
 

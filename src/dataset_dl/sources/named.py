@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_dl.destination.records import kept_with_requests
+from dataset_dl.doors import SOURCES
 from dataset_dl.duck import Database
 from dataset_dl.errors import ManifestError, SelectionError
 from dataset_dl.manifest import addresses
@@ -36,6 +37,7 @@ from dataset_dl.sources.idc.resolve import resolve
 Source = Any
 _DOI = re.compile(r"(doi:\s*)?10\.[0-9]{4,9}/\S+", re.IGNORECASE)
 _ADDRESS = re.compile(r"(s3|gs)://", re.IGNORECASE)
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _FILE_LIKE = re.compile(r"[/\\]|\.(parquet|csv|tsv|s5cmd|txt|tcia|xlsx)$", re.IGNORECASE)
 
 
@@ -57,6 +59,8 @@ class Named:
         How the rows of each file or table were used.
     buckets
         The buckets that addresses name.
+    addresses
+        Addresses of other sources than IDC.
     """
 
     identifiers: tuple[str, ...] = ()
@@ -65,11 +69,18 @@ class Named:
     plans: tuple[PlanFile, ...] = ()
     accounts: tuple[Account, ...] = ()
     buckets: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def names_idc(self) -> bool:
+        """Whether anything is named that the tables of IDC are asked for."""
+        return bool(self.identifiers or self.optional or self.entries or self.plans)
 
     @property
     def only_plan(self) -> PlanFile | None:
         """The saved plan, if one is all there is."""
-        alone = len(self.plans) == 1 and not (self.identifiers or self.optional or self.entries)
+        others = self.identifiers or self.optional or self.entries or self.addresses
+        alone = len(self.plans) == 1 and not others
         return self.plans[0] if alone else None
 
     @property
@@ -87,7 +98,21 @@ class Named:
         )
 
     def all_entries(self) -> list[Entry]:
-        """The series of the manifests, then those of the saved plans, each with its directory."""
+        """The series of the manifests, then those of the saved plans, each with its directory.
+
+        Raises
+        ------
+        SelectionError
+            If a saved plan holds rows of other sources, of which the tables of IDC know nothing.
+        """
+        for rows in self.plans:
+            if others := [scheme for scheme in rows.schemes() if scheme != "s3"]:
+                raise SelectionError(
+                    others[0],
+                    f"A saved plan holds series of {others[0]}://, so it can be downloaded as it is, and not"
+                    " narrowed, laid out anew or joined with others; nothing was started.",
+                    "Make a new plan from what it was made from.",
+                )
         saved = (
             Entry(line, row.key, row.directory, row.files)
             for rows in self.plans
@@ -119,6 +144,7 @@ def read(sources: Iterable[Source], places: Places = Places()) -> Named:  # noqa
         tuple(rows for named in each for rows in named.plans),
         tuple(account for named in each for account in named.accounts),
         _once(bucket for named in each for bucket in named.buckets),
+        _once(address for named in each for address in named.addresses),
     )
 
 
@@ -153,6 +179,14 @@ def _read_one(source: Source, places: Places) -> Named:
         stored = [Line(number, each) for number, each in enumerate(found, 1) if _ADDRESS.match(each)]
         others = tuple(each for each in found if not _ADDRESS.match(each))
         return Named(others, entries=entries(stored, source))
+    if not isinstance(source, Path) and (match := _SCHEME.match(source)):
+        if SOURCES.find(match[1].lower()) is None:
+            raise SelectionError(
+                source,
+                f"No source that is installed knows addresses like {match[1]}://, so nothing was started.",
+                f"There are {', '.join(f'{name}://' for name in SOURCES.names())}.",
+            )
+        return Named(addresses=(source,))
     if isinstance(source, Path) or (_FILE_LIKE.search(source) and not _DOI.fullmatch(source.strip())):
         what = f"There is no file {source}"
         if os.path.isdir(path):

@@ -11,22 +11,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack, cast
 
+from dataset_dl.doors import SOURCES
 from dataset_dl.errors import PlanError, SelectionError, SelectionWarning
 from dataset_dl.manifest.commands import Places
-from dataset_dl.model.plan import DEFAULT_LAYOUT, Plan
+from dataset_dl.model.plan import DEFAULT_LAYOUT, Origin, Plan
 from dataset_dl.model.selection import Condition, Selection, conditions
-from dataset_dl.plans.layout import Layout
-from dataset_dl.sources import named as sources
+from dataset_dl.model.series import PlannedSeries, scheme_of
+from dataset_dl.plans.compare import joined
+from dataset_dl.plans.file import PlanFile
+from dataset_dl.plans.layout import Layout, shorten
+from dataset_dl.sources import named
 from dataset_dl.sources.idc import tables
+from dataset_dl.sources.idc.columns import IDENTITY
 from dataset_dl.sources.idc.planner import make_plan
 from dataset_dl.store.addresses import KNOWN_BUCKETS
 from dataset_dl.verbs.options import DEFAULTS, PlanOptions, spelled_out
+from dataset_dl.wording import first_few
 
 # A table of pandas, polars or Arrow, none of which is imported here.
 Table = Any
 _log = logging.getLogger("dataset_dl")
 _log.addHandler(logging.NullHandler())  # whoever wants to hear it says so
-_NAMED_AT_MOST = 5
 # Windows takes 259 characters; the name of an instance and s5cmd's temporary figures need 51.
 _WINDOWS_PATH_CHARACTERS = 259
 _NAME_CHARACTERS = 51
@@ -34,7 +39,8 @@ _NAME_CHARACTERS = 51
 
 @spelled_out(PlanOptions)
 def plan(
-    source: str | Path | Iterable[str | Path] | Table = (),
+    what: str | Path | Iterable[str | Path] | Table = (),
+    /,
     *,
     into: str | Path | None = None,
     **options: Unpack[PlanOptions],
@@ -43,11 +49,12 @@ def plan(
 
     Parameters
     ----------
-    source
+    what
         Collections (in any spelling, or a pattern like ``tcga_*``), patients, studies, series, crdc series
         uuids, analysis results, DOIs, addresses of the portal or the viewer, or single files by
         SOPInstanceUID, mixed, one or several, and files: manifests, lists of identifiers, saved plans. Or a
-        table with a column of identifiers, of pandas, polars or Arrow.
+        table with a column of identifiers, of pandas, polars or Arrow. Addresses like ``SCHEME://…`` are
+        for the source that is installed for them.
     into
         The destination, kept with the plan for `download`.
     **options
@@ -69,7 +76,7 @@ def plan(
     began = time.monotonic()
     destination = _absolute(into) if into is not None else None
     places = Places(destination, ignored=options.get("layout") is not None)
-    made, are_typed = plan_quietly(source, places, options)
+    made, are_typed = plan_quietly(what, places, options)
     notes = [*made.notes, *(_notes_on_excluded(made) if are_typed else ())]
     for note in notes:
         warnings.warn(note, SelectionWarning, stacklevel=3)
@@ -80,39 +87,57 @@ def plan(
     return made
 
 
-def plan_quietly(source: Any, places: Places, options: PlanOptions) -> tuple[Plan, bool]:
+def plan_quietly(what: Any, places: Places, options: PlanOptions) -> tuple[Plan, bool]:
     """The plan, and whether what it is made from was named one by one, not by a file; it warns of nothing."""
     destination = places.destination
     chosen = conditions(options.get("where"))
     if options.get("original_only"):
         chosen = (*chosen, Condition("analysis_result_id", "=", ("",)))
-    layout, version, skip = options.get("layout"), options.get("idc_version"), options.get("skip_missing")
     _check_counts(options)
-    is_one = isinstance(source, str | Path) or sources.is_table(source) or not isinstance(source, Iterable)
-    named = sources.read([source] if is_one else cast(Iterable[Any], source), places)
-    if version is not None and (named.plans or named.entries):
+    is_one = isinstance(what, str | Path) or named.is_table(what) or not isinstance(what, Iterable)
+    found = named.read([what] if is_one else cast(Iterable[Any], what), places)
+    if options.get("idc_version") is not None and (found.plans or found.entries):
         raise SelectionError(
-            f"v{version}",
+            f"v{options['idc_version']}",
             "A manifest names series of the versions that it was made for, so no other can be asked for;"
             " nothing was started.",
             "Leave the IDC version out, or give identifiers.",
         )
-    origin = named.origin
-    origin = origin._replace(notes=(*origin.notes, *_notes_on(named)))
-    if skip:
+    origin = found.origin
+    origin = origin._replace(notes=(*origin.notes, *_notes_on(found)))
+    if options.get("skip_missing"):
         origin = origin._replace(skip_missing=True)
     narrowing = ("with_references", "with_annotations", "limit", "sample")
-    if named.only_plan is not None and not chosen and layout is None and not any(map(options.get, narrowing)):
-        return replace(named.only_plan.plan(destination), origin=origin), False
-    entries = named.all_entries()
+    is_narrowed = bool(chosen or options.get("layout") is not None or any(map(options.get, narrowing)))
+    if found.only_plan is not None and not is_narrowed:
+        return replace(found.only_plan.plan(destination), origin=origin), False
+    others = _of_other_sources(found, destination, options, is_chosen=bool(chosen))
+    if others is not None and not (found.names_idc or chosen):
+        return replace(others.plan(destination), origin=origin), True
+    made = _of_idc(found, chosen, origin, destination, options)
+    if others is not None:
+        made = replace(joined(others, made.rows).plan(destination), origin=made.origin)
+    return made, not (found.entries or found.plans or found.accounts)
+
+
+def _of_idc(
+    found: named.Named,
+    chosen: tuple[Condition, ...],
+    origin: Origin,
+    destination: Path | None,
+    options: PlanOptions,
+) -> Plan:
+    """The plan of what the tables of IDC know."""
+    layout, skip = options.get("layout"), options.get("skip_missing")
+    entries = found.all_entries()
     if layout is not None:
         entries = [entry._replace(directory=None) for entry in entries]
         origin = origin._replace(file_template="")
-    if not named.identifiers and not named.optional and not entries and not chosen:
+    if not found.names_idc and not chosen:
         raise SelectionError(
             "", "Nothing was asked for.", "Name a collection, a patient, a study, a series or a manifest."
         )
-    identifiers = tuple(dict.fromkeys([*named.identifiers, *named.optional]))
+    identifiers = tuple(dict.fromkeys([*found.identifiers, *found.optional]))
     requests = tuple(
         request._replace(where=(*request.where, *chosen), layout=layout or request.layout)
         for request in origin.requests
@@ -131,16 +156,45 @@ def plan_quietly(source: Any, places: Places, options: PlanOptions) -> tuple[Pla
         entries=entries,
         into=destination,
         path_limit=path_limit(destination),
-        version=version,
-        optional=frozenset(identifiers if skip else named.optional),
-        only_series=frozenset(named.optional),
+        version=options.get("idc_version"),
+        optional=frozenset(identifiers if skip else found.optional),
+        only_series=frozenset(found.optional),
         strict=bool(options.get("strict")),
         origin=origin._replace(requests=requests),
     )
     # What a saved plan accepted as missing does not hold for what is missing besides.
     is_accepted = bool(skip) or (origin.skip_missing and made.missing == origin.missing)
-    made = replace(made, origin=made.origin._replace(skip_missing=is_accepted))
-    return made, not (entries or named.accounts)
+    return replace(made, origin=made.origin._replace(skip_missing=is_accepted))
+
+
+def _of_other_sources(
+    found: named.Named, destination: Path | None, options: PlanOptions, *, is_chosen: bool
+) -> PlanFile | None:
+    """The rows that other sources give for their addresses, laid out; None if nothing of theirs was named."""
+    if not found.addresses:
+        return None
+    if is_chosen:
+        raise SelectionError(
+            found.addresses[0],
+            f"Conditions ask the tables of IDC, and {found.addresses[0]} is not in them;"
+            " nothing was started.",
+            "Leave the conditions out.",
+        )
+    layout = Layout.parse(options.get("layout") or DEFAULT_LAYOUT, IDENTITY)
+    limit = path_limit(destination)
+
+    def rows() -> Iterator[PlannedSeries]:
+        for address in found.addresses:
+            source = SOURCES.find(scheme_of(address))
+            assert source is not None, "it was looked for when the address was read"
+            for series in source.rows(address):
+                if series.directory:
+                    yield series
+                    continue
+                directory = layout.directory({name: getattr(series, name) for name in layout.columns})
+                yield series._replace(directory=directory if limit is None else shorten(directory, limit))
+
+    return PlanFile.of(rows(), Origin(file_template=layout.file_template))
 
 
 def _check_counts(options: PlanOptions) -> None:
@@ -152,12 +206,12 @@ def _check_counts(options: PlanOptions) -> None:
         raise PlanError("sample", "limit and sample contradict each other.", "Choose one.")
 
 
-def _notes_on(named: sources.Named) -> Iterator[str]:
+def _notes_on(found: named.Named) -> Iterator[str]:
     """What was left out of files, and what is strange in them."""
-    for account in named.accounts:
+    for account in found.accounts:
         for sentence in account.left_out:
             yield f"Left out of {account.read_from}: {sentence}."
-    if strange := [each for each in named.buckets if each.lower() not in KNOWN_BUCKETS]:
+    if strange := [each for each in found.buckets if each.lower() not in KNOWN_BUCKETS]:
         yield (
             f"The bucket {strange[0]} is none of IDC's"
             + (f" ({len(strange):,} such buckets are named)" if len(strange) > 1 else "")
@@ -167,13 +221,7 @@ def _notes_on(named: sources.Named) -> Iterator[str]:
 
 def _notes_on_excluded(made: Plan) -> Iterator[str]:
     if made.excluded:
-        shown = ", ".join(made.excluded[:_NAMED_AT_MOST])
-        more = (
-            f" and {len(made.excluded) - _NAMED_AT_MOST:,} more"
-            if len(made.excluded) > _NAMED_AT_MOST
-            else ""
-        )
-        yield f"No series of {shown}{more} meets the conditions."
+        yield f"No series of {first_few(made.excluded)} meets the conditions."
 
 
 def _absolute(into: str | Path) -> Path:

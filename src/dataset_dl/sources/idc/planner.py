@@ -30,10 +30,10 @@ from dataset_dl.sources.idc.conditions import (
 from dataset_dl.sources.idc.resolve import Matches, resolve
 from dataset_dl.sources.idc.tables import MAIN_INDEX, idc_version, main_columns, table_sql
 from dataset_dl.sources.idc.versions import check_conditions, with_earlier
+from dataset_dl.wording import first_few
 
 _INSERT_BATCH = 50_000
 _FEW_VALUES = 100
-_NAMED_AT_MOST = 5
 # All files of a series by their names are the whole series.
 _IS_PART = "part.instanceCount IS DISTINCT FROM chosen.instanceCount"
 
@@ -185,10 +185,7 @@ def _sentence(lost: Sequence[Unmatched]) -> str:
     said = []
     for what, several in (("No series of IDC has", unknown), ("No series asked for has", absent)):
         if several:
-            more = (
-                f" and {len(several) - _NAMED_AT_MOST:,} more values" if len(several) > _NAMED_AT_MOST else ""
-            )
-            said.append(f"{what} {', '.join(several[:_NAMED_AT_MOST])}{more}.")
+            said.append(f"{what} {first_few(several, noun='values')}.")
     return " ".join(said)
 
 
