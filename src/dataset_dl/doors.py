@@ -7,13 +7,17 @@ used. Other packages add theirs by entry points of the same group; a program can
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
+    import click
+
     from dataset_dl.destination.consumers import MakeConsumer
     from dataset_dl.engines.protocol import MakeEngine
+    from dataset_dl.observers import Observer
     from dataset_dl.sources.protocol import Source
 
 T = TypeVar("T")
@@ -66,6 +70,34 @@ class Registry(Generic[T]):
         return self._found
 
 
+@dataclass(frozen=True)
+class Extension:
+    """An option of another command.
+
+    Attributes
+    ----------
+    flag
+        Like ``--metrics``.
+    help, metavar
+        As `click.option` takes them.
+    multiple
+        Whether it may be repeated; `observers` then gets a tuple.
+    observers
+        The observers that its value stands for.
+    """
+
+    flag: str
+    help: str
+    metavar: str
+    observers: Callable[[Any], Iterable[Observer]]
+    multiple: bool = False
+
+    @property
+    def parameter(self) -> str:
+        """The name of its parameter."""
+        return f"extension_{self.flag.lstrip('-').replace('-', '_')}"
+
+
 # By the scheme of the addresses that a source's rows have.
 SOURCES: Registry[Source] = Registry("dataset_dl.sources", {"s3": "dataset_dl.sources.idc.source:IDC"})
 # By scheme and name, with a dot between: an engine that serves two schemes stands here twice.
@@ -73,3 +105,7 @@ ENGINES: Registry[MakeEngine] = Registry(
     "dataset_dl.engines", {"s3.s5cmd": "dataset_dl.engines.s5cmd.engine:make"}
 )
 CONSUMERS: Registry[MakeConsumer] = Registry("dataset_dl.consumers")
+# By the words of the command, with dots between: ``xnat``, ``idc.facets``.
+COMMANDS: Registry[click.Command] = Registry("dataset_dl.commands")
+# By the command that it is added to, and a name: ``idc.download.metrics``.
+OPTIONS: Registry[Extension] = Registry("dataset_dl.options")

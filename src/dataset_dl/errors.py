@@ -12,6 +12,7 @@ DatasetDlError
 │   └── ConnectionTimeout
 ├── StorageError              a disk, or the memory, that has no room or cannot be used
 │   └── InsufficientDiskSpace
+├── MissingExtra              a part of this package that is not installed
 ├── TransferError             the download
 │   ├── EngineMissing         s5cmd is not here, or is another version
 │   ├── EngineCrashed         s5cmd ended on its own, with the tail of its stderr
@@ -141,6 +142,27 @@ class InsufficientDiskSpace(StorageError):
         super().__init__(reference, message, hint)
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
+
+
+class MissingExtra(DatasetDlError):
+    """A part of this package that is not installed.
+
+    Parameters
+    ----------
+    extra
+        Its name, as pip takes it.
+    library
+        What is lacking.
+    """
+
+    exit_code = 2
+
+    def __init__(self, extra: str, library: str) -> None:
+        super().__init__(
+            extra,
+            f"This needs {library}, which is not installed; nothing was started.",
+            f'`pip install "dataset-dl[{extra}]"` brings it.',
+        )
 
 
 class TransferError(DatasetDlError):

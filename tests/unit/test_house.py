@@ -55,6 +55,7 @@ PUBLIC = [
     "InsufficientDiskSpace",
     "LayoutError",
     "ManifestError",
+    "MissingExtra",
     "NetworkError",
     "NetworkOptions",
     "Plan",

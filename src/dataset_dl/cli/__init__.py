@@ -24,6 +24,7 @@ import click
 
 from dataset_dl import __version__
 from dataset_dl.cli.help import write_options
+from dataset_dl.doors import COMMANDS
 from dataset_dl.errors import DatasetDlError, SelectionError, SelectionWarning, StorageError
 from dataset_dl.wording import shortened, visible
 
@@ -55,20 +56,28 @@ _IDC_COMMANDS = {
 class _Group(click.Group):
     """A group whose commands are imported when they are asked for, and that knows what was meant."""
 
-    def __init__(self, *arguments: Any, homes: Mapping[str, str], **options: Any) -> None:
+    def __init__(self, *arguments: Any, homes: Mapping[str, str], prefix: str = "", **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._homes = homes
+        self._prefix = prefix
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names."""
-        return sorted({*super().list_commands(ctx), *self._homes})
+        return sorted({*super().list_commands(ctx), *self._homes, *self._of_wings()})
+
+    def _of_wings(self) -> list[str]:
+        """Commands that wings add to this group."""
+        parts = (name.rpartition(".") for name in COMMANDS.names())
+        return [name for group, _, name in parts if group == self._prefix]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """One of them."""
         if cmd_name in self._homes and cmd_name not in self.commands:
             home = importlib.import_module(f"dataset_dl.cli.{self._homes[cmd_name]}")
             self.add_command(getattr(home, cmd_name))
-        return super().get_command(ctx, cmd_name)
+        if (known := super().get_command(ctx, cmd_name)) is not None:
+            return known
+        return COMMANDS.find(f"{self._prefix}.{cmd_name}" if self._prefix else cmd_name)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write examples, options and commands."""
@@ -105,7 +114,7 @@ def cli(debug: bool) -> None:
     """Bulk downloads of public cancer imaging that end in verified files."""
 
 
-@cli.group(cls=_Group, homes=_IDC_COMMANDS)
+@cli.group(cls=_Group, homes=_IDC_COMMANDS, prefix="idc")
 def idc() -> None:
     """The NCI Imaging Data Commons: look, plan, download, verify."""
 

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from dataset_dl.cli.extensions import extended
 from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import Directory, network, planned, selection
 from dataset_dl.cli.tables import silence
 from dataset_dl.errors import StorageError
+from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.observers.notices import EXAMPLES, kind_of
 from dataset_dl.wording import visible
 
 if TYPE_CHECKING:
     from dataset_dl.model.outcome import Report, SeriesFailure
     from dataset_dl.model.plan import Plan
+    from dataset_dl.observers import Observer
     from dataset_dl.verbs.options import DownloadOptions
 
 _REASONS_SHOWN = 20
@@ -36,9 +39,22 @@ _REASONS_SHOWN = 20
 )
 @network
 @click.option(
+    "--engine",
+    default=DownloadSettings.engine,
+    show_default=True,
+    metavar="NAME",
+    help="What fetches: auto, or the name of an engine.",
+)
+@click.option(
+    "--reuse",
+    multiple=True,
+    type=Directory(),
+    help="Copy what another destination of this machine has instead of fetching it. May be repeated.",
+)
+@click.option(
     "--retries",
     type=click.IntRange(0, 100),
-    default=2,
+    default=DownloadSettings.retries,
     show_default=True,
     help="Rounds for series that failed for a reason that may pass.",
 )
@@ -46,14 +62,14 @@ _REASONS_SHOWN = 20
     "--stall-timeout",
     "stall_timeout_seconds",
     type=click.FloatRange(1),
-    default=120,
+    default=DownloadSettings.stall_timeout_seconds,
     show_default=True,
     help="Seconds without a byte after which s5cmd is ended and what is left goes on anew.",
 )
 @click.option(
     "--verify",
     type=click.Choice(["size", "md5"]),
-    default="size",
+    default=DownloadSettings.verify,
     show_default=True,
     help="Compare every file with the store's MD5 sums, too.",
 )
@@ -70,11 +86,13 @@ _REASONS_SHOWN = 20
     help="Fetch no faster than this, in MB a second.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One event a line on standard output.")
+@extended("idc.download")
 def download(
     sources: tuple[str, ...],
     destination: Path,
     dry_run: bool,
     as_json: bool,
+    observers: list[Observer],
     **options: Any,
 ) -> None:
     """Download collections, patients, studies, series or manifests; check every file on disk.
@@ -102,8 +120,8 @@ def download(
             silence(sys.stdout)
 
     stream = sys.stdout if as_json else sys.stderr
-    observers = [display("json" if as_json else "plain", stream, on_unwritable)]
-    report = run(transferred(made, destination_of(made, None), cast("DownloadOptions", options), observers))
+    every = [display("json" if as_json else "plain", stream, on_unwritable), *observers]
+    report = run(transferred(made, destination_of(made, None), cast("DownloadOptions", options), every))
     if not as_json:
         _show_report(report, options.get("verify") == "md5")
     raise_for_report(report)
@@ -117,7 +135,7 @@ def download(
 
 def _show_plan(plan: Plan, as_json: bool) -> None:
     from dataset_dl.cli.tables import write
-    from dataset_dl.destination.disk import check, free_bytes, needed_bytes
+    from dataset_dl.destination.disk import check, check_space, free_bytes, needed_bytes
     from dataset_dl.sources.idc import rights
     from dataset_dl.wording import size
 
@@ -143,7 +161,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
             "licenses": [share._asdict() for share in shares],
         }
         click.echo(json.dumps(totals))
-        _check_fit(destination, needed, free)
+        check_space(destination, plan.size_bytes, plan.instance_count)
         return
     rows = [(*group[:4], size(group.size_bytes)) for group in plan.groups()]
     rows.append(("total", "", plan.series_count, plan.instance_count, size(plan.size_bytes)))
@@ -164,21 +182,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         click.echo(visible(f"to {destination}, for example {first.directory or '.'}/"))
     most = "needed besides" if plan.unsized_series else "needed at most"
     click.echo(f"{size(needed)} {most}, {size(free)} free: {fits}; nothing was fetched")
-    _check_fit(destination, needed, free)
-
-
-def _check_fit(destination: Path, needed: int, free: int) -> None:
-    from dataset_dl.errors import InsufficientDiskSpace
-    from dataset_dl.wording import size
-
-    if needed > free:
-        raise InsufficientDiskSpace(
-            str(destination),
-            f"{destination} has {size(free)} free, and {size(needed)} are needed.",
-            "Make space, choose another destination, or narrow the selection.",
-            needed_bytes=needed,
-            free_bytes=free,
-        )
+    check_space(destination, plan.size_bytes, plan.instance_count)
 
 
 def _show_report(report: Report, md5: bool) -> None:

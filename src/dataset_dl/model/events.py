@@ -51,10 +51,14 @@ class FetchStarted(Event, frozen=True):
 
 
 class EngineStarted(Event, frozen=True):
-    """An engine begins to fetch: once a round, and again after each time that it ended early."""
+    """An engine begins to fetch: once a round, and again after each time that it ended early.
+
+    `store` is the host that it fetches from.
+    """
 
     engine: str
     workers: int
+    store: str = ""
 
 
 class SeriesSized(Event, frozen=True):

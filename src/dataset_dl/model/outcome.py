@@ -130,7 +130,7 @@ class Report:
         return {
             "ok": self.ok,
             "run_id": self.run_id,
-            "destination": _utf8(self.destination),
+            "destination": utf8(self.destination),
             "series_count": self.series_count,
             "instance_count": self.instance_count,
             "size_bytes": self.size_bytes,
@@ -279,7 +279,7 @@ class Verification:
         """The outcome as plain values, ready for JSON."""
         return {
             "ok": self.ok,
-            "root": _utf8(self.root),
+            "root": utf8(self.root),
             "series_count": self.series_count,
             "complete_series": self.complete_series,
             "size_bytes": self.size_bytes,
@@ -355,7 +355,7 @@ class Difference:
     def to_dict(self) -> dict[str, Any]:
         """The difference as plain values, ready for JSON."""
         return {
-            "root": _utf8(self.root),
+            "root": utf8(self.root),
             "is_current": self.is_current,
             "series_count": self.series_count,
             "downloaded_version": self.downloaded_version,
@@ -365,6 +365,6 @@ class Difference:
         }
 
 
-def _utf8(path: Path) -> str:
+def utf8(path: Path) -> str:
     """A path as a text that JSON takes; bytes that are no UTF-8 as their escapes."""
     return str(path).encode(errors="surrogateescape").decode(errors="backslashreplace")

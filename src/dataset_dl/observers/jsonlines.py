@@ -8,7 +8,8 @@ from typing import IO, Any
 
 import msgspec
 
-from dataset_dl.model.events import BytesWritten, Event, Finished, SeriesCompleted, SeriesFailed
+from dataset_dl.model.events import BytesWritten, Event, Finished, SeriesCompleted, SeriesFailed, Started
+from dataset_dl.model.outcome import utf8
 
 
 class JsonLines:
@@ -43,16 +44,22 @@ def event_name(event: Event) -> str:
 def event_fields(event: Event) -> dict[str, Any]:
     """The fields of an event as plain values, those of a series side by side with its own."""
     if isinstance(event, SeriesCompleted):
-        return {**event.series._asdict(), "fetched": event.fetched}
+        return {**event.series.to_dict(), "fetched": event.fetched, "run_id": event.run_id}
     if isinstance(event, SeriesFailed):
         failure = event.failure
         return {
-            **failure.planned._asdict(),
+            **failure.planned.to_dict(),
             "cause": failure.cause,
             "message": failure.message,
             "present_instances": failure.present_instances,
             "present_bytes": failure.present_bytes,
+            "run_id": event.run_id,
         }
     if isinstance(event, Finished):
         return event.report.to_dict()
-    return msgspec.structs.asdict(event)
+    found = msgspec.structs.asdict(event)
+    if "key" in found:
+        found["crdc_series_uuid"] = found["key"]
+    if isinstance(event, Started):
+        found["destination"] = utf8(event.destination)
+    return found

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from dataset_dl.engines.s5cmd.binary import Binary, require
 from dataset_dl.engines.s5cmd.command import batch_lines, choose_workers, list_lines, run_arguments
@@ -214,7 +215,9 @@ class S5cmdEngine:
         lines = batch_lines(fetches, self._network)
         with self._running(lines, destination, gather_seconds=_GATHER_SECONDS) as process:
             if process is not None:
-                yield EngineStarted(self.name, self.workers)
+                yield EngineStarted(
+                    self.name, self.workers, urlsplit(self._network.request_url).hostname or ""
+                )
                 yield from self._listen(process, self._pace(process))
 
     def is_unfinished(self, name: str) -> bool:

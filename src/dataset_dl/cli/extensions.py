@@ -1,0 +1,39 @@
+"""Options that wings add to commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dataset_dl.doors import OPTIONS
+
+if TYPE_CHECKING:
+    from dataset_dl.observers import Observer
+
+
+def extended(command: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the options that wings have for it; it gets what they stand for as `observers`."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        names = [name for name in OPTIONS.names() if name.rpartition(".")[0] == command]
+        several = [each for name in names if (each := OPTIONS.find(name)) is not None]
+
+        @wraps(function)
+        def with_extensions(**options: Any) -> Any:
+            observers: list[Observer] = []
+            for each in several:
+                value = options.pop(each.parameter)
+                if value not in (None, ()):
+                    observers += each.observers(value)
+            return function(observers=observers, **options)
+
+        for each in reversed(several):
+            with_extensions = click.option(
+                each.flag, each.parameter, help=each.help, metavar=each.metavar, multiple=each.multiple
+            )(with_extensions)
+        return with_extensions
+
+    return decorate
