@@ -40,10 +40,8 @@ _REASONS_SHOWN = 20
 @network
 @click.option(
     "--engine",
-    default=DownloadSettings.engine,
-    show_default=True,
     metavar="NAME",
-    help="What fetches: auto, or the name of an engine.",
+    help=f"What fetches: auto, or the name of an engine.  [default: {DownloadSettings.engine}]",
 )
 @click.option(
     "--reuse",
@@ -54,28 +52,24 @@ _REASONS_SHOWN = 20
 @click.option(
     "--retries",
     type=click.IntRange(0, 100),
-    default=DownloadSettings.retries,
-    show_default=True,
-    help="Rounds for series that failed for a reason that may pass.",
+    help=f"Rounds for series that failed for a transient reason.  [default: {DownloadSettings.retries}]",
 )
 @click.option(
     "--stall-timeout",
     "stall_timeout_seconds",
     type=click.FloatRange(1),
-    default=DownloadSettings.stall_timeout_seconds,
-    show_default=True,
-    help="Seconds without a byte after which s5cmd is ended and what is left goes on anew.",
+    help="Seconds without a byte after which the engine is ended, and another fetches the rest."
+    f"  [default: {DownloadSettings.stall_timeout_seconds:g}]",
 )
 @click.option(
     "--verify",
     type=click.Choice(["size", "md5"]),
-    default=DownloadSettings.verify,
-    show_default=True,
-    help="Compare every file with the store's MD5 sums, too.",
+    help=f"Compare every file with the store's MD5 sums, too.  [default: {DownloadSettings.verify}]",
 )
 @click.option(
     "--trust-journal",
     is_flag=True,
+    default=None,
     help="Believe the journal for what it has as complete, without a look at the disk.",
 )
 @click.option(

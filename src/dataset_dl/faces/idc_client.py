@@ -23,7 +23,7 @@ from dataset_dl.sources.idc.resolve import present
 from dataset_dl.sources.idc.tables import cache_directory, clinical_directory, parquet, table_sql, tables
 from dataset_dl.store.addresses import KNOWN_BUCKETS, at_store
 from dataset_dl.verbs.download import download
-from dataset_dl.verbs.options import DownloadOptions, PlanOptions, network_of, spelled_out
+from dataset_dl.verbs.options import DownloadOptions, PlanOptions, network_of, settings_of, spelled_out
 from dataset_dl.verbs.plan import plan, plan_quietly
 
 if TYPE_CHECKING:
@@ -283,13 +283,12 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
     ) -> list[str]:
         """The addresses of a series' files, as the store lists them."""
         from dataset_dl.engines import chooser
-        from dataset_dl.model.settings import DownloadSettings
         from dataset_dl.transfer.fleet import Fleet
 
         options = self._at(source_bucket_location)
         (series,) = plan(where={"SeriesInstanceUID": seriesInstanceUID})
         network = network_of(options)
-        found = Fleet(chooser(DownloadSettings.of(options), network)).objects([series]).get(series.key, [])
+        found = Fleet(chooser(settings_of(options), network)).objects([series]).get(series.key, [])
         folder = at_store(series.address, network).removesuffix("*")
         return [f"{folder}{each.name}" for each in found]
 

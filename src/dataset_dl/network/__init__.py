@@ -5,7 +5,6 @@ from dataset_dl.network.settings import (
     GCS_ENDPOINT_URL,
     NetworkSettings,
     Store,
-    config_path,
     without_secrets,
 )
 
@@ -14,6 +13,5 @@ __all__ = [
     "GCS_ENDPOINT_URL",
     "NetworkSettings",
     "Store",
-    "config_path",
     "without_secrets",
 ]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from dataset_dl import configuration
 from dataset_dl.errors import ProxyError, SelectionError
 from dataset_dl.network.bypass import bypasses
 from dataset_dl.network.bypass import check as check_no_proxy
@@ -23,8 +24,14 @@ GCS_ENDPOINT_URL = "https://storage.googleapis.com"
 # At Google each bucket has a host name of its own; proxies and NO_PROXY see such a one.
 _GCS_BUCKET_URL = "https://idc-open-data.storage.googleapis.com"
 
-_PREFIX = "DATASET_DL_"
-_SETTINGS = ("endpoint_url", "store", "proxy", "no_proxy", "ca_bundle", "sign")
+_SETTINGS: Mapping[str, type] = {
+    "endpoint_url": str,
+    "store": str,
+    "proxy": str,
+    "no_proxy": str,
+    "ca_bundle": str,
+    "sign": bool,
+}
 _HTTPS_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _HTTP_PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _NO_PROXIES = ("NO_PROXY", "no_proxy")
@@ -109,8 +116,8 @@ class NetworkSettings:
         given = {"endpoint_url": endpoint_url, "store": store, "proxy": proxy,
                  "ca_bundle": str(ca_bundle) if ca_bundle else None, "sign": sign}  # fmt: skip
         # An empty value, as of an unset variable of a shell, says nothing.
-        said = {name: (value, "given") for name, value in given.items() if value not in (None, "")}
-        said = _of_file(config_path(inherited)) | _of_variables(inherited) | said
+        said = configuration.said("network", _SETTINGS, inherited)
+        said |= {name: (value, "given") for name, value in given.items() if value not in (None, "")}
         found: dict[str, Any] = {}
         origins: dict[str, str] = {}
         for name in ("endpoint_url", "store", "sign", "no_proxy"):
@@ -178,16 +185,6 @@ class NetworkSettings:
         # Without a region s5cmd asks for one; a broken ~/.aws/config would be fatal to it.
         region = inherited.get("AWS_REGION", "us-east-1") if self.sign else "us-east-1"
         return kept | {"AWS_REGION": region, "AWS_SDK_LOAD_CONFIG": "0"}
-
-
-def config_path(environment: Mapping[str, str] | None = None) -> Path:
-    """The configuration file: that of ``DATASET_DL_CONFIG``, or ours where the system keeps such files."""
-    inherited = os.environ if environment is None else environment
-    if named := inherited.get(f"{_PREFIX}CONFIG"):
-        return Path(os.path.expanduser(named))  # noqa: PTH111 (pathlib's raises for a user who is not there)
-    from platformdirs import user_config_path
-
-    return user_config_path("dataset-dl", appauthor=False) / "config.toml"
 
 
 def without_secrets(url: str) -> str:
@@ -266,56 +263,5 @@ def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> tuple[str,
     return next(((environment[name], name) for name in names if environment.get(name)), ("", ""))
 
 
-def _of_variables(environment: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
-    found: dict[str, tuple[Any, str]] = {}
-    for name in _SETTINGS:
-        variable = f"{_PREFIX}{name.upper()}"
-        if value := environment.get(variable):
-            found[name] = (_truth(value, variable) if name == "sign" else value, variable)
-    return found
-
-
-def _truth(value: str, origin: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-    if value.lower() not in words:
-        raise SelectionError(value, f"“{value}” in {origin} is neither true nor false.")
-    return words[value.lower()]
-
-
 def _paths(value: str, origin: str) -> list[str]:
     return [each for each in value.split(os.pathsep) if each] if origin == "SSL_CERT_DIR" else [value]
-
-
-def _of_file(path: Path) -> dict[str, tuple[Any, str]]:
-    import tomllib
-
-    try:
-        with path.open("rb") as file:
-            content = tomllib.load(file)
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
-        raise SelectionError(
-            str(path), f"The configuration file {path} cannot be read: {error}.", "Nothing was started."
-        ) from None
-    table = content.pop("network", {})
-    if content or not isinstance(table, dict):
-        name = next(iter(content), "network")
-        raise SelectionError(
-            str(path),
-            f"“{name}” in {path} is not known; nothing was started.",
-            "There is one table, [network].",
-        )
-    found = {}
-    for name, value in table.items():
-        wanted = bool if name == "sign" else str
-        if name not in _SETTINGS or not isinstance(value, wanted):
-            raise SelectionError(
-                str(path),
-                f"“{name}” in the table [network] of {path} is not a setting, or not a"
-                f" {'truth value' if name == 'sign' else 'text'}; nothing was started.",
-                f"The settings are {', '.join(_SETTINGS)}.",
-            )
-        if value != "":
-            found[name] = (value, str(path))
-    return found

@@ -18,13 +18,14 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dataset_dl import __version__
+from dataset_dl.configuration import config_path
 from dataset_dl.destination import disk
 from dataset_dl.duck import Database
 from dataset_dl.engines.s5cmd.binary import known_checksums, require, sha256
 from dataset_dl.engines.s5cmd.engine import descriptor_limit, make
 from dataset_dl.errors import DatasetDlError, NetworkError, StorageError
 from dataset_dl.model.settings import DownloadSettings
-from dataset_dl.network import AWS_ENDPOINT_URL, NetworkSettings, config_path, without_secrets
+from dataset_dl.network import AWS_ENDPOINT_URL, NetworkSettings, without_secrets
 from dataset_dl.sources.idc import tables
 from dataset_dl.verbs.options import NetworkOptions, network_of
 from dataset_dl.wording import size

@@ -11,8 +11,14 @@ from dataset_dl.errors import LayoutError, NetworkError, PlanError, TransferInco
 from dataset_dl.model.outcome import DownloadProgress, Report
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import Series, Suspects
-from dataset_dl.model.settings import DownloadSettings
-from dataset_dl.verbs.options import DownloadOptions, PlanOptions, TransferOptions, network_of, spelled_out
+from dataset_dl.verbs.options import (
+    DownloadOptions,
+    PlanOptions,
+    TransferOptions,
+    network_of,
+    settings_of,
+    spelled_out,
+)
 
 if TYPE_CHECKING:
     from dataset_dl.model.events import Event
@@ -69,7 +75,7 @@ def transferred(
     from dataset_dl.sources import rights_of
     from dataset_dl.transfer import transfer
 
-    settings, network = DownloadSettings.of(options), network_of(options)
+    settings, network = settings_of(options), network_of(options)
     events = transfer(
         plan, destination, chooser(settings, network), settings, rights_of=rights_of, suspects=suspects
     )

@@ -5,17 +5,29 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
+from dataset_dl import configuration
 from dataset_dl.model.settings import DownloadSettings, Verify
 from dataset_dl.network import NetworkSettings, Store
 
 if TYPE_CHECKING:
     from dataset_dl.model.selection import Where
 
+_DOWNLOAD_KINDS: Mapping[str, type] = {
+    "engine": str,
+    "workers": int,
+    "retries": int,
+    "stall_timeout_seconds": float,
+    "verify": str,
+    "trust_journal": bool,
+    "max_rate_mbps": float,
+    "reuse": str,
+}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -144,6 +156,21 @@ def network_of(options: Mapping[str, Any]) -> NetworkSettings:
     """How the network is reached: the options of a call, and what is said elsewhere."""
     names = inspect.get_annotations(NetworkOptions)
     return NetworkSettings.gather(**{name: options.get(name) for name in names})
+
+
+def settings_of(options: Mapping[str, Any]) -> DownloadSettings:
+    """How to fetch: the options of a call, then ``DATASET_DL_…`` variables, then the configuration file.
+
+    Raises
+    ------
+    SelectionError, PlanError
+        If one cannot be understood, is out of range, or contradicts another.
+    """
+    elsewhere = {name: value for name, (value, _) in configuration.said("download", _DOWNLOAD_KINDS).items()}
+    if "reuse" in elsewhere:
+        elsewhere["reuse"] = elsewhere["reuse"].split(os.pathsep)
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    return DownloadSettings.of(elsewhere | given)
 
 
 def spelled_out(kind: Any = None) -> Callable[[F], F]:

@@ -15,13 +15,12 @@ from dataset_dl.errors import ManifestError, NetworkError
 from dataset_dl.model.outcome import Difference, Report
 from dataset_dl.model.plan import Origin, Plan
 from dataset_dl.model.series import PlannedSeries, StoredObject
-from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.sources.idc.changes import renewed
 from dataset_dl.sources.idc.tables import idc_version
 from dataset_dl.transfer.fleet import Fleet
 from dataset_dl.transfer.naming import Naming
 from dataset_dl.verbs.download import download
-from dataset_dl.verbs.options import DownloadOptions, network_of, spelled_out
+from dataset_dl.verbs.options import DownloadOptions, network_of, settings_of, spelled_out
 
 if TYPE_CHECKING:
     from dataset_dl.observers import Observer
@@ -125,7 +124,7 @@ def _make_way(difference: Difference, records: Records, options: DownloadOptions
     earlier = [series for series in kept if series.key in outdated]
     if not earlier:
         return
-    fleet = Fleet(chooser(DownloadSettings.of(options), network_of(options)))
+    fleet = Fleet(chooser(settings_of(options), network_of(options)))
     shared = {directory for directory, count, *_ in kept.directories() if count > 1}
     naming = Naming("", root, journal)
     for series in earlier:
