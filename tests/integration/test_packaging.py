@@ -141,9 +141,12 @@ def test_the_wheel_installs_and_runs(wheel: Path, tmp_path: Path) -> None:
     purelib = sysconfig.get_path("purelib", vars={"base": str(fresh), "platbase": str(fresh)})
     (Path(purelib) / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
 
+    # Nothing of the checkout may be found by chance.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
     def said(*command: str | Path) -> str:
-        # Elsewhere, so that nothing of the checkout is found by chance.
-        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        done = subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True, text=True)
+        return done.stdout
 
     assert said(fresh / "bin" / "dataset-dl", "--version") == f"dataset-dl, version {VERSION}\n"
     assert said(python, "-m", "dataset_dl", "--version") == f"dataset-dl, version {VERSION}\n"
