@@ -24,6 +24,7 @@ ELSEWHERE = {
     "README.md": "readme.md",
     "CHANGELOG.md": "changes.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
     "LICENSE": "licence.md",
     "third_party/README.md": "others/index.md",
     "third_party/idc-index/README.md": "others/idc-index.md",
