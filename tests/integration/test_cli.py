@@ -431,7 +431,7 @@ def test_doctor(cli: Cli, bucket: LocalBucket) -> None:
 def test_a_fault_of_the_program_says_so_without_a_traceback(cli: Cli) -> None:
     broken = {"TMPDIR": "/nowhere", "PYTHONPATH": str(cli.directory)}
     (cli.directory / "msgspec.py").write_text("raise RuntimeError('broken')")
-    outcome = cli("idc", "download", "qin_pet_phantom", "--to", "d", env=broken)
+    outcome = cli.process("idc", "download", "qin_pet_phantom", "--to", "d", env=broken)
     assert is_one_sentence(outcome, 1), outcome
     assert "--debug" in outcome.err
     assert "Traceback" in cli("--debug", "idc", "download", "qin_pet_phantom", "--to", "d", env=broken).err
