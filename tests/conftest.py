@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 
 from dataset_dl.testing import LocalBucket
+from support import quick_index
 from support.cli import Cli
 
 # A shell may export any of these; they would lead s5cmd or Python elsewhere.
 _INHERITED = ("PROXY", "CA_BUNDLE", "SSL_CERT", "AWS_", "S3_", "DATASET_DL_", "RCLONE_")
 NOWHERE = "http://127.0.0.1:9"
+
+
+def pytest_configure() -> None:
+    # Before test files are imported, some of which ask already.
+    quick_index.install()
 
 
 @pytest.fixture(autouse=True)
