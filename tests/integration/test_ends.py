@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,7 +16,7 @@ import dataset_dl as dd
 from dataset_dl.journal import Journal
 from dataset_dl.testing import LocalBucket
 from support.cli import PROGRAM
-from support.faults import FaultServer, serve
+from support.faults import FaultServer
 
 BEGIN = """
 import os, sys, multiprocessing, threading
@@ -72,18 +71,10 @@ for event in dd.download_events(plan, to, endpoint_url=endpoint_url):
 }
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> LocalBucket:
-    bucket = LocalBucket("qin_pet_phantom", max_series=3, directory=tmp_path_factory.mktemp("ends"))
-    bucket.fill()
-    return bucket
-
-
 @pytest.fixture
-def server(filled: LocalBucket) -> Iterator[FaultServer]:
-    with serve(filled.root) as running:
-        running.each_nth = (1, "slow")
-        yield running
+def server(server: FaultServer) -> FaultServer:
+    server.each_nth = (1, "slow")
+    return server
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,8 @@ from dataset_dl.events import EngineEnded, Event, FileCompleted, Finished, Retry
 from dataset_dl.testing import LocalBucket
 from support.children import running
 from support.cli import PROGRAM, Cli
-from support.faults import FaultServer, serve
+from support.faults import FaultServer
 from support.plans import plan_of, row
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> LocalBucket:
-    bucket = LocalBucket("qin_pet_phantom", max_series=3, directory=tmp_path_factory.mktemp("faults"))
-    bucket.fill()
-    return bucket
-
-
-@pytest.fixture
-def server(filled: LocalBucket) -> Iterator[FaultServer]:
-    with serve(filled.root) as running:
-        yield running
 
 
 @pytest.fixture

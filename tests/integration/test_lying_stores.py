@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,7 @@ from dataset_dl.errors import StorageError
 from dataset_dl.events import EngineEnded, Event, FileCompleted, Finished
 from dataset_dl.testing import LocalBucket
 from support.children import running
-from support.faults import FaultServer, serve
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> LocalBucket:
-    bucket = LocalBucket("qin_pet_phantom", max_series=3, directory=tmp_path_factory.mktemp("lies"))
-    bucket.fill()
-    return bucket
-
-
-@pytest.fixture
-def server(filled: LocalBucket) -> Iterator[FaultServer]:
-    with serve(filled.root) as serving:
-        yield serving
+from support.faults import FaultServer
 
 
 @pytest.fixture

@@ -41,8 +41,11 @@ class Outcome:
 
 
 class Cli:
-    def __init__(self, directory: Path) -> None:
+    """Commands with a working directory, and the environment of the tests or, instead of it, one of their own."""
+
+    def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
         self.directory = directory
+        self.environment = environment
 
     def __call__(
         self, *arguments: object, stdin: str | bytes = b"", env: Mapping[str, str] | None = None
@@ -53,7 +56,7 @@ class Cli:
             given, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
             given.write(_bytes(stdin))
             given.seek(0)
-            stack.enter_context(_as_in_a_process(self.directory, env or {}))
+            stack.enter_context(_as_in_a_process(self.directory, self._environment(env)))
             with _streams(given, out, err):
                 code = _main([str(PROGRAM), *map(str, arguments)])
             return Outcome(code, _content(out), _content(err))
@@ -65,13 +68,16 @@ class Cli:
         done = subprocess.run(
             [PROGRAM, *map(str, arguments)],
             cwd=self.directory,
-            env=os.environ | (env or {}),
+            env=self._environment(env),
             input=_bytes(stdin),
             capture_output=True,
             timeout=90,
             check=False,
         )
         return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def _environment(self, env: Mapping[str, str] | None) -> dict[str, str]:
+        return {**(os.environ if self.environment is None else self.environment), **(env or {})}
 
 
 class _Left(BaseException):
@@ -96,12 +102,12 @@ def _main(argv: list[str]) -> int:
 
 
 @contextmanager
-def _as_in_a_process(directory: Path, env: Mapping[str, str]) -> Iterator[None]:
+def _as_in_a_process(directory: Path, environment: Mapping[str, str]) -> Iterator[None]:
     """What a process begins with, and what it would take along when it ends."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     before = Path.cwd()
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.dict(os.environ, env))
+        stack.enter_context(mock.patch.dict(os.environ, environment, clear=True))
         stack.enter_context(mock.patch.object(tempfile, "tempdir", None))
         # Handlers of pytest would hear what goes to standard error otherwise, and the other way round.
         for log in (logging.getLogger(), logging.getLogger("dataset_dl")):
@@ -129,9 +135,11 @@ def _as_in_a_process(directory: Path, env: Mapping[str, str]) -> Iterator[None]:
 def _streams(given: BinaryIO, out: BinaryIO, err: BinaryIO) -> Iterator[None]:
     """The standard streams, as those of a process whose output is read through pipes."""
     with (
-        open(os.dup(given.fileno()), encoding="utf-8") as stdin,
-        open(os.dup(out.fileno()), "w", encoding="utf-8") as stdout,
-        open(os.dup(err.fileno()), "w", encoding="utf-8", buffering=1, errors="backslashreplace") as stderr,
+        os.fdopen(os.dup(given.fileno()), encoding="utf-8") as stdin,
+        os.fdopen(os.dup(out.fileno()), "w", encoding="utf-8") as stdout,
+        os.fdopen(
+            os.dup(err.fileno()), "w", buffering=1, encoding="utf-8", errors="backslashreplace"
+        ) as stderr,
         mock.patch.multiple(sys, stdin=stdin, stdout=stdout, stderr=stderr),
     ):
         yield

@@ -7,7 +7,6 @@ Hundreds of tests ask such questions. Tests that run programs, and the tutorial,
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import sys
 import tempfile
@@ -48,5 +47,5 @@ def _make(published: Path, place: Path) -> None:
     table = parquet.read_table(published / TABLE)
     parquet.write_table(table, package / TABLE, row_group_size=_ROW_GROUP_ROWS, compression="none")
     with suppress(OSError):  # somebody else was quicker
-        os.rename(scratch, place)
+        scratch.rename(place)
     shutil.rmtree(scratch, ignore_errors=True)

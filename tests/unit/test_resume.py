@@ -29,7 +29,7 @@ from support.plans import plan_of, row
 from support.stores import Store
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plan(bucket: LocalBucket) -> Plan:
     return dd.plan([each.crdc_series_uuid for each in bucket.series])
 
