@@ -27,7 +27,7 @@ from support.engines import ScriptedEngine
 from support.plans import plan_of, row
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plan(bucket: LocalBucket) -> Plan:
     return dd.plan([each.crdc_series_uuid for each in bucket.series])
 
