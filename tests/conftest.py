@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import dataset_dl as dd
 from dataset_dl.testing import LocalBucket
 from support import quick_index
 from support.cli import Cli
@@ -64,6 +65,13 @@ def bucket(files_of_all: Path) -> Iterator[LocalBucket]:
 def filled(files_of_all: Path) -> LocalBucket:
     """Three of them, served by nobody; read-only to tests."""
     return LocalBucket(COLLECTION, max_series=3, directory=files_of_all)
+
+
+@pytest.fixture(scope="session")
+def saved(filled: LocalBucket, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plan of these, saved: to open it takes less time than to ask the tables again."""
+    plan = dd.plan([each.crdc_series_uuid for each in filled.series])
+    return plan.save(tmp_path_factory.mktemp("saved") / "plan.parquet")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,6 @@ import pytest
 
 import dataset_dl as dd
 from dataset_dl.journal import Journal
-from dataset_dl.testing import LocalBucket
 from support.cli import PROGRAM
 from support.faults import FaultServer
 
@@ -78,9 +78,8 @@ def server(server: FaultServer) -> FaultServer:
 
 
 @pytest.fixture
-def plan(filled: LocalBucket, tmp_path: Path) -> Path:
-    plan = dd.plan([each.crdc_series_uuid for each in filled.series])
-    return plan.save(tmp_path / "plan.parquet")
+def plan(saved: Path, tmp_path: Path) -> Path:
+    return shutil.copy(saved, tmp_path / "plan.parquet")
 
 
 def of_destination(target: Path) -> list[psutil.Process]:

@@ -19,8 +19,8 @@ from support.plans import plan_of, row
 
 
 @pytest.fixture
-def plan(filled: LocalBucket, tmp_path: Path) -> dd.Plan:
-    return dd.plan([each.crdc_series_uuid for each in filled.series], into=tmp_path / "to")
+def plan(saved: Path, tmp_path: Path) -> dd.Plan:
+    return dd.plan(saved, into=tmp_path / "to")
 
 
 def key_of(bucket: LocalBucket, number: int) -> str:

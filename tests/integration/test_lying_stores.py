@@ -17,8 +17,8 @@ from support.faults import FaultServer
 
 
 @pytest.fixture
-def plan(filled: LocalBucket, tmp_path: Path) -> dd.Plan:
-    return dd.plan([each.crdc_series_uuid for each in filled.series], into=tmp_path / "to")
+def plan(saved: Path, tmp_path: Path) -> dd.Plan:
+    return dd.plan(saved, into=tmp_path / "to")
 
 
 def run(plan: dd.Plan, server: FaultServer, **options: object) -> tuple[list[Event], dd.Report]:

@@ -5,15 +5,11 @@ from __future__ import annotations
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from support import quick_index
+import idc_index
+import idc_index.cli
+import idc_index.index
 
-quick_index.install()
-
-import idc_index  # noqa: E402
-import idc_index.cli  # noqa: E402
-import idc_index.index  # noqa: E402
-
-from dataset_dl import IDCClient  # noqa: E402
+from dataset_dl import IDCClient
 
 if TYPE_CHECKING:
     import pandas as pd
