@@ -41,7 +41,7 @@ _MD5 = """
 import os, sys, time
 from pathlib import Path
 from dataset_dl import checksums
-from dataset_dl.model import StoredObject
+from dataset_dl.model.series import StoredObject
 began = time.monotonic()
 paths = sorted(Path(sys.argv[1]).rglob("*.dcm"))
 outcomes = list(checksums.compare((path, StoredObject(path.name, path.stat().st_size, "0" * 32)) for path in paths))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -30,13 +31,6 @@ NOWHERE = "http://127.0.0.1:9"
 MakeEngine = Callable[..., Engine]
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[LocalBucket]:
-    """A bucket of three series that a test may spoil."""
-    with LocalBucket("qin_pet_phantom", max_series=3, directory=tmp_path / "bucket") as served:
-        yield served
-
-
 @pytest.fixture(params=["scripted", "s5cmd"])
 def make(request: pytest.FixtureRequest, own: LocalBucket) -> MakeEngine:
     def scripted(*, reachable: bool = True) -> Engine:
@@ -46,7 +40,10 @@ def make(request: pytest.FixtureRequest, own: LocalBucket) -> MakeEngine:
         network = NetworkSettings(endpoint_url=own.endpoint_url if reachable else NOWHERE)
         return S5cmdEngine(require(), network, workers=8)
 
-    return {"scripted": scripted, "s5cmd": s5cmd}[request.param]
+    if request.param == "scripted":
+        return scripted
+    own.serve()
+    return s5cmd
 
 
 def children() -> list[psutil.Process]:
@@ -54,7 +51,18 @@ def children() -> list[psutil.Process]:
 
 
 def plan_of(bucket: LocalBucket, layout: str | None = None) -> Plan:
-    return dd.plan([each.crdc_series_uuid for each in bucket.series], layout=layout)
+    return planned(tuple(each.crdc_series_uuid for each in bucket.series), layout)
+
+
+@functools.cache
+def planned(uuids: tuple[str, ...], layout: str | None) -> Plan:
+    return dd.plan(uuids, layout=layout)
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a new file; the old one is a link to that of all tests."""
+    path.unlink()
+    path.write_bytes(data)
 
 
 def run(plan: Plan, target: Path, engine: Engine) -> tuple[list[Event], Report]:
@@ -121,7 +129,7 @@ def test_a_transfer_tells_what_failed(own: LocalBucket, make: MakeEngine, tmp_pa
     gone, cut = own.series[0], own.series[2]
     shutil.rmtree(own.series_directory(gone))
     object_path = min(own.series_directory(cut).iterdir())
-    object_path.write_bytes(object_path.read_bytes()[:-2])
+    put(object_path, object_path.read_bytes()[:-2])
     _, report = run(plan_of(own), tmp_path / "to", make())
     assert not report.ok
     assert {each.planned.crdc_series_uuid: each.cause for each in report.failures} == {
@@ -225,10 +233,10 @@ def test_series_that_share_a_directory(
     cut = own.series[1]
     object_path = min(own.series_directory(cut).iterdir())
     whole = object_path.read_bytes()
-    object_path.write_bytes(whole[:-2])
+    put(object_path, whole[:-2])
     _, report = run(plan, tmp_path / "to", make())
     assert [each.planned.crdc_series_uuid for each in report.failures] == [cut.crdc_series_uuid]
-    object_path.write_bytes(whole)
+    put(object_path, whole)
     _, report = run(plan, tmp_path / "to", make())
     assert report.ok
     assert same_files(own, plan, tmp_path / "to")

@@ -169,7 +169,7 @@ def test_listings_are_frames(frame: Callable[[], object]) -> None:
 
 def test_the_bar_moves_within_a_large_file(tmp_path: Path) -> None:
     uuid = dd.query(
-        "SELECT crdc_series_uuid AS u FROM idc_index WHERE instanceCount = 1 AND series_size_MB BETWEEN 400 AND 500"
+        "SELECT crdc_series_uuid AS u FROM idc_index WHERE instanceCount = 1 AND series_size_MB BETWEEN 200 AND 300"
         " ORDER BY series_size_MB LIMIT 1"
     ).u[0]
     seen: list[DownloadProgress] = []

@@ -145,30 +145,19 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES)
 def test_a_destination_of_any_name_will_do(cli: Cli, bucket: LocalBucket, name: str) -> None:
     place = os.fsdecode(NAMES[name])
-    for json_option in ((), ("--json",)):
-        done = subprocess.run(
-            [PROGRAM, "idc", "download", uuids(bucket), "--to", place, "--endpoint-url", bucket.endpoint_url, *json_option],
-            cwd=cli.directory, capture_output=True, check=False, timeout=60,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+    command = ["idc", "download", uuids(bucket), "--to", place, "--endpoint-url", bucket.endpoint_url]
+    for done in (cli.process(*command), cli(*command, "--json")):
+        assert done.code == 0, done.err
     assert len(list((cli.directory / place).rglob("*.dcm"))) == bucket.series[0].instanceCount
-    for command in (
+    for words in (
         ["verify", place],
         ["verify", place, "--json"],
         ["diff", place],
         ["diff", place, "--format", "json"],
+        ["manifest", place, "-o", f"{place}.parquet"],
     ):
-        done = subprocess.run(
-            [PROGRAM, "idc", *command], cwd=cli.directory, capture_output=True, check=False, timeout=60
-        )
-        assert done.returncode == 0, done.stderr
-    done = subprocess.run(
-        [PROGRAM, "idc", "manifest", place, "-o", f"{place}.parquet"],
-        cwd=cli.directory,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+        done = cli("idc", *words)
+        assert done.code == 0, done.err
 
 
 def test_nobodys_home_is_no_directory(cli: Cli) -> None:
@@ -262,12 +251,8 @@ def test_what_a_killed_program_leaves_is_swept_by_the_next(cli: Cli, bucket: Loc
     assert list(scratch.glob("dataset-dl-*"))
     stranger = scratch / "dataset-dl-notes"
     stranger.mkdir()
-    assert (
-        cli(
-            "idc", "download", uuids(bucket), "--to", "data", "--endpoint-url", bucket.endpoint_url, env=env
-        ).code
-        == 0
-    )
+    words = ["idc", "download", uuids(bucket), "--to", "data", "--endpoint-url", bucket.endpoint_url]
+    assert cli.process(*words, env=env).code == 0
     assert list(scratch.glob("dataset-dl-*")) == [stranger]
 
 

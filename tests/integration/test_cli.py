@@ -1,4 +1,7 @@
-"""The installed command against a real server, as a user runs it."""
+"""The command against a real server, as a user runs it: the installed program where a process is the point.
+
+Those are starting at all, streams, signals, the help of every command, and what Python reads when it starts.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ def is_one_sentence(outcome: Outcome, code: int) -> bool:
 
 
 def test_download_ends_in_files_that_pydicom_reads(cli: Cli, bucket: LocalBucket) -> None:
-    outcome = cli("idc", "download", uuids(bucket), "--to", "data", "--endpoint-url", bucket.endpoint_url)
+    words = ["idc", "download", uuids(bucket), "--to", "data", "--endpoint-url", bucket.endpoint_url]
+    outcome = cli.process(*words)
     assert outcome.code == 0, outcome.err
     assert "Every series is on disk, its count and bytes checked." in outcome.out
     files = sorted((cli.directory / "data").rglob("*.dcm"))
@@ -261,7 +265,7 @@ def test_a_killed_download_takes_s5cmd_along_and_resumes(cli: Cli, bucket: Local
 def test_sources_from_standard_input_and_files(cli: Cli, bucket: LocalBucket) -> None:
     options = ["--to", "d", "--endpoint-url", bucket.endpoint_url, "--json"]
     listed = uuids(bucket).replace(",", "\n")
-    assert cli("idc", "download", "-", *options, stdin=listed).events[-1]["ok"] is True
+    assert cli.process("idc", "download", "-", *options, stdin=listed).events[-1]["ok"] is True
     for name in ("plan.parquet", "plan.csv", "plan.s5cmd"):
         made = cli("idc", "manifest", uuids(bucket), "-o", name)
         assert (made.code, made.out) == (0, "")
@@ -404,7 +408,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(cli: Cli) -> None:
 
 def test_browse(cli: Cli) -> None:
     assert cli("idc", "browse", "TCGA-LUAD", "--print").out.strip().endswith("?collection_id=tcga_luad")
-    assert cli("idc", "browse", env={"DISPLAY": "", "WAYLAND_DISPLAY": ""}).out.startswith("https://portal.")
+    # Python remembers which browsers there are.
+    shown = cli.process("idc", "browse", env={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
+    assert shown.out.startswith("https://portal.")
     assert is_one_sentence(cli("idc", "browse", "nope", "--print"), 2)
 
 
@@ -412,13 +418,13 @@ def test_browse_opens_a_browser(cli: Cli) -> None:
     browser = cli.directory / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {cli.directory}/opened\n')
     browser.chmod(0o755)
-    outcome = cli("idc", "browse", "nlst", env={"DISPLAY": ":9", "BROWSER": f"{browser} %s"})
+    outcome = cli.process("idc", "browse", "nlst", env={"DISPLAY": ":9", "BROWSER": f"{browser} %s"})
     assert (outcome.code, outcome.out) == (0, "")
     assert (cli.directory / "opened").read_text().strip().endswith("?collection_id=nlst")
 
 
 def test_doctor(cli: Cli, bucket: LocalBucket) -> None:
-    outcome = cli("doctor", "--endpoint-url", bucket.endpoint_url, "--to", "d", "--json")
+    outcome = cli.process("doctor", "--endpoint-url", bucket.endpoint_url, "--to", "d", "--json")
     assert outcome.code == 0, outcome
     outcomes = {check["name"]: check["outcome"] for check in outcome.json}
     for name in ("program", "index", "s5cmd", "machine", "endpoint_url", "trust", "endpoint", "destination"):
@@ -431,10 +437,11 @@ def test_doctor(cli: Cli, bucket: LocalBucket) -> None:
 def test_a_fault_of_the_program_says_so_without_a_traceback(cli: Cli) -> None:
     broken = {"TMPDIR": "/nowhere", "PYTHONPATH": str(cli.directory)}
     (cli.directory / "msgspec.py").write_text("raise RuntimeError('broken')")
-    outcome = cli("idc", "download", "qin_pet_phantom", "--to", "d", env=broken)
+    outcome = cli.process("idc", "download", "qin_pet_phantom", "--to", "d", env=broken)
     assert is_one_sentence(outcome, 1), outcome
     assert "--debug" in outcome.err
-    assert "Traceback" in cli("--debug", "idc", "download", "qin_pet_phantom", "--to", "d", env=broken).err
+    words = ["--debug", "idc", "download", "qin_pet_phantom", "--to", "d"]
+    assert "RuntimeError: broken" in cli.process(*words, env=broken).err
 
 
 def test_usage_errors_are_exit_2(cli: Cli) -> None:
@@ -445,7 +452,7 @@ def test_usage_errors_are_exit_2(cli: Cli) -> None:
         ["idc", "collections", "--format", "xml"],
     ):
         assert cli(*arguments).code == 2
-    assert cli("--version").out.startswith("dataset-dl, version")
+    assert cli.process("--version").out.startswith("dataset-dl, version")
 
 
 def test_python_m(cli: Cli) -> None:
@@ -457,13 +464,13 @@ def test_python_m(cli: Cli) -> None:
 
 def test_help_is_there_for_every_command(cli: Cli) -> None:
     for name in ("browse", "collections", "columns", "download", "indices", "manifest", "query", "verify"):
-        assert f"Usage: dataset-dl idc {name}" in cli("idc", name, "--help").out
+        assert f"Usage: dataset-dl idc {name}" in cli.process("idc", name, "--help").out
         assert cli("idc", name, "--no-such").code == 2
 
 
 def test_an_old_encoding_is_no_error(cli: Cli, bucket: LocalBucket) -> None:
     uuid = bucket.series[0].crdc_series_uuid
-    outcome = cli(
+    outcome = cli.process(
         "idc",
         "download",
         uuid,
@@ -505,6 +512,7 @@ def test_a_plan_through_a_pipe_of_the_shell(cli: Cli, bucket: LocalBucket) -> No
 
 
 def test_debug_shows_more_and_changes_no_code(cli: Cli) -> None:
-    outcome = cli("idc", "download", "nosuch", "--to", "d", "--debug")
-    assert outcome.code == 2
-    assert "Traceback" in outcome.err
+    for run in (cli, cli.process):
+        outcome = run("idc", "download", "nosuch", "--to", "d", "--debug")
+        assert outcome.code == 2
+        assert "Traceback" in outcome.err

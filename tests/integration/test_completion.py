@@ -41,6 +41,6 @@ def test_offers(cli: Cli, words: tuple[str, ...], expected: list[str]) -> None:
 
 
 def test_the_script_is_printed(cli: Cli) -> None:
-    outcome = cli(env={"_DATASET_DL_COMPLETE": "zsh_source"})
+    outcome = cli.process(env={"_DATASET_DL_COMPLETE": "zsh_source"})
     assert outcome.code == 0
     assert "#compdef dataset-dl" in outcome.out

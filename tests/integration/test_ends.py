@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,9 +15,8 @@ import pytest
 
 import dataset_dl as dd
 from dataset_dl.destination.journal import Journal
-from dataset_dl.testing import LocalBucket
 from support.cli import PROGRAM
-from support.faults import FaultServer, serve
+from support.faults import FaultServer
 
 BEGIN = """
 import os, sys, multiprocessing, threading
@@ -72,24 +71,15 @@ for event in dd.download_events(plan, to, endpoint_url=endpoint_url):
 }
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> LocalBucket:
-    bucket = LocalBucket("qin_pet_phantom", max_series=3, directory=tmp_path_factory.mktemp("ends"))
-    bucket.fill()
-    return bucket
+@pytest.fixture
+def server(server: FaultServer) -> FaultServer:
+    server.each_nth = (1, "slow")
+    return server
 
 
 @pytest.fixture
-def server(filled: LocalBucket) -> Iterator[FaultServer]:
-    with serve(filled.root) as running:
-        running.each_nth = (1, "slow")
-        yield running
-
-
-@pytest.fixture
-def plan(filled: LocalBucket, tmp_path: Path) -> Path:
-    plan = dd.plan([each.crdc_series_uuid for each in filled.series])
-    return plan.save(tmp_path / "plan.parquet")
+def plan(saved: Path, tmp_path: Path) -> Path:
+    return shutil.copy(saved, tmp_path / "plan.parquet")
 
 
 def of_destination(target: Path) -> list[psutil.Process]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import re
 import subprocess
@@ -11,11 +10,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
 import pytest
 
 import dataset_dl as dd
 from dataset_dl.testing import LocalBucket
+from support import indices
 
 # As it came with the installed package.
 TEXT = (
@@ -42,20 +41,8 @@ def bucket(few: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(scope="module")
 def index(few: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package of tables with an index of these, and of one collection more to look at: rider_pilot has 10 GB."""
-    spec = importlib.util.find_spec("idc_index_data")
-    assert spec is not None
-    assert spec.origin is not None
-    real, home = Path(spec.origin).parent, tmp_path_factory.mktemp("index")
-    (home / "idc_index_data").mkdir()
-    for file in real.iterdir():
-        if file.name not in ("idc_index.parquet", "__pycache__"):
-            (home / "idc_index_data" / file.name).symlink_to(file)
-    kept = f"crdc_series_uuid IN {tuple(few)} OR (collection_id = 'tcga_luad' AND Modality <> 'CT')"
-    duckdb.connect().execute(
-        f"COPY (FROM '{real}/idc_index.parquet' WHERE {kept})"
-        f" TO '{home}/idc_index_data/idc_index.parquet' (FORMAT parquet)"
-    )
-    return home
+    also = "collection_id = 'tcga_luad' AND Modality <> 'CT'"
+    return indices.narrowed(few, tmp_path_factory.mktemp("index"), also)
 
 
 def test_there_are_examples() -> None:

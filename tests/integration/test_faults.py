@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,26 +14,13 @@ from dataset_dl.model.events import EngineEnded, Event, FileCompleted, Finished,
 from dataset_dl.testing import LocalBucket
 from support.children import running
 from support.cli import PROGRAM, Cli
-from support.faults import FaultServer, serve
+from support.faults import FaultServer
 from support.plans import plan_of, row
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> LocalBucket:
-    bucket = LocalBucket("qin_pet_phantom", max_series=3, directory=tmp_path_factory.mktemp("faults"))
-    bucket.fill()
-    return bucket
-
-
 @pytest.fixture
-def server(filled: LocalBucket) -> Iterator[FaultServer]:
-    with serve(filled.root) as running:
-        yield running
-
-
-@pytest.fixture
-def plan(filled: LocalBucket, tmp_path: Path) -> dd.Plan:
-    return dd.plan([each.crdc_series_uuid for each in filled.series], into=tmp_path / "to")
+def plan(saved: Path, tmp_path: Path) -> dd.Plan:
+    return dd.plan(saved, into=tmp_path / "to")
 
 
 def key_of(bucket: LocalBucket, number: int) -> str:

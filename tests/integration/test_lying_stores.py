@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,25 +13,12 @@ from dataset_dl.errors import StorageError
 from dataset_dl.model.events import EngineEnded, Event, FileCompleted, Finished
 from dataset_dl.testing import LocalBucket
 from support.children import running
-from support.faults import FaultServer, serve
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> LocalBucket:
-    bucket = LocalBucket("qin_pet_phantom", max_series=3, directory=tmp_path_factory.mktemp("lies"))
-    bucket.fill()
-    return bucket
+from support.faults import FaultServer
 
 
 @pytest.fixture
-def server(filled: LocalBucket) -> Iterator[FaultServer]:
-    with serve(filled.root) as serving:
-        yield serving
-
-
-@pytest.fixture
-def plan(filled: LocalBucket, tmp_path: Path) -> dd.Plan:
-    return dd.plan([each.crdc_series_uuid for each in filled.series], into=tmp_path / "to")
+def plan(saved: Path, tmp_path: Path) -> dd.Plan:
+    return dd.plan(saved, into=tmp_path / "to")
 
 
 def run(plan: dd.Plan, server: FaultServer, **options: object) -> tuple[list[Event], dd.Report]:

@@ -48,7 +48,7 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> LocalBucket:
     return bucket
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(numbered: LocalBucket):
     numbered.serve()
     yield numbered

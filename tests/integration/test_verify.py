@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from pathlib import Path
@@ -17,12 +18,17 @@ from support.cli import Cli
 def tree(bucket: LocalBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DATASET_DL_ENDPOINT_URL", bucket.endpoint_url)
     root = tmp_path / "tree"
-    dd.download(dd.plan([each.crdc_series_uuid for each in bucket.series], into=root), progress="none")
+    dd.download(planned(bucket), root, progress="none")
     return root
 
 
+@functools.cache
+def planned(bucket: LocalBucket) -> dd.Plan:
+    return dd.plan([each.crdc_series_uuid for each in bucket.series])
+
+
 def file_of(tree: Path, bucket: LocalBucket, number: int, place: int = 0) -> Path:
-    row = list(dd.plan([each.crdc_series_uuid for each in bucket.series]))[number]
+    row = list(planned(bucket))[number]
     return sorted((tree / row.directory).glob("*.dcm"))[place]
 
 

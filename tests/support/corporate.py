@@ -157,7 +157,7 @@ def squid(
         wait_for(port, running)
         yield Squid(port, directory / "access.log")
     finally:
-        running.stop()
+        running.stop(grace_seconds=0.2)  # squid takes longer than that to come to it
 
 
 def free_port() -> int:

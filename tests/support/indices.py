@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,3 +26,21 @@ def make(name: str, path: Path, values: Mapping[str, Sequence[object]]) -> Path:
     session.execute(f"CREATE TABLE made AS SELECT {select}", [given for _, _, given in columns])
     session.execute(f"COPY made TO '{path}' (FORMAT parquet)")
     return path
+
+
+def narrowed(uuids: Sequence[str], home: Path, also: str = "false") -> Path:
+    """Make the package of tables in a directory, with an index of some series, and of those that a condition names."""
+    spec = importlib.util.find_spec("idc_index_data")
+    assert spec is not None
+    assert spec.origin is not None
+    real, package = Path(spec.origin).parent, home / "idc_index_data"
+    package.mkdir()
+    for file in real.iterdir():
+        if file.name not in ("idc_index.parquet", "__pycache__"):
+            (package / file.name).symlink_to(file)
+    listed = ", ".join(f"'{each}'" for each in uuids)
+    duckdb.connect().execute(
+        f"COPY (FROM '{real}/idc_index.parquet' WHERE crdc_series_uuid IN ({listed}) OR ({also}))"
+        f" TO '{package}/idc_index.parquet' (FORMAT parquet)"
+    )
+    return home

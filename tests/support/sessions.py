@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -17,6 +16,7 @@ from typing import NamedTuple
 
 from dataset_dl.testing import LocalBucket
 from support.cli import PROGRAM
+from support.quick_index import environment_without
 
 HOME = "/home/ada"
 _BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -56,7 +56,7 @@ def run(step: Step, directory: Path, env: dict[str, str]) -> str:
         program, *arguments = shlex.split(step.source)
         command = [PROGRAM if program == "dataset-dl" else program, *arguments]
     done = subprocess.run(
-        command, cwd=directory, env=os.environ | env, capture_output=True, text=True, check=False
+        command, cwd=directory, env=environment_without() | env, capture_output=True, text=True, check=False
     )
     text = done.stdout if done.returncode == 0 else done.stdout + done.stderr
     return plain(text.replace(str(directory), HOME))

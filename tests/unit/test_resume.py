@@ -33,7 +33,7 @@ from support.settings import settings
 from support.stores import Store
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plan(bucket: LocalBucket) -> Plan:
     return dd.plan([each.crdc_series_uuid for each in bucket.series])
 

@@ -30,7 +30,7 @@ from support.plans import plan_of, row
 from support.settings import settings
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plan(bucket: LocalBucket) -> Plan:
     return dd.plan([each.crdc_series_uuid for each in bucket.series])
 
