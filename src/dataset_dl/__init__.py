@@ -48,7 +48,18 @@ if TYPE_CHECKING:
     from dataset_dl.model.series import PlannedSeries, Series
     from dataset_dl.verbs.check import repair, verify
     from dataset_dl.verbs.download import download, download_events, stream
-    from dataset_dl.verbs.look import cite, collections, columns, fetch_index, indices, page_url, query
+    from dataset_dl.verbs.look import (
+        IndexUpdate,
+        cite,
+        collections,
+        columns,
+        fetch_index,
+        indices,
+        page_url,
+        query,
+        update_index,
+        use_index,
+    )
     from dataset_dl.verbs.options import DownloadOptions, NetworkOptions, PlanOptions
     from dataset_dl.verbs.plan import plan
     from dataset_dl.verbs.renew import diff, update
@@ -68,6 +79,7 @@ __all__ = [
     "EngineCrashed",
     "EngineMissing",
     "IDCClient",
+    "IndexUpdate",
     "InsufficientDiskSpace",
     "LayoutError",
     "ManifestError",
@@ -107,6 +119,8 @@ __all__ = [
     "repair",
     "stream",
     "update",
+    "update_index",
+    "use_index",
     "verify",
 ]
 
@@ -123,7 +137,8 @@ _HOMES = {
         "model.series": "PlannedSeries Series",
         "verbs.check": "repair verify",
         "verbs.download": "download download_events stream",
-        "verbs.look": "cite collections columns fetch_index indices page_url query",
+        "verbs.look": "IndexUpdate cite collections columns fetch_index indices page_url query"
+        " update_index use_index",
         "verbs.options": "DownloadOptions NetworkOptions PlanOptions",
         "verbs.plan": "plan",
         "verbs.renew": "diff update",

@@ -52,6 +52,7 @@ PUBLIC = [
     "EngineCrashed",
     "EngineMissing",
     "IDCClient",
+    "IndexUpdate",
     "InsufficientDiskSpace",
     "LayoutError",
     "ManifestError",
@@ -91,6 +92,8 @@ PUBLIC = [
     "repair",
     "stream",
     "update",
+    "update_index",
+    "use_index",
     "verify",
 ]
 

@@ -17,6 +17,7 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -24,6 +25,7 @@ import click
 
 from dataset_dl import __version__
 from dataset_dl.cli.help import write_options
+from dataset_dl.cli.options import index_version
 from dataset_dl.doors import COMMANDS
 from dataset_dl.errors import DatasetDlError, SelectionError, SelectionWarning, StorageError
 from dataset_dl.wording import shortened, visible
@@ -74,7 +76,12 @@ class _Group(click.Group):
         """One of them."""
         if cmd_name in self._homes and cmd_name not in self.commands:
             home = importlib.import_module(f"dataset_dl.cli.{self._homes[cmd_name]}")
-            self.add_command(getattr(home, cmd_name))
+            command = getattr(home, cmd_name)
+            if self._prefix == "idc":
+                # People write it behind the command, too, where its help does not need to repeat it.
+                for each in [command, *getattr(command, "commands", {}).values()]:
+                    index_version(hidden=True)(each)
+            self.add_command(command)
         if (known := super().get_command(ctx, cmd_name)) is not None:
             return known
         return COMMANDS.find(f"{self._prefix}.{cmd_name}" if self._prefix else cmd_name)
@@ -115,6 +122,7 @@ def cli(debug: bool) -> None:
 
 
 @cli.group(cls=_Group, homes=_IDC_COMMANDS, prefix="idc")
+@index_version()
 def idc() -> None:
     """The NCI Imaging Data Commons: look, plan, download, verify."""
 
@@ -174,7 +182,8 @@ def _leave(code: int) -> NoReturn:
 def _outcome(arguments: list[str], debug: bool) -> tuple[int, str | None]:
     """Do what was asked; the exit code, and the sentence that goes with it."""
     try:
-        code = cli.main(arguments, prog_name="dataset-dl", standalone_mode=False)
+        # What a command chooses, like the version of the index, ends with it.
+        code = copy_context().run(cli.main, arguments, prog_name="dataset-dl", standalone_mode=False)
         sys.stdout.flush()
         return code or 0, None
     except (KeyboardInterrupt, click.Abort):

@@ -10,8 +10,11 @@ _GROUPS = {
         "with_annotations", "idc_version", "skip_missing",
     ),
     "Where to": ("destination", "layout", "output", "force", "dry_run"),
-    "How": ("workers", "retries", "stall_timeout_seconds", "verify", "trust_journal", "max_rate_mbps"),
-    "Network": ("endpoint_url", "source", "sign", "proxy", "ca_bundle"),
+    "How": (
+        "engine", "workers", "reuse", "retries", "stall_timeout_seconds", "verify", "trust_journal",
+        "max_rate_mbps",
+    ),
+    "Network": ("endpoint_url", "store", "sign", "proxy", "ca_bundle"),
 }  # fmt: skip
 _EXAMPLES = {
     "cli": (
@@ -22,6 +25,7 @@ _EXAMPLES = {
     "idc": ("dataset-dl idc collections", "dataset-dl idc download rider_pilot --to data --dry-run"),
     "collections": ("dataset-dl idc collections --search breast", "dataset-dl idc collections --format csv"),
     "indices": ("dataset-dl idc indices", "dataset-dl idc indices fetch sm_index"),
+    "update": ("dataset-dl idc indices update", "dataset-dl idc indices update --version 24.0.1"),
     "fetch": ("dataset-dl idc indices fetch sm_index seg_index",),
     "columns": ("dataset-dl idc columns idc_index",),
     "query": ('dataset-dl idc query "SELECT Modality, count(*) FROM idc_index GROUP BY 1"',),

@@ -88,6 +88,23 @@ def fetch(names: tuple[str, ...], file: Path | None, **options: Unpack[NetworkOp
         click.echo(f"{name}: {fetch_index(name, from_file=file, **options)}", err=True)
 
 
+@indices.command(cls=Command)
+@click.option("--version", metavar="N", help="Which version, like 25.0.5.  [default: the newest published]")
+@click.option(
+    "--from",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Take the files from this directory, for a machine that cannot fetch them.",
+)
+@network
+def update(version: str | None, directory: Path | None, **options: Unpack[NetworkOptions]) -> None:
+    """Bring a newer index, or an older one, with its tables."""
+    from dataset_dl.verbs.look import update_index
+
+    found = update_index(version, from_directory=directory, **options)
+    click.echo(found.sentence)
+
+
 @click.command(cls=Command)
 @click.argument("index", shell_complete=completion.tables)
 @FORMAT

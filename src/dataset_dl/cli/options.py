@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from dataset_dl.cli import completion
 from dataset_dl.errors import SelectionWarning
-from dataset_dl.wording import counted
+from dataset_dl.wording import counted, first_few
 
 if TYPE_CHECKING:
     from dataset_dl.model.plan import Plan
 
+F = TypeVar("F", bound=Callable[..., Any])
 _MISSING_SHOWN = 20
-_EXCLUDED_SHOWN = 5
 
 
 class Directory(click.Path):
@@ -98,6 +99,26 @@ STRICT = click.option(
 SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...", shell_complete=completion.sources)
 
 
+def index_version(*, hidden: bool = False) -> Callable[[F], F]:
+    """The version of the index that a command uses."""
+
+    def choose(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            from dataset_dl.sources.idc import releases
+
+            releases.use(value)
+
+    return click.option(
+        "--index-version",
+        metavar="N",
+        hidden=hidden,
+        expose_value=False,
+        is_eager=True,
+        callback=choose,
+        help="Use this version of the index, like 25.0.5.  [default: the newest here]",
+    )
+
+
 def selection(function: Any) -> Any:
     """SOURCE… and its options: what a plan is made from, all that `planned` takes."""
     choosing = (WHERE, LICENSE, ORIGINAL_ONLY, LIMIT, SAMPLE, SEED, STRICT)
@@ -148,10 +169,8 @@ def _tell(plan: Plan) -> None:
     for note in plan.notes:
         click.echo(note, err=True)
     if plan.excluded:
-        shown = ", ".join(plan.excluded[:_EXCLUDED_SHOWN])
-        more = ", …" if len(plan.excluded) > _EXCLUDED_SHOWN else ""
         what = f"{len(plan.excluded):,} of what was named"
-        click.echo(f"No series meets the conditions of {what}: {shown}{more}", err=True)
+        click.echo(f"No series meets the conditions of {what}: {first_few(plan.excluded)}", err=True)
 
 
 def _tell_missing(plan: Plan) -> None:

@@ -20,7 +20,14 @@ from dataset_dl.manifest.commands import Places
 from dataset_dl.model.selection import Condition
 from dataset_dl.sources.idc import catalog, clinical, instances
 from dataset_dl.sources.idc.resolve import present
-from dataset_dl.sources.idc.tables import cache_directory, clinical_directory, parquet, table_sql, tables
+from dataset_dl.sources.idc.tables import (
+    cache_directory,
+    clinical_directory,
+    idc_version,
+    parquet,
+    table_sql,
+    tables,
+)
 from dataset_dl.store.addresses import KNOWN_BUCKETS, at_store
 from dataset_dl.verbs.download import download
 from dataset_dl.verbs.options import DownloadOptions, PlanOptions, network_of, settings_of, spelled_out
@@ -153,7 +160,12 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
     @cached_property
     def idc_version(self) -> str:
         """The IDC version of the tables, like ``v25``."""
-        return str(self.get_idc_version())
+        return self.get_idc_version()
+
+    @staticmethod
+    def get_idc_version() -> str:
+        """The same, as idc-index has it."""
+        return f"v{idc_version()}"
 
     @cached_property
     def indices_data_dir(self) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -26,7 +25,7 @@ from dataset_dl.engines.s5cmd.engine import descriptor_limit, make
 from dataset_dl.errors import DatasetDlError, NetworkError, StorageError
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import AWS_ENDPOINT_URL, NetworkSettings, without_secrets
-from dataset_dl.sources.idc import tables
+from dataset_dl.sources.idc import releases, tables
 from dataset_dl.verbs.options import NetworkOptions, network_of
 from dataset_dl.wording import size
 
@@ -83,7 +82,7 @@ def examine(options: NetworkOptions, destination: Path | None) -> Iterator[Check
         yield from _guarded("trust", lambda: _trust(network))
         yield from _guarded("endpoint", lambda: _endpoint(network))
         with ThreadPoolExecutor(len(_ADDRESSES) + 1) as pool:
-            addresses = _ADDRESSES | {"index tables": tables.assets_url()}
+            addresses = _ADDRESSES | {"index tables": releases.assets_url()}
             yield from pool.map(lambda named: look_at_address(network, *named), addresses.items())
     if destination is not None:
         yield from _guarded("destination", lambda: _destination(destination))
@@ -105,13 +104,13 @@ def _program() -> Check:
 
 
 def _index() -> Check:
-    try:
-        package = version("idc-index-data")
-    except PackageNotFoundError:
-        package = "of unknown version"
+    used, versions = releases.chosen(), releases.versions_here()
     here = [table for table in tables.tables().values() if table.parquet_path]
+    others = f"; versions here: {', '.join(versions)}" if len(versions) > 1 else ""
     return Check(
-        "index", "passed", f"IDC v{tables.idc_version()}, idc-index-data {package}, {len(here)} tables here"
+        "index",
+        "passed",
+        f"IDC v{tables.idc_version()}, idc-index-data {used}, {len(here)} tables here{others}",
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Literal, NamedTuple, Unpack
 
 from dataset_dl.duck import Database
 from dataset_dl.errors import NetworkError, PlanError
@@ -106,6 +107,80 @@ def fetch_index(name: str, *, from_file: str | Path | None = None, **options: Un
     if from_file is not None:
         return catalog.put_in(name, Path(from_file))
     return catalog.fetch(name, network_of(options))
+
+
+class IndexUpdate(NamedTuple):
+    """A version of the index that was brought to this machine.
+
+    Attributes
+    ----------
+    version
+        As idc-index-data numbers it.
+    is_used
+        Whether it is the version that is used now.
+    sentence
+        The same for a person.
+    """
+
+    version: str
+    is_used: bool
+    sentence: str
+
+
+@spelled_out(NetworkOptions)
+def update_index(
+    version: str | None = None,
+    *,
+    from_directory: str | Path | None = None,
+    **options: Unpack[NetworkOptions],
+) -> IndexUpdate:
+    """Bring a newer index, or an older one, with its tables; whole and checked, or not at all.
+
+    Parameters
+    ----------
+    version
+        As idc-index-data numbers it, like ``25.0.5``; the newest that is published if not given.
+    from_directory
+        The files of a release, fetched elsewhere; nothing is asked for then.
+    **options
+        How the network is reached, see `NetworkOptions`.
+
+    Returns
+    -------
+    IndexUpdate
+        The newest version that is here is used, unless ``DATASET_DL_INDEX_VERSION``, the configuration file
+        or `use_index` chooses another.
+
+    Raises
+    ------
+    SelectionError
+        If it is no version, or the directory holds none.
+    NetworkError
+        If it cannot be fetched, or is not what it should be.
+    """
+    from dataset_dl.sources.idc import releases
+
+    directory = Path(from_directory) if from_directory is not None else None
+    found = releases.update(version, network_of(options), from_directory=directory)
+    tables.look_again()
+    is_used = releases.chosen() == found
+    with releases.using(found):
+        idc = tables.idc_version()
+    how = "it is used now" if is_used else f"--index-version {found} chooses it"
+    return IndexUpdate(found, is_used, f"The index version {found} (IDC v{idc}) is here; {how}.")
+
+
+def use_index(version: str) -> AbstractContextManager[None]:
+    """Use a version of the index that is on this machine, for the time of a with block.
+
+    Parameters
+    ----------
+    version
+        As `update_index` brought it, or that of the package.
+    """
+    from dataset_dl.sources.idc import releases
+
+    return releases.using(version)
 
 
 @spelled_out(NetworkOptions)

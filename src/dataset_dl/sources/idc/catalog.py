@@ -14,9 +14,8 @@ from urllib.parse import quote, urlencode
 
 from dataset_dl.duck import Database, Result
 from dataset_dl.errors import SelectionError, StorageError
-from dataset_dl.sources.idc import clinical
+from dataset_dl.sources.idc import clinical, releases
 from dataset_dl.sources.idc.tables import (
-    assets_url,
     cache_directory,
     clinical_directory,
     look_again,
@@ -126,7 +125,7 @@ def fetch(name: str, network: NetworkSettings) -> Path:
     path = tables()[name].parquet_path
     if path is None:
         directory = cache_directory()
-        url = f"{assets_url()}/{directory.name}/{name}.parquet"
+        url = f"{releases.assets_url()}/{directory.name}/{name}.parquet"
         check = partial(not_the_table, name=name)
         path = obtain(url, directory / f"{name}.parquet", network, check=check)
         look_again()

@@ -1,23 +1,20 @@
-"""DuckDB on the published Parquet files, and the one way a stranger's SQL reaches them."""
+"""The tables that IDC publishes: which there are, which are here, and how SQL reaches them."""
 
 from __future__ import annotations
 
 import difflib
 import functools
-import importlib.util
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dataset_dl.duck import Database, DuckError, Result, first_line, quote, select_only
-from dataset_dl.errors import QueryError, SelectionError, TransferError
+from dataset_dl.errors import QueryError, SelectionError
+from dataset_dl.sources.idc import releases
 
 MAIN_INDEX = "idc_index"
-# Tables that are too large for the package are files of its releases.
-ASSETS_URL = "https://github.com/ImagingDataCommons/idc-index-data/releases"
 _NOT_HERE = "The table “{0}” is published by IDC but is not on this machine."
 _FETCH_IT = "`dataset-dl idc indices fetch {0}` fetches it."
 
@@ -46,16 +43,17 @@ class IndexTable:
         return loaded
 
 
-@functools.cache
 def tables() -> dict[str, IndexTable]:
-    """Every table that the installed idc-index-data publishes, and the clinical ones here, by name."""
-    directory, fetched = _data_directory(), cache_directory()
+    """Every table of the version that is used, and the clinical ones here, by name."""
+    return _tables(releases.chosen())
+
+
+@functools.cache
+def _tables(version: str) -> dict[str, IndexTable]:
+    fetched = cache_directory()
+    schemas = schemas_in(releases.data_directory()) | schemas_in(clinical_directory())
     found: dict[str, IndexTable] = {}
-    for schema_path in [
-        *sorted(directory.glob("*_schema.json")),
-        *sorted(clinical_directory().glob("*_schema.json")),
-    ]:
-        name = schema_path.name.removesuffix("_schema.json")
+    for name, schema_path in schemas.items():
         file = f"{name}.parquet"
         places = (schema_path.with_name(file), fetched / file, schema_path.with_name(name) / file)
         here = next((path for path in places if path.is_file()), None)
@@ -63,41 +61,39 @@ def tables() -> dict[str, IndexTable]:
     return found
 
 
+def schemas_in(directory: Path) -> dict[str, Path]:
+    """By the name of its table, each schema in a directory."""
+    return {path.name.removesuffix("_schema.json"): path for path in sorted(directory.glob("*_schema.json"))}
+
+
 def look_again() -> None:
-    """Forget which tables are here."""
-    tables.cache_clear()
-    table_columns.cache_clear()
+    """Forget which tables and versions are here."""
+    releases.look_again()
+    for function in (_tables, _table_columns, _idc_version):
+        function.cache_clear()
 
 
 def not_the_table(path: Path, name: str) -> str | None:
     """What is wrong with a file that should be a table that IDC publishes; None if nothing is."""
+    return problem_of(path, tables()[name].schema_path)
+
+
+def problem_of(path: Path, schema: Path) -> str | None:
+    """What is wrong with a file that should be the table of a schema; None if nothing is."""
     try:
         columns = {row[0] for row in Database().run(f"DESCRIBE FROM read_parquet({quote(str(path))})")}
         Database().column(f"SELECT count(*) FROM read_parquet({quote(str(path))})")
     except DuckError as error:
         return first_line(error)
-    lacking = [column["name"] for column in tables()[name].schema()["columns"]]
-    lacking = [column for column in lacking if column not in columns]
+    wanted = json.loads(schema.read_text(encoding="utf-8"))["columns"]
+    lacking = [column["name"] for column in wanted if column["name"] not in columns]
+    name = schema.name.removesuffix("_schema.json")
     return f"it lacks the columns {', '.join(lacking[:5])} of {name}" if lacking else None
 
 
-def assets_url() -> str:
-    """Where the optional tables are fetched from: a folder with one for each version."""
-    return (os.environ.get("DATASET_DL_ASSETS_URL") or f"{ASSETS_URL}/download").rstrip("/")
-
-
 def cache_directory() -> Path:
-    """Where tables go that are fetched: a folder for each version of idc-index-data."""
-    if named := os.environ.get("DATASET_DL_CACHE"):
-        folder = Path(named).expanduser()
-    else:
-        from platformdirs import user_cache_path
-
-        folder = user_cache_path("dataset-dl", appauthor=False)
-    # The metadata of a package takes longer to read than to answer most questions.
-    text = (_data_directory() / "_version.py").read_text(encoding="utf-8")
-    version = re.search(r"""^__version__.*?['"]([^'"]+)['"]""", text, re.MULTILINE)
-    return folder / "idc-index-data" / (version[1] if version else "unknown")
+    """Where tables of the version that is used go when they are fetched."""
+    return releases.cache_root() / releases.chosen()
 
 
 def clinical_directory() -> Path:
@@ -116,11 +112,16 @@ def table_sql(name: str = MAIN_INDEX) -> str:
     return f"read_parquet({quote(str(parquet(name)))})"
 
 
-@functools.cache
 def idc_version() -> int:
-    """The IDC version of the installed tables."""
-    version: int = Database().column(f"SELECT max(idc_version) FROM {table_sql('version_metadata_index')}")[0]
-    return version
+    """The IDC version of the tables."""
+    return _idc_version(releases.chosen())
+
+
+@functools.cache
+def _idc_version(version: str) -> int:
+    sql = f"SELECT max(idc_version) FROM {table_sql('version_metadata_index')}"
+    found: int = Database().column(sql)[0]
+    return found
 
 
 def main_columns() -> dict[str, str]:
@@ -128,7 +129,6 @@ def main_columns() -> dict[str, str]:
     return table_columns(MAIN_INDEX)
 
 
-@functools.cache
 def table_columns(name: str) -> dict[str, str]:
     """The same of any table that is here.
 
@@ -137,6 +137,11 @@ def table_columns(name: str) -> dict[str, str]:
     SelectionError
         If IDC publishes no such table, or it is not on this machine.
     """
+    return _table_columns(releases.chosen(), name)
+
+
+@functools.cache
+def _table_columns(version: str, name: str) -> dict[str, str]:
     described = Database().run(f"DESCRIBE SELECT * FROM {table_sql(name)}")
     return {row[0]: row[1] for row in described}
 
@@ -193,14 +198,3 @@ def parquet(name: str) -> Path:
     if path is None:
         raise SelectionError(name, _NOT_HERE.format(name), _FETCH_IT.format(name))
     return path
-
-
-@functools.cache
-def _data_directory() -> Path:
-    # Importing idc_index_data would parse every schema; only its place is wanted.
-    spec = importlib.util.find_spec("idc_index_data")
-    if spec is None or spec.origin is None:
-        raise TransferError(
-            "idc-index-data", "The package idc-index-data is not installed.", "`pip install idc-index-data`"
-        )
-    return Path(spec.origin).parent

@@ -35,7 +35,7 @@ def as_of(version: int, columns: Iterable[str]) -> str:
     """
     newest = idc_version()
     if not FIRST_VERSION <= version <= newest:
-        hint = "`pip install -U idc-index-data` brings a newer index." if version > newest else ""
+        hint = "`dataset-dl idc indices update` brings a newer index." if version > newest else ""
         raise SelectionError(
             f"v{version}",
             f"The tables here tell of IDC v{FIRST_VERSION} to v{newest}, and v{version} was asked for;"
