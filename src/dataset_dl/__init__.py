@@ -35,15 +35,8 @@ if TYPE_CHECKING:
     from dataset_dl.faces.aio import adownload
     from dataset_dl.faces.idc_client import IDCClient
     from dataset_dl.faces.service import Service
-    from dataset_dl.model.outcome import (
-        Change,
-        Deviation,
-        Difference,
-        DownloadProgress,
-        Report,
-        SeriesFailure,
-        Verification,
-    )
+    from dataset_dl.model.checks import Change, Deviation, Difference, Verification
+    from dataset_dl.model.outcome import DownloadProgress, Report, SeriesFailure
     from dataset_dl.model.plan import DEFAULT_LAYOUT, Plan
     from dataset_dl.model.series import PlannedSeries, Series
     from dataset_dl.verbs.check import repair, verify
@@ -132,7 +125,8 @@ _HOMES = {
         "faces.aio": "adownload",
         "faces.idc_client": "IDCClient",
         "faces.service": "Service",
-        "model.outcome": "Change Deviation Difference DownloadProgress Report SeriesFailure Verification",
+        "model.checks": "Change Deviation Difference Verification",
+        "model.outcome": "DownloadProgress Report SeriesFailure",
         "model.plan": "DEFAULT_LAYOUT Plan",
         "model.series": "PlannedSeries Series",
         "verbs.check": "repair verify",

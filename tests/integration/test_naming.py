@@ -14,7 +14,7 @@ from pydicom import dcmread
 import dataset_dl as dd
 from dataset_dl.destination.journal import Journal
 from dataset_dl.errors import LayoutError
-from dataset_dl.plans.layout import check_directory, file_name
+from dataset_dl.plans.names import check_directory, file_name
 from dataset_dl.testing import LocalBucket
 from support.cli import Cli
 

@@ -17,7 +17,8 @@ from dataset_dl.errors import LayoutError, ManifestError, SelectionError
 from dataset_dl.manifest.contents import parse
 from dataset_dl.model.series import Fetch
 from dataset_dl.network import NetworkSettings
-from dataset_dl.plans.layout import Layout, check_directory
+from dataset_dl.plans.layout import Layout
+from dataset_dl.plans.names import check_directory
 from dataset_dl.sources.idc.tables import main_columns
 from dataset_dl.store.addresses import IDC_BUCKETS
 from support.plans import row

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from dataset_dl.errors import LayoutError
 from dataset_dl.model.plan import DEFAULT_LAYOUT
-from dataset_dl.plans.layout import Layout, check_directory, shorten
+from dataset_dl.plans.layout import Layout
+from dataset_dl.plans.names import check_directory, shorten
 
 COLUMNS = ["PatientID", "Patient", "SeriesInstanceUID", "collection_id", "Modality", "StudyInstanceUID"]
 

@@ -17,7 +17,7 @@ from dataset_dl.errors import ManifestError
 from dataset_dl.manifest import tcia
 from dataset_dl.manifest.contents import parse
 from dataset_dl.manifest.entry import Entry
-from dataset_dl.plans.layout import check_directory
+from dataset_dl.plans.names import check_directory
 from support.plans import plan_of, row
 
 UUID = "085e85b3-3780-47f6-8538-585bcca95336"

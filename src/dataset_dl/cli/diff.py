@@ -15,7 +15,7 @@ from dataset_dl.cli.options import FORMAT, Directory, network
 
 if TYPE_CHECKING:
     from dataset_dl.cli.tables import Format
-    from dataset_dl.model.outcome import Difference
+    from dataset_dl.model.checks import Difference
     from dataset_dl.verbs.options import NetworkOptions
 
 
@@ -48,7 +48,7 @@ def diff(directory: Path, update: bool, form: Format, **options: Unpack[NetworkO
 
 def _show(difference: Difference, form: Format) -> None:
     from dataset_dl.cli.tables import write
-    from dataset_dl.model.outcome import Change
+    from dataset_dl.model.checks import Change
     from dataset_dl.wording import size
 
     if form == "json":

@@ -15,7 +15,8 @@ from dataset_dl.errors import VerificationError
 from dataset_dl.wording import counted
 
 if TYPE_CHECKING:
-    from dataset_dl.model.outcome import Deviation, Report, Verification
+    from dataset_dl.model.checks import Deviation, Verification
+    from dataset_dl.model.outcome import Report
     from dataset_dl.verbs.options import NetworkOptions
 
 _DEVIATIONS_SHOWN = 100

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from dataset_dl.destination import checksums
 from dataset_dl.destination.tree import Found, batches, file_size, instances, is_zero, look
 from dataset_dl.errors import NetworkError
-from dataset_dl.model.outcome import Deviation, Problem, Verification
+from dataset_dl.model.checks import Deviation, Problem, Verification
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import PlannedSeries, StoredObject, Suspects
 

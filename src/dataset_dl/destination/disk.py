@@ -1,4 +1,4 @@
-"""The directory that a download goes to: whether it can be used, and what the download keeps there."""
+"""The disk that a download goes to: whether it can be used, its space, and links on it."""
 
 from __future__ import annotations
 

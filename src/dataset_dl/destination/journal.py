@@ -9,8 +9,8 @@ import sqlite3
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -86,9 +86,9 @@ class Journal:
             path.replace(self.set_aside)
             path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
         self._connection = _connect(path)
-        if not _tables(self._connection):
+        if not tables(self._connection):
             self._connection.executescript(_SCHEMA)
-        elif _version(self._connection) == 1:
+        elif schema_version(self._connection) == 1:
             _migrate(self._connection)
         self._run_id = run_id
         self._run: int | None = None
@@ -158,7 +158,7 @@ class Journal:
 
     def renamed(self, key: str) -> dict[str, str]:
         """The objects of a series with the names of their files; what is noted may not be done yet."""
-        return _renamed(self._connection, key)
+        return renamed_files(self._connection, key)
 
     def template(self, key: str) -> str:
         """The template that the files of a series were named by; empty if they were not."""
@@ -227,53 +227,9 @@ class Journal:
             self.commit()
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """A journal that somebody else may hold, to be read only; None where there is none that can be read."""
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&nolock=1", uri=True)
-    except sqlite3.OperationalError:
-        yield None
-        return
-    with closing(connection):
-        try:
-            is_ours = "series" in _tables(connection)
-        except sqlite3.DatabaseError:
-            is_ours = False
-        yield connection if is_ours else None
-
-
-@contextmanager
-def reading_names(path: Path) -> Iterator[Callable[[str], dict[str, str]]]:
-    """`Journal.renamed` of a journal that somebody else may hold; nothing where there is none."""
-    with reading(path) as connection:
-        knows = connection is not None and "renamed" in _tables(connection)
-        yield (
-            (lambda key: _renamed(connection, key)) if knows and connection is not None else (lambda key: {})
-        )
-
-
-def pinned_sizes(path: Path) -> dict[str, Size]:
-    """`Journal.pinned` of a journal that somebody else may hold."""
-    with reading(path) as connection:
-        if connection is None or _version(connection) < 2:
-            return {}
-        rows = connection.execute("SELECT key, instanceCount, size_bytes, files FROM pinned")
-        return {key: Size(*size) for key, *size in rows}
-
-
-def last_report(path: Path) -> str | None:
-    """`Journal.last_report` of a journal that somebody else may hold."""
-    with reading(path) as connection:
-        if connection is None or _version(connection) < 2:
-            return None
-        sql = "SELECT report FROM runs WHERE report IS NOT NULL ORDER BY number DESC LIMIT 1"
-        found = connection.execute(sql).fetchone()
-        return found[0] if found else None
-
-
-def _renamed(connection: sqlite3.Connection, key: str) -> dict[str, str]:
-    column = "crdc_series_uuid" if _version(connection) == 1 else "key"
+def renamed_files(connection: sqlite3.Connection, key: str) -> dict[str, str]:
+    """The objects of a series with the names of their files, from a journal of either form."""
+    column = "crdc_series_uuid" if schema_version(connection) == 1 else "key"
     found = connection.execute(f"SELECT files FROM renamed WHERE {column} = ?", (key,)).fetchone()
     pairs = (each.split(":", 1) for each in found[0].split("/")) if found else ()
     return dict(pairs)
@@ -286,7 +242,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
         BEGIN;
         ALTER TABLE series RENAME COLUMN crdc_series_uuid TO key;
         ALTER TABLE series ADD COLUMN run INTEGER;
-        {renamed if "renamed" in _tables(connection) else _RENAMED}
+        {renamed if "renamed" in tables(connection) else _RENAMED}
         {_SINCE_2}
         PRAGMA user_version = {_VERSION};
         COMMIT;
@@ -314,21 +270,23 @@ def _is_sound(path: Path) -> bool:
         return True
     try:
         with closing(_connect(path)) as connection:
-            if not _tables(connection):
+            if not tables(connection):
                 return True
             is_ours = connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID
-            version = _version(connection)
+            version = schema_version(connection)
             is_whole = connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
     except sqlite3.DatabaseError:
         return False
     return is_ours and is_whole and 1 <= version <= _VERSION
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def schema_version(connection: sqlite3.Connection) -> int:
+    """The form that a journal has."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _tables(connection: sqlite3.Connection) -> list[str]:
+def tables(connection: sqlite3.Connection) -> list[str]:
+    """The names of its tables."""
     return [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from dataset_dl.destination import lists, paths
-from dataset_dl.destination.journal import Journal, last_report, reading_names
+from dataset_dl.destination.journal import Journal
 from dataset_dl.destination.lock import Hold, hold
+from dataset_dl.destination.reading import last_report, reading_names
 from dataset_dl.errors import ManifestError
 from dataset_dl.model.outcome import Report
 from dataset_dl.model.plan import Origin, Plan, Rights

@@ -11,7 +11,8 @@ from dataset_dl.manifest.entry import Entry
 from dataset_dl.model.outcome import Report
 from dataset_dl.model.plan import DEFAULT_LAYOUT
 from dataset_dl.model.selection import Selection
-from dataset_dl.plans.layout import Layout, check_directory
+from dataset_dl.plans.layout import Layout
+from dataset_dl.plans.names import check_directory
 from dataset_dl.sources.idc.planner import make_plan
 from dataset_dl.sources.idc.tables import main_columns
 from dataset_dl.verbs.download import ProgressCallback, download

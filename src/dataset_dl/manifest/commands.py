@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dataset_dl.manifest.entry import Entry, Line, WrongLine, wrong_lines
-from dataset_dl.plans.layout import check_directory
+from dataset_dl.plans.names import check_directory
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.dcm")

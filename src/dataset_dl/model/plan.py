@@ -1,4 +1,4 @@
-"""The nouns: what is asked for, where it goes, what happened. All are frozen."""
+"""What will be downloaded, from where and where to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dataset_dl.model.series import PlannedSeries
 
 DEFAULT_LAYOUT = "%collection_id/%PatientID/%StudyInstanceUID/%Modality_%SeriesInstanceUID"
 # Of a table in a notebook.
-_ROWS_SHOWN = 20
+ROWS_SHOWN = 20
 
 
 class PlanGroup(NamedTuple):
@@ -181,10 +181,10 @@ class Plan:
         )
         version = f", IDC v{self.idc_version}" if self.idc_version else ""
         groups = self.groups()
-        shown = [(*group[:4], size(group.size_bytes)) for group in groups[:_ROWS_SHOWN]]
+        shown = [(*group[:4], size(group.size_bytes)) for group in groups[:ROWS_SHOWN]]
         notes = list(self.notes)
-        if len(groups) > _ROWS_SHOWN:
-            notes.insert(0, f"and {len(groups) - _ROWS_SHOWN:,} more groups")
+        if len(groups) > ROWS_SHOWN:
+            notes.insert(0, f"and {len(groups) - ROWS_SHOWN:,} more groups")
         if self.missing:
             notes.append(
                 f"{len(self.missing):,} of what was asked for are not in IDC, the first: {self.missing[0]}"

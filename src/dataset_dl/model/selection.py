@@ -1,4 +1,4 @@
-"""The nouns: what is asked for, where it goes, what happened. All are frozen."""
+"""What is asked for: identifiers and conditions."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from dataset_dl.errors import ManifestError
 from dataset_dl.model.series import PlannedSeries, file_sizes, scheme_of
 from dataset_dl.plans.columns import COLUMNS, FILES, type_of
 from dataset_dl.plans.file import PlanFile
-from dataset_dl.plans.layout import PLAIN_DIRECTORY_LIMIT, check_directory, has_control
+from dataset_dl.plans.layout import PLAIN_DIRECTORY_LIMIT
+from dataset_dl.plans.names import check_directory, has_control
 from dataset_dl.scratch import Scratch, writing_scratch
 
 # More than all of IDC will have; sums of them stay whole numbers of 64 bits.

@@ -13,7 +13,7 @@ from pathlib import Path
 from dataset_dl.destination.journal import Journal
 from dataset_dl.destination.tree import instances
 from dataset_dl.model.series import PlannedSeries
-from dataset_dl.plans.layout import FILE_SUFFIX, file_keywords, file_name
+from dataset_dl.plans.names import FILE_SUFFIX, file_keywords, file_name
 
 # As the store names objects; whatever has another name has been renamed.
 _OBJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.dcm")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dataset_dl.destination import paths
-from dataset_dl.destination.journal import reading_names
+from dataset_dl.destination.reading import reading_names
 from dataset_dl.destination.records import kept_plan
 from dataset_dl.destination.tree import file_size, instances
 from dataset_dl.errors import PlanError

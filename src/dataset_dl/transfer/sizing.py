@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataset_dl.destination import paths
-from dataset_dl.destination.journal import pinned_sizes
+from dataset_dl.destination.reading import pinned_sizes
 from dataset_dl.destination.records import kept_plan
 from dataset_dl.destination.tree import batches
 from dataset_dl.engines.protocol import Engine

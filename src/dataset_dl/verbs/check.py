@@ -1,4 +1,4 @@
-"""The public verbs, composed from the rooms below."""
+"""Check a tree, and repair what is wrong in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, Unpack
 
 from dataset_dl.destination.records import Records, kept_plan, reading_renamed
 from dataset_dl.errors import ManifestError, PlanError
-from dataset_dl.model.outcome import Report, Verification
+from dataset_dl.model.checks import Verification
+from dataset_dl.model.outcome import Report
 from dataset_dl.verbs.download import run, shown, transferred
 from dataset_dl.verbs.options import DownloadOptions, NetworkOptions, network_of, spelled_out
 from dataset_dl.wording import counted

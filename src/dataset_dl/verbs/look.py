@@ -1,4 +1,4 @@
-"""The public verbs, composed from the rooms below."""
+"""Look: what IDC holds, its tables, and how to cite it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dataset_dl.verbs.options import NetworkOptions, spelled_out
 if TYPE_CHECKING:
     from dataset_dl.model.frame import Frame
 from dataset_dl.verbs.options import network_of
-from dataset_dl.verbs.plan import Table, _log, plan
+from dataset_dl.verbs.plan import Table, log, plan
 
 
 @spelled_out()
@@ -228,7 +228,7 @@ def cite(
             for number, text in enumerate(answers):
                 texts[number] = text
         except NetworkError as error:
-            _log.warning("%s Citations are taken from the tables of IDC instead.", error.message)
+            log.warning("%s Citations are taken from the tables of IDC instead.", error.message)
     return [text or rights.cited(work, style) for text, work in zip(texts, works, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""The public verbs, composed from the rooms below."""
+"""Plan: what to download, and where each series goes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from dataset_dl.model.selection import Condition, Selection, conditions
 from dataset_dl.model.series import PlannedSeries, scheme_of
 from dataset_dl.plans.compare import joined
 from dataset_dl.plans.file import PlanFile
-from dataset_dl.plans.layout import Layout, shorten
+from dataset_dl.plans.layout import Layout
+from dataset_dl.plans.names import shorten
 from dataset_dl.sources import named
 from dataset_dl.sources.idc import tables
 from dataset_dl.sources.idc.columns import IDENTITY
@@ -30,8 +31,8 @@ from dataset_dl.wording import first_few
 
 # A table of pandas, polars or Arrow, none of which is imported here.
 Table = Any
-_log = logging.getLogger("dataset_dl")
-_log.addHandler(logging.NullHandler())  # whoever wants to hear it says so
+log = logging.getLogger("dataset_dl")
+log.addHandler(logging.NullHandler())  # whoever wants to hear it says so
 # Windows takes 259 characters; the name of an instance and s5cmd's temporary figures need 51.
 _WINDOWS_PATH_CHARACTERS = 259
 _NAME_CHARACTERS = 51
@@ -80,7 +81,7 @@ def plan(
     notes = [*made.notes, *(_notes_on_excluded(made) if are_typed else ())]
     for note in notes:
         warnings.warn(note, SelectionWarning, stacklevel=3)
-    if _log.isEnabledFor(logging.INFO):
+    if log.isEnabledFor(logging.INFO):
         from dataset_dl.observers.log import planned
 
         planned(made, time.monotonic() - began)

@@ -12,7 +12,8 @@ from dataset_dl.destination.records import Records, kept_plan, kept_with_request
 from dataset_dl.destination.tree import batches, instances
 from dataset_dl.engines import chooser
 from dataset_dl.errors import ManifestError, NetworkError
-from dataset_dl.model.outcome import Difference, Report
+from dataset_dl.model.checks import Difference
+from dataset_dl.model.outcome import Report
 from dataset_dl.model.plan import Origin, Plan
 from dataset_dl.model.series import PlannedSeries, StoredObject
 from dataset_dl.sources.idc.changes import renewed

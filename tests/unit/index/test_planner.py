@@ -11,8 +11,10 @@ import dataset_dl as dd
 from dataset_dl.duck import Database
 from dataset_dl.errors import LayoutError, ManifestError, PlanError, SelectionError
 from dataset_dl.model.selection import Condition, Selection
-from dataset_dl.plans.layout import Layout, check_directory
-from dataset_dl.sources.idc.planner import make_plan, plain_sql, raw_sql
+from dataset_dl.plans.layout import Layout
+from dataset_dl.plans.names import check_directory
+from dataset_dl.sources.idc.directories import plain_sql, raw_sql
+from dataset_dl.sources.idc.planner import make_plan
 from dataset_dl.sources.idc.tables import main_columns, table_sql
 
 SMALL = "qin_pet_phantom"

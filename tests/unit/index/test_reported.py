@@ -9,8 +9,9 @@ import pytest
 import dataset_dl as dd
 from dataset_dl.duck import Database
 from dataset_dl.errors import LayoutError, ManifestError, StorageError
-from dataset_dl.plans.layout import Layout, check_directory
-from dataset_dl.sources.idc.planner import plain_sql
+from dataset_dl.plans.layout import Layout
+from dataset_dl.plans.names import check_directory
+from dataset_dl.sources.idc.directories import plain_sql
 from dataset_dl.sources.idc.tables import main_columns
 from support.plans import plan_of, row
 

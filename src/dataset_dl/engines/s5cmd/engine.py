@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -17,9 +16,8 @@ from dataset_dl.engines.s5cmd.binary import Binary, require
 from dataset_dl.engines.s5cmd.command import batch_lines, choose_workers, list_lines, run_arguments
 from dataset_dl.engines.s5cmd.lines import list_line
 from dataset_dl.engines.s5cmd.output import is_listed, network_error, parse_line, parse_listed
-from dataset_dl.errors import PlanError, StorageError
+from dataset_dl.errors import StorageError
 from dataset_dl.model.events import (
-    BytesWritten,
     CommandFailed,
     EngineEnded,
     EngineMessage,
@@ -31,31 +29,31 @@ from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
 from dataset_dl.process import Process
-from dataset_dl.scratch import Scratch, writing_scratch
+from dataset_dl.scratch import Scratch
 from dataset_dl.store.addresses import at_store
 
 if TYPE_CHECKING:
-    from dataset_dl.engines.s5cmd.activity import Activity
     from dataset_dl.engines.s5cmd.pace import Pace
+from dataset_dl.engines.s5cmd.listening import (
+    TICK_SECONDS,
+    descriptor_limit,
+    events_of,
+    require_counting,
+    write_commands,
+)
 
 _PROBE_SECONDS = 20.0
 # The first two questions are asked at once, on connections that have to be made; the third waits for the
 # answer to one of them, so that between those two lies just a round trip.
 _PROBE_QUESTIONS = 3
 _PROBE_TRIES = 3
-_TICK_SECONDS = 0.1
 _GATHER_SECONDS = 0.01
 _NO_DESCRIPTORS = "too many open files"
 # Of each failed line s5cmd keeps 21 KB.
 _MOST_FAILURES = 20_000
 _LISTING_RETRIES = 2
-_BATCH_LINES = 1_000
 # More than the index says, and of a series of which it says nothing: the largest has 91,980.
 _MORE_LISTED, _MOST_LISTED = 1_000, 1_000_000
-# Slower than this on the whole is no sign of life.
-_LEAST_BYTES_PER_SECOND = 1_000
-
-
 _UNFINISHED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.dcm[0-9]+")
 
 
@@ -101,7 +99,7 @@ class S5cmdEngine:
         max_rate_mbps: float | None = None,
     ) -> None:
         if max_rate_mbps is not None:
-            _require_counting()
+            require_counting()
         self._max_rate_mbps = max_rate_mbps
         self._binary = binary
         self._network = network
@@ -143,7 +141,7 @@ class S5cmdEngine:
         began, scratch = time.monotonic(), Path(tempfile.gettempdir())
         with self._running(questions, scratch, retry_count=0, workers=1) as process:
             assert process is not None
-            for batch in process.lines(_TICK_SECONDS):
+            for batch in process.lines(TICK_SECONDS):
                 now = time.monotonic()
                 for line in batch:
                     if is_listed(line):
@@ -181,7 +179,7 @@ class S5cmdEngine:
         lines = list_lines(series, self._network)
         with self._running(lines, Path(tempfile.gettempdir()), _LISTING_RETRIES) as process:
             heard_at = time.monotonic()
-            for batch in process.lines(_TICK_SECONDS) if process else ():
+            for batch in process.lines(TICK_SECONDS) if process else ():
                 heard_at = time.monotonic() if batch else heard_at
                 for line in batch:
                     if listed := parse_listed(line):
@@ -243,7 +241,7 @@ class S5cmdEngine:
         """An s5cmd at work on a file of commands, gone at the end; None if there are no commands."""
         with Scratch("run") as scratch:
             batch_file = scratch / "commands.txt"
-            _write(lines, batch_file)
+            write_commands(lines, batch_file)
             if batch_file.stat().st_size == 0:
                 yield None
                 return
@@ -269,7 +267,7 @@ class S5cmdEngine:
     def _listen(self, process: Process, pace: Pace | None) -> Iterator[Event]:
         short_of_descriptors = False
         failures = 0
-        for event in _events(process, self._stall_seconds, pace):
+        for event in events_of(process, self._stall_seconds, pace):
             yield event
             if isinstance(event, FileCompleted):
                 continue
@@ -303,77 +301,3 @@ def make(settings: DownloadSettings, network: NetworkSettings) -> S5cmdEngine:
         stall_seconds=settings.stall_timeout_seconds,
         max_rate_mbps=settings.max_rate_mbps,
     )
-
-
-def _write(lines: Iterable[str], path: Path) -> None:
-    """Write commands to a file; what making them raises is not taken for an error of the file."""
-    with writing_scratch():
-        file = path.open("w", encoding="utf-8", newline="\n")
-    try:
-        several = iter(lines)
-        while batch := list(islice(several, _BATCH_LINES)):
-            with writing_scratch():
-                file.writelines(batch)
-    finally:
-        with writing_scratch():
-            file.close()
-
-
-def _events(process: Process, stall_seconds: float, pace: Pace | None) -> Iterator[Event]:
-    """What s5cmd says and writes, until it ends or does neither for too long: it knows no timeout."""
-    activity: Activity | None = None
-    alive_at = time.monotonic()
-    next_sample = alive_at + _TICK_SECONDS
-    written_then: int | None = None
-    for batch in process.lines(_TICK_SECONDS):
-        for line in batch:
-            if line:
-                yield parse_line(line)
-        now = time.monotonic()
-        if batch or (pace is not None and pace.is_pausing):
-            alive_at = now
-        if batch:
-            written_then = activity.written if activity else None
-        if now >= next_sample:
-            next_sample = now + _TICK_SECONDS
-            activity = activity or _activity(process)
-            moved, written = activity.moved(), activity.written
-            if written is None:
-                alive_at = now if moved else alive_at
-            else:
-                if written - (written_then or 0) >= _LEAST_BYTES_PER_SECOND * stall_seconds:
-                    alive_at, written_then = now, written
-                yield BytesWritten(written, activity.memory_bytes)
-        if now - alive_at >= stall_seconds:
-            message = f"s5cmd moved next to nothing for {now - alive_at:.0f} s and was ended"
-            yield EngineEnded(message, True, process.stderr_tail)
-            return
-
-
-def _activity(process: Process) -> Activity:
-    # psutil takes as long to load as s5cmd needs to start, so it is loaded while s5cmd is at work.
-    from dataset_dl.engines.s5cmd.activity import Activity
-
-    return Activity(process)
-
-
-def _require_counting() -> None:
-    from dataset_dl.engines.s5cmd.activity import can_count
-
-    if not can_count():
-        raise PlanError(
-            "max_rate_mbps",
-            "This system does not tell what a process writes, so no rate can be held.",
-            "Nothing was started. Leave the rate out, and choose few workers instead.",
-        )
-
-
-def descriptor_limit() -> int:
-    """How many files a process may hold open here, s5cmd's own raising of the limit included."""
-    try:
-        import resource
-    except ImportError:  # Windows sets no such limit
-        return 8192
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # s5cmd raises a lower limit to 1,024 by itself, as far as it may.
-    return max(soft, min(1024, hard if hard > 0 else 1024)) if soft > 0 else 8192

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dataset_dl.duck import Database
-from dataset_dl.model.outcome import Change
+from dataset_dl.model.checks import Change
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.selection import Request, Selection
 from dataset_dl.plans.columns import COLUMNS

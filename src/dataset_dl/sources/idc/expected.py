@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataset_dl.duck import Database
 from dataset_dl.model.plan import Plan
 from dataset_dl.plans.file import PlanFile
-from dataset_dl.plans.layout import check_directory
+from dataset_dl.plans.names import check_directory
 from dataset_dl.sources.idc.columns import NEEDED, ROW, sizes
 from dataset_dl.sources.idc.tables import idc_version, table_sql
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from dataset_dl.duck import Database, quote
 from dataset_dl.errors import ManifestError, SelectionError
@@ -13,29 +12,21 @@ from dataset_dl.manifest.entry import Entry
 from dataset_dl.model.plan import Origin, Plan
 from dataset_dl.model.selection import Condition, Request, Selection
 from dataset_dl.plans.columns import FILES, parts
-from dataset_dl.plans.file import PlanFile
-from dataset_dl.plans.layout import PLAIN_DIRECTORY_LIMIT, Column, Layout, shorten
+from dataset_dl.plans.layout import Layout
 from dataset_dl.sources.idc import instances, references
-from dataset_dl.sources.idc.columns import NEEDED, ROW, sizes
+from dataset_dl.sources.idc.accounting import accounted, nothing_selected, studies_among
+from dataset_dl.sources.idc.columns import NEEDED
 from dataset_dl.sources.idc.conditions import (
-    Unmatched,
     among,
     joining_columns,
     known_column,
-    near_values,
     own_clauses,
-    unmatched,
     where_sql,
 )
+from dataset_dl.sources.idc.directories import INSERT_BATCH, Rows, write_rows
 from dataset_dl.sources.idc.resolve import Matches, resolve
-from dataset_dl.sources.idc.tables import MAIN_INDEX, idc_version, main_columns, table_sql
+from dataset_dl.sources.idc.tables import MAIN_INDEX, idc_version, table_sql
 from dataset_dl.sources.idc.versions import check_conditions, with_earlier
-from dataset_dl.wording import first_few
-
-_INSERT_BATCH = 50_000
-_FEW_VALUES = 100
-# All files of a series by their names are the whole series.
-_IS_PART = "part.instanceCount IS DISTINCT FROM chosen.instanceCount"
 
 
 def make_plan(
@@ -92,7 +83,7 @@ def make_plan(
     asked = [column if table == MAIN_INDEX else joining_columns(table)[0] for table, column, _ in named]
     columns = [*NEEDED, *layout.columns, *asked]
     matches = resolve(database, selection.identifiers, columns, version, optional, only_series)
-    if studies := _studies(database, matches.missing, only_series):
+    if studies := studies_among(database, matches.missing, only_series):
         note = f"{studies[0]} is a StudyInstanceUID, and a manifest of TCIA names series: it was left out."
         origin = origin._replace(notes=(*origin.notes, note))
     if matches.missing and not (matches.values or matches.files or entries):
@@ -112,7 +103,7 @@ def make_plan(
     clauses, bound = where_sql(of_series)
     if of_files:
         clauses.append("crdc_series_uuid IN (SELECT key FROM part)")
-    rows = _Rows(
+    rows = Rows(
         matches.rows,
         " AND ".join([chosen, *clauses]),
         [*parameters, *bound],
@@ -120,7 +111,7 @@ def make_plan(
         with_entries=bool(entries),
     )
     if not may_be_empty:
-        origin = _accounted(database, selection, matches, entries, rows, origin, strict=strict)
+        origin = accounted(database, selection, matches, entries, rows, origin, strict=strict)
     unreferenced: dict[str, int] = {}
     if selection.with_references or selection.with_annotations:
         rows, unreferenced = _with_related(database, rows, selection, matches)
@@ -140,74 +131,14 @@ def make_plan(
         unreferenced=unreferenced,
         file_template=layout.file_template or origin.file_template,
     )
-    written = _write_rows(database, layout, rows, path_limit, version=version or idc_version(), origin=origin)
+    written = write_rows(database, layout, rows, path_limit, version=version or idc_version(), origin=origin)
     plan = replace(written.plan(into), idc_version=version or idc_version())
     if plan.series_count == 0 and not (may_be_empty or plan.missing):
-        raise _nothing(database, selection, matches.rows, chosen, parameters)
+        raise nothing_selected(database, selection, matches.rows, chosen, parameters)
     return plan
 
 
-def _studies(database: Database, missing: Sequence[str], only_series: Collection[str]) -> list[str]:
-    """Those of some missing series that are StudyInstanceUIDs."""
-    doubtful = [each for each in missing if each in only_series]
-    if not doubtful:
-        return []
-    clause, bound = among("StudyInstanceUID", doubtful)
-    sql = f"SELECT DISTINCT StudyInstanceUID FROM {table_sql()} WHERE {clause} ORDER BY 1"
-    return database.column(sql, bound)
-
-
-def _accounted(
-    database: Database,
-    selection: Selection,
-    matches: Matches,
-    entries: Sequence[Entry],
-    rows: _Rows,
-    origin: Origin,
-    *,
-    strict: bool,
-) -> Origin:
-    """Name what was asked for and matches nothing: values of conditions, and identifiers of whatever kind."""
-    lost = unmatched(database, selection.where, rows.origin, rows.where, rows.parameters)
-    wrong = [each for each in lost if strict or (each.is_identifier and not each.is_known)]
-    if wrong:
-        raise SelectionError(
-            wrong[0].value, f"{_sentence(wrong)} Nothing was started.", "Take it out, or correct it."
-        )
-    excluded = _excluded(database, matches, entries, rows) if selection.where else []
-    notes = [*origin.notes, *([_sentence(lost)] if lost else [])]
-    return origin._replace(notes=tuple(notes), excluded=tuple(dict.fromkeys([*origin.excluded, *excluded])))
-
-
-def _sentence(lost: Sequence[Unmatched]) -> str:
-    unknown = [each.what for each in lost if not each.is_known]
-    absent = [each.what for each in lost if each.is_known]
-    said = []
-    for what, several in (("No series of IDC has", unknown), ("No series asked for has", absent)):
-        if several:
-            said.append(f"{what} {first_few(several, noun='values')}.")
-    return " ".join(said)
-
-
-def _excluded(database: Database, matches: Matches, entries: Sequence[Entry], rows: _Rows) -> list[str]:
-    """The identifiers that name series of IDC of which none meets the conditions."""
-    if sum(map(len, matches.values.values())) + len(entries) < 2:
-        return []  # if there is only one, nothing is selected at all
-    excluded: list[str] = []
-    asked = {column: list(values) for column, values in matches.values.items()}
-    if entries:
-        uuids = (each.key for each in entries)
-        asked["crdc_series_uuid"] = list(dict.fromkeys([*asked.get("crdc_series_uuid", ()), *uuids]))
-    named = {file.crdc_series_uuid: file.identifier for file in matches.files}
-    for column, values in asked.items():
-        clause, bound = among(f'"{column}"', values)
-        sql = f'SELECT DISTINCT "{column}" FROM {rows.origin} WHERE ({rows.where}) AND {clause}'
-        there = set(database.column(sql, [*rows.parameters, *bound]))
-        excluded += [named.get(value, value) for value in values if value not in there]
-    return excluded
-
-
-def _some(database: Database, rows: _Rows, selection: Selection, origin: Origin) -> tuple[_Rows, Origin]:
+def _some(database: Database, rows: Rows, selection: Selection, origin: Origin) -> tuple[Rows, Origin]:
     """The first rows, or some by chance, which do not depend on the version of DuckDB."""
     most = min(each for each in (selection.limit, selection.sample) if each is not None)
     every = f"FROM {rows.origin} WHERE {rows.where}"
@@ -224,8 +155,8 @@ def _some(database: Database, rows: _Rows, selection: Selection, origin: Origin)
 
 
 def _with_related(
-    database: Database, rows: _Rows, selection: Selection, matches: Matches
-) -> tuple[_Rows, dict[str, int]]:
+    database: Database, rows: Rows, selection: Selection, matches: Matches
+) -> tuple[Rows, dict[str, int]]:
     """The rows with those that belong to them; and the annotations of which no table tells the image."""
     unreferenced = references.store_related(
         database,
@@ -257,8 +188,8 @@ def _with_entries(
 ) -> Matches:
     """Make a table of the entries, and widen the rows to those that only an earlier version has."""
     database.run("CREATE TEMP TABLE entry_line (line BIGINT, uuid VARCHAR, directory VARCHAR, files VARCHAR)")
-    for start in range(0, len(entries), _INSERT_BATCH):
-        batch = entries[start : start + _INSERT_BATCH]
+    for start in range(0, len(entries), INSERT_BATCH):
+        batch = entries[start : start + INSERT_BATCH]
         values: list[object] = [list(column) for column in zip(*batch, strict=True)]
         each = "unnest(?), unnest(?), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])"
         database.run(f"INSERT INTO entry_line SELECT {each}", values)
@@ -372,178 +303,3 @@ def _chosen(matches: Matches, *, with_entries: bool, otherwise: str) -> tuple[st
     if not terms:
         return otherwise, []
     return f"({' OR '.join(terms)})", parameters
-
-
-class _Rows(NamedTuple):
-    """What to write: rows from a source that meet a condition, what to bind, and which tables go with it."""
-
-    origin: str
-    where: str
-    parameters: list[object]
-    with_parts: bool
-    with_entries: bool
-
-
-def _write_rows(
-    database: Database,
-    layout: Layout,
-    rows: _Rows,
-    path_limit: int | None,
-    *,
-    version: int,
-    origin: Origin,
-) -> PlanFile:
-    """Write the rows. Directories that SQL cannot make by itself are then asked of the layout."""
-    raw = raw_sql(layout)
-    plain = plain_sql(layout, path_limit)
-    for name in _store_twins(database, layout, rows.origin):
-        plain += f" AND \"{name}\" NOT IN (SELECT value FROM twin WHERE name = '{name}')"
-    chosen = f"(SELECT *, {raw} AS raw FROM {rows.origin} WHERE {rows.where}) AS chosen"
-    directories, joins = [f"CASE WHEN {plain} THEN raw END"], []
-    if rows.with_parts:
-        joins.append(f"LEFT JOIN part ON part.key = crdc_series_uuid AND {_IS_PART}")
-    if rows.with_entries:
-        directories.insert(0, "entry.directory")
-        joins.append("LEFT JOIN entry ON entry.uuid = crdc_series_uuid")
-
-    def write() -> PlanFile:
-        select = f"""
-            SELECT {ROW}, coalesce({", ".join(directories)}) AS directory,
-                   {sizes(with_parts=rows.with_parts)}, {version}::BIGINT AS idc_version
-            FROM {chosen} {" ".join(joins)}
-        """
-        return PlanFile.create(database, select, rows.parameters, origin)
-
-    plan = write()
-    if not plan.lacks_directories():
-        return plan
-    values = ", ".join(f'"{name}"::VARCHAR' for name in layout.columns)
-    unclean = database.run(
-        f"SELECT DISTINCT {values} FROM {chosen} WHERE NOT coalesce({plain}, false)", rows.parameters
-    )
-    _store_cleaned(database, layout, list(unclean), path_limit)
-    directories.insert(-1, "cleaned.directory")
-    joins.append(f"LEFT JOIN cleaned ON cleaned.key = [{values}]")
-    return write()
-
-
-def raw_sql(layout: Layout) -> str:
-    """The directory as SQL puts it together, before any cleaning; NULL where a value is."""
-    if not layout.columns:
-        return quote(layout.directory({}))
-    pieces: list[str] = []
-    for component in layout.components:
-        if pieces:
-            pieces.append("'/'")
-        pieces += [
-            f'"{part.name}"::VARCHAR' if isinstance(part, Column) else quote(part) for part in component
-        ]
-    return " || ".join(pieces)
-
-
-def plain_sql(layout: Layout, path_limit: int | None = None) -> str:
-    """When a directory needs no cleaning: a condition on `raw`."""
-    if not layout.columns:
-        return "true"
-    limit = min(PLAIN_DIRECTORY_LIMIT, path_limit or PLAIN_DIRECTORY_LIMIT)
-    terms = [f"strlen(raw) <= {limit}", f"regexp_full_match(raw, {quote(layout.plain_pattern)})"]
-    terms += [f"\"{name}\"::VARCHAR <> ''" for name in layout.columns]
-    return " AND ".join(terms)
-
-
-def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
-    """Keep the values that differ from another one of their column by letter case alone.
-
-    The other one is looked for in the whole index, so that a series goes to the same directory whatever else
-    is chosen. Returns the columns that have such values.
-    """
-    database.run("CREATE TEMP TABLE twin (name VARCHAR, value VARCHAR)")
-    selects: list[str] = []
-    bound: list[object] = []
-    for name in layout.columns:
-        if name.lower().endswith(("uid", "uuid")) or main_columns()[name] != "VARCHAR":
-            continue  # figures and dots, or lower-case hexadecimal
-        condition = ""
-        if origin != table_sql():
-            values = database.column(f'SELECT DISTINCT lower("{name}") FROM {origin} LIMIT {_FEW_VALUES + 1}')
-            # A list of constants is looked up once for each value of the file, not for each row.
-            if len(values) <= _FEW_VALUES:
-                told, given = among(f'lower("{name}")', values)
-                condition = f"WHERE {told}"
-                bound += given
-        selects.append(
-            f"SELECT '{name}', unnest(list(value))"
-            f' FROM (SELECT DISTINCT "{name}" AS value FROM {table_sql()} {condition})'
-            " GROUP BY lower(value) HAVING count(*) > 1"
-        )
-    if selects:
-        # A file of one row group is read by one thread for each of them.
-        database.run(f"INSERT INTO twin {' UNION ALL '.join(selects)}", bound)
-    return database.column("SELECT DISTINCT name FROM twin ORDER BY 1")
-
-
-def _store_cleaned(
-    database: Database,
-    layout: Layout,
-    rows: list[tuple[str | None, ...]],
-    path_limit: int | None,
-) -> None:
-    twins: dict[str, set[str]] = {}
-    for name, value in database.run("SELECT name, value FROM twin"):
-        twins.setdefault(name, set()).add(value)
-    directories = []
-    for row in rows:
-        directory = layout.directory(dict(zip(layout.columns, row, strict=True)), twins)
-        if path_limit is not None and len(directory) > path_limit:
-            directory = shorten(directory, path_limit)
-        directories.append(directory)
-    database.run("CREATE TEMP TABLE cleaned (key VARCHAR[], directory VARCHAR)")
-    for start in range(0, len(rows), _INSERT_BATCH):
-        stop = start + _INSERT_BATCH
-        keys = [list(row) for row in rows[start:stop]]
-        database.run(
-            "INSERT INTO cleaned SELECT unnest(?::VARCHAR[][]), unnest(?)", [keys, directories[start:stop]]
-        )
-
-
-def _nothing(
-    database: Database, selection: Selection, rows: str, chosen: str, parameters: list[object]
-) -> SelectionError:
-    """Say which condition left nothing, and what values there are before it."""
-    if not selection.where:
-        name = selection.identifiers[0]
-        return SelectionError(name, f"No series of “{name}” was in that IDC version; nothing was started.")
-    clauses, bound = [chosen], list(parameters)
-    for condition in selection.where:
-        clause, values = where_sql([condition])
-        sql = f"SELECT count(*) FROM {rows} WHERE {' AND '.join([*clauses, *clause])}"
-        if not database.column(sql, [*bound, *values])[0]:
-            break
-        clauses += clause
-        bound += values
-    earlier = selection.where[: len(clauses) - 1]
-    table, column, _ = known_column(condition.column)
-    if table != MAIN_INDEX:
-        key, own = joining_columns(table)
-        those = f"SELECT {key} FROM {rows} WHERE {' AND '.join(clauses)}"
-        rows, clauses = table_sql(table), [f"{own} IN ({those})"]
-    there = database.column(
-        f'SELECT DISTINCT "{column}"::VARCHAR FROM {rows} WHERE {" AND ".join(clauses)} ORDER BY 1 LIMIT 9',
-        bound,
-    )
-    shown = ", ".join("(empty)" if value is None else value for value in there[:8])
-    among = f" with {' and '.join(map(str, earlier))}" if earlier else ""
-    near: list[str] = []
-    if condition.operator in ("=", "!=", "~"):
-        near = [
-            each
-            for value in condition.values
-            if value
-            for each in near_values(database, table, column, value)
-        ]
-    meant = f"Did you mean {' or '.join(near[:3])}? " if near and near[0] not in condition.values else ""
-    return SelectionError(
-        condition.column,
-        f"No series asked for{among} has {condition}, so nothing was started.",
-        f"{meant}The values there: {shown or '(none)'}{' …' if len(there) > 8 else ''}.",
-    )

@@ -1,0 +1,56 @@
+"""A journal that somebody else may hold, read only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from dataset_dl.destination.journal import renamed_files, schema_version, tables
+from dataset_dl.model.series import Size
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """A journal that somebody else may hold, to be read only; None where there is none that can be read."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&nolock=1", uri=True)
+    except sqlite3.OperationalError:
+        yield None
+        return
+    with closing(connection):
+        try:
+            is_ours = "series" in tables(connection)
+        except sqlite3.DatabaseError:
+            is_ours = False
+        yield connection if is_ours else None
+
+
+@contextmanager
+def reading_names(path: Path) -> Iterator[Callable[[str], dict[str, str]]]:
+    """`Journal.renamed` of a journal that somebody else may hold; nothing where there is none."""
+    with reading(path) as connection:
+        if connection is None or "renamed" not in tables(connection):
+            yield lambda key: {}
+        else:
+            yield lambda key: renamed_files(connection, key)
+
+
+def pinned_sizes(path: Path) -> dict[str, Size]:
+    """`Journal.pinned` of a journal that somebody else may hold."""
+    with reading(path) as connection:
+        if connection is None or schema_version(connection) < 2:
+            return {}
+        rows = connection.execute("SELECT key, instanceCount, size_bytes, files FROM pinned")
+        return {key: Size(*size) for key, *size in rows}
+
+
+def last_report(path: Path) -> str | None:
+    """`Journal.last_report` of a journal that somebody else may hold."""
+    with reading(path) as connection:
+        if connection is None or schema_version(connection) < 2:
+            return None
+        sql = "SELECT report FROM runs WHERE report IS NOT NULL ORDER BY number DESC LIMIT 1"
+        found = connection.execute(sql).fetchone()
+        return found[0] if found else None

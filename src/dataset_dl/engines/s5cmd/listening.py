@@ -1,0 +1,109 @@
+"""What s5cmd says and writes while it runs, as events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dataset_dl.engines.s5cmd.output import parse_line
+from dataset_dl.errors import PlanError
+from dataset_dl.model.events import (
+    BytesWritten,
+    EngineEnded,
+    Event,
+)
+from dataset_dl.process import Process
+from dataset_dl.scratch import writing_scratch
+
+if TYPE_CHECKING:
+    from dataset_dl.engines.s5cmd.activity import Activity
+    from dataset_dl.engines.s5cmd.pace import Pace
+
+TICK_SECONDS = 0.1
+_BATCH_LINES = 1_000
+# Slower than this on the whole is no sign of life.
+_LEAST_BYTES_PER_SECOND = 1_000
+
+
+def write_commands(lines: Iterable[str], path: Path) -> None:
+    """Write commands to a file; what making them raises is not taken for an error of the file."""
+    with writing_scratch():
+        file = path.open("w", encoding="utf-8", newline="\n")
+    try:
+        several = iter(lines)
+        while batch := list(islice(several, _BATCH_LINES)):
+            with writing_scratch():
+                file.writelines(batch)
+    finally:
+        with writing_scratch():
+            file.close()
+
+
+def events_of(process: Process, stall_seconds: float, pace: Pace | None) -> Iterator[Event]:
+    """What s5cmd says and writes, until it ends or does neither for too long: it knows no timeout."""
+    activity: Activity | None = None
+    alive_at = time.monotonic()
+    next_sample = alive_at + TICK_SECONDS
+    written_then: int | None = None
+    for batch in process.lines(TICK_SECONDS):
+        for line in batch:
+            if line:
+                yield parse_line(line)
+        now = time.monotonic()
+        if batch or (pace is not None and pace.is_pausing):
+            alive_at = now
+        if batch:
+            written_then = activity.written if activity else None
+        if now >= next_sample:
+            next_sample = now + TICK_SECONDS
+            activity = activity or _activity(process)
+            moved, written = activity.moved(), activity.written
+            if written is None:
+                alive_at = now if moved else alive_at
+            else:
+                if written - (written_then or 0) >= _LEAST_BYTES_PER_SECOND * stall_seconds:
+                    alive_at, written_then = now, written
+                yield BytesWritten(written, activity.memory_bytes)
+        if now - alive_at >= stall_seconds:
+            message = f"s5cmd moved next to nothing for {now - alive_at:.0f} s and was ended"
+            yield EngineEnded(message, True, process.stderr_tail)
+            return
+
+
+def _activity(process: Process) -> Activity:
+    # psutil takes as long to load as s5cmd needs to start, so it is loaded while s5cmd is at work.
+    from dataset_dl.engines.s5cmd.activity import Activity
+
+    return Activity(process)
+
+
+def require_counting() -> None:
+    """Make sure that a bound on the rate can be held here.
+
+    Raises
+    ------
+    PlanError
+        If this system does not tell what a process writes.
+    """
+    from dataset_dl.engines.s5cmd.activity import can_count
+
+    if not can_count():
+        raise PlanError(
+            "max_rate_mbps",
+            "This system does not tell what a process writes, so no rate can be held.",
+            "Nothing was started. Leave the rate out, and choose few workers instead.",
+        )
+
+
+def descriptor_limit() -> int:
+    """How many files a process may hold open here, s5cmd's own raising of the limit included."""
+    try:
+        import resource
+    except ImportError:  # Windows sets no such limit
+        return 8192
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # s5cmd raises a lower limit to 1,024 by itself, as far as it may.
+    return max(soft, min(1024, hard if hard > 0 else 1024)) if soft > 0 else 8192

@@ -1,0 +1,153 @@
+"""The rows of a plan with their directories: made by SQL, and by Python where SQL cannot."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dataset_dl.duck import Database, quote
+from dataset_dl.model.plan import Origin
+from dataset_dl.plans.file import PlanFile
+from dataset_dl.plans.layout import PLAIN_DIRECTORY_LIMIT, Column, Layout
+from dataset_dl.plans.names import shorten
+from dataset_dl.sources.idc.columns import ROW, sizes
+from dataset_dl.sources.idc.conditions import (
+    among,
+)
+from dataset_dl.sources.idc.tables import main_columns, table_sql
+
+INSERT_BATCH = 50_000
+_FEW_VALUES = 100
+# All files of a series by their names are the whole series.
+_IS_PART = "part.instanceCount IS DISTINCT FROM chosen.instanceCount"
+
+
+class Rows(NamedTuple):
+    """What to write: rows from a source that meet a condition, what to bind, and which tables go with it."""
+
+    origin: str
+    where: str
+    parameters: list[object]
+    with_parts: bool
+    with_entries: bool
+
+
+def write_rows(
+    database: Database,
+    layout: Layout,
+    rows: Rows,
+    path_limit: int | None,
+    *,
+    version: int,
+    origin: Origin,
+) -> PlanFile:
+    """Write the rows. Directories that SQL cannot make by itself are then asked of the layout."""
+    raw = raw_sql(layout)
+    plain = plain_sql(layout, path_limit)
+    for name in _store_twins(database, layout, rows.origin):
+        plain += f" AND \"{name}\" NOT IN (SELECT value FROM twin WHERE name = '{name}')"
+    chosen = f"(SELECT *, {raw} AS raw FROM {rows.origin} WHERE {rows.where}) AS chosen"
+    directories, joins = [f"CASE WHEN {plain} THEN raw END"], []
+    if rows.with_parts:
+        joins.append(f"LEFT JOIN part ON part.key = crdc_series_uuid AND {_IS_PART}")
+    if rows.with_entries:
+        directories.insert(0, "entry.directory")
+        joins.append("LEFT JOIN entry ON entry.uuid = crdc_series_uuid")
+
+    def write() -> PlanFile:
+        select = f"""
+            SELECT {ROW}, coalesce({", ".join(directories)}) AS directory,
+                   {sizes(with_parts=rows.with_parts)}, {version}::BIGINT AS idc_version
+            FROM {chosen} {" ".join(joins)}
+        """
+        return PlanFile.create(database, select, rows.parameters, origin)
+
+    plan = write()
+    if not plan.lacks_directories():
+        return plan
+    values = ", ".join(f'"{name}"::VARCHAR' for name in layout.columns)
+    unclean = database.run(
+        f"SELECT DISTINCT {values} FROM {chosen} WHERE NOT coalesce({plain}, false)", rows.parameters
+    )
+    _store_cleaned(database, layout, list(unclean), path_limit)
+    directories.insert(-1, "cleaned.directory")
+    joins.append(f"LEFT JOIN cleaned ON cleaned.key = [{values}]")
+    return write()
+
+
+def raw_sql(layout: Layout) -> str:
+    """The directory as SQL puts it together, before any cleaning; NULL where a value is."""
+    if not layout.columns:
+        return quote(layout.directory({}))
+    pieces: list[str] = []
+    for component in layout.components:
+        if pieces:
+            pieces.append("'/'")
+        pieces += [
+            f'"{part.name}"::VARCHAR' if isinstance(part, Column) else quote(part) for part in component
+        ]
+    return " || ".join(pieces)
+
+
+def plain_sql(layout: Layout, path_limit: int | None = None) -> str:
+    """When a directory needs no cleaning: a condition on `raw`."""
+    if not layout.columns:
+        return "true"
+    limit = min(PLAIN_DIRECTORY_LIMIT, path_limit or PLAIN_DIRECTORY_LIMIT)
+    terms = [f"strlen(raw) <= {limit}", f"regexp_full_match(raw, {quote(layout.plain_pattern)})"]
+    terms += [f"\"{name}\"::VARCHAR <> ''" for name in layout.columns]
+    return " AND ".join(terms)
+
+
+def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
+    """Keep the values that differ from another one of their column by letter case alone.
+
+    The other one is looked for in the whole index, so that a series goes to the same directory whatever else
+    is chosen. Returns the columns that have such values.
+    """
+    database.run("CREATE TEMP TABLE twin (name VARCHAR, value VARCHAR)")
+    selects: list[str] = []
+    bound: list[object] = []
+    for name in layout.columns:
+        if name.lower().endswith(("uid", "uuid")) or main_columns()[name] != "VARCHAR":
+            continue  # figures and dots, or lower-case hexadecimal
+        condition = ""
+        if origin != table_sql():
+            values = database.column(f'SELECT DISTINCT lower("{name}") FROM {origin} LIMIT {_FEW_VALUES + 1}')
+            # A list of constants is looked up once for each value of the file, not for each row.
+            if len(values) <= _FEW_VALUES:
+                told, given = among(f'lower("{name}")', values)
+                condition = f"WHERE {told}"
+                bound += given
+        selects.append(
+            f"SELECT '{name}', unnest(list(value))"
+            f' FROM (SELECT DISTINCT "{name}" AS value FROM {table_sql()} {condition})'
+            " GROUP BY lower(value) HAVING count(*) > 1"
+        )
+    if selects:
+        # A file of one row group is read by one thread for each of them.
+        database.run(f"INSERT INTO twin {' UNION ALL '.join(selects)}", bound)
+    return database.column("SELECT DISTINCT name FROM twin ORDER BY 1")
+
+
+def _store_cleaned(
+    database: Database,
+    layout: Layout,
+    rows: list[tuple[str | None, ...]],
+    path_limit: int | None,
+) -> None:
+    twins: dict[str, set[str]] = {}
+    for name, value in database.run("SELECT name, value FROM twin"):
+        twins.setdefault(name, set()).add(value)
+    directories = []
+    for row in rows:
+        directory = layout.directory(dict(zip(layout.columns, row, strict=True)), twins)
+        if path_limit is not None and len(directory) > path_limit:
+            directory = shorten(directory, path_limit)
+        directories.append(directory)
+    database.run("CREATE TEMP TABLE cleaned (key VARCHAR[], directory VARCHAR)")
+    for start in range(0, len(rows), INSERT_BATCH):
+        stop = start + INSERT_BATCH
+        keys = [list(row) for row in rows[start:stop]]
+        database.run(
+            "INSERT INTO cleaned SELECT unnest(?::VARCHAR[][]), unnest(?)", [keys, directories[start:stop]]
+        )
