@@ -60,14 +60,14 @@ PLANTS = (
     ),
     Plant(
         "What may pass is tried again",
-        "transfer/rounds.py",
-        "return self._ended is not None or self._attempt < self._options.retries",
-        "return self._ended is not None",
+        "transfer/verdicts.py",
+        "return self.ended is not None or self.attempt < self._options.retries",
+        "return self.ended is not None",
         ("tests/integration/test_faults.py", "-k", "tried_again or asked_again or mends"),
     ),
     Plant(
         "A store that falls silent is left",
-        "engines/s5cmd/engine.py",
+        "engines/s5cmd/listening.py",
         "        if now - alive_at >= stall_seconds:\n",
         "        if now - alive_at >= 1e9:\n",
         ("tests/integration/test_faults.py", "-k", "silent", "--timeout", "30"),
@@ -95,7 +95,7 @@ PLANTS = (
     ),
     Plant(
         "Nothing gets out of the destination",
-        "plans/layout.py",
+        "plans/names.py",
         '        if component in ("", ".", ".."):\n',
         '        if component == "":\n',
         ("tests/unit/test_cage.py", "tests/unit/test_manifest.py", "tests/unit/index/test_planner.py"),
@@ -109,9 +109,9 @@ PLANTS = (
     ),
     Plant(
         "A saved plan is yours, its content ours",
-        "plans/file.py",
-        "        copy_file(path, rows.path, name or str(path))\n",
-        "        rows.path = path\n",
+        "plans/opening.py",
+        "    copy_file(path, rows.path, name)\n",
+        "    rows.path = path\n",
         ("tests/unit/test_plan_file.py", "tests/unit/test_plan_machine.py"),
     ),
     Plant(

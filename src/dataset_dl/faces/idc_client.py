@@ -1,4 +1,4 @@
-"""`IDCClient`: the client of idc-index, ready at once, and with downloads that end in verified files."""
+"""`IDCClient`: idc-index's client on our river; long because it is one class with its whole surface."""
 
 from __future__ import annotations
 

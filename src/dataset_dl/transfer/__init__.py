@@ -27,10 +27,11 @@ from dataset_dl.transfer.fleet import Fleet
 from dataset_dl.transfer.ledger import Ledger, State
 from dataset_dl.transfer.naming import Naming
 from dataset_dl.transfer.reuse import Reuse
-from dataset_dl.transfer.rounds import Options, Rounds
+from dataset_dl.transfer.rounds import Rounds
 from dataset_dl.transfer.sizing import sized
 from dataset_dl.transfer.survey import Seen, survey
 from dataset_dl.transfer.tally import Tally
+from dataset_dl.transfer.verdicts import Options
 
 __all__ = ["new_run_id", "transfer"]
 

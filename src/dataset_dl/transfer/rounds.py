@@ -6,13 +6,12 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from dataset_dl.destination.disk import storage_error
 from dataset_dl.destination.records import Records
-from dataset_dl.destination.tree import NOTHING, Found, agrees, sweep
+from dataset_dl.destination.tree import agrees, sweep
 from dataset_dl.errors import ConnectionTimeout, EngineCrashed, TransferError
 from dataset_dl.model.events import (
     BytesWritten,
@@ -23,58 +22,30 @@ from dataset_dl.model.events import (
     FileCompleted,
     Noticed,
     RetryStarted,
-    SeriesCompleted,
-    SeriesFailed,
     SeriesSized,
 )
-from dataset_dl.model.outcome import Cause, SeriesFailure
+from dataset_dl.model.outcome import Cause
 from dataset_dl.model.series import PlannedSeries, Size, Suspects
 from dataset_dl.transfer.fleet import Fleet
 from dataset_dl.transfer.ledger import Ledger, State
-from dataset_dl.transfer.mender import Inspection, Mender
+from dataset_dl.transfer.mender import Mender
 from dataset_dl.transfer.naming import Naming
+from dataset_dl.transfer.verdicts import Options, Verdicts
 from dataset_dl.transfer.watch import Watch
 from dataset_dl.transfer.window import Pending, Window
 
 _LONGEST_PAUSE_SECONDS = 60.0
 _ENDINGS_IN_A_ROW = 3
 _ALIKE_IN_A_ROW = 300
-# A batch of series whose checksums are compared: large enough to keep all cores busy.
-_PROOF_SERIES = 200
-_PROOF_BYTES = 1_000_000_000
 _TOO_MANY_FILES = "the store gives many more files of it than the index says"
 _TOO_MANY_BYTES = "the store sends more bytes for one of its files than the index says for all"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to fetch.
-
-    Attributes
-    ----------
-    retries
-        Rounds for what failed for a reason that may pass.
-    pause_seconds
-        Before the first of these rounds; each later pause is four times as long, up to a minute.
-    by_name
-        Whether files have to be known by name.
-    md5
-        Whether checksums are compared with the store's.
-    """
-
-    retries: int
-    pause_seconds: float
-    by_name: bool
-    md5: bool
-
-
 class Rounds:
-    """Fetches what a ledger has to do, and keeps the ledger and the journal.
+    """Fetches what a ledger has to do.
 
     Attributes
     ----------
-    stopped
-        Why it ended before everything was tried; empty if it did not.
     fetched_bytes
         What has arrived.
     """
@@ -92,7 +63,6 @@ class Rounds:
         self._fleet = fleet
         self._destination = records.destination
         self._records = records
-        self._naming = naming
         self._journal = naming.journal
         self._options = options
         began = time.time()
@@ -107,20 +77,15 @@ class Rounds:
             )
             for scheme in fleet.schemes
         }
-        self._unproven: list[Pending] = []
-        self._unproven_bytes = 0
-        self._unknown_checksums = 0
-        self._attempt = self._rounds = 0
+        self._verdicts = Verdicts(ledger, records.destination, naming, options)
         self._made_in = os.getpid()
-        self.stopped = ""
+        self._asked = 0
         self.fetched_bytes = 0
-        self._begin()
 
-    def _begin(self) -> None:
-        """Forget the last round: how it ended, how many series were asked for and settled, what arrived."""
-        self._ended: EngineEnded | None = None
-        self._settled = self._asked = 0
-        self._arrived = NOTHING
+    @property
+    def stopped(self) -> str:
+        """Why it ended before everything was tried; empty if it did not."""
+        return self._verdicts.stopped
 
     def run(self) -> Iterator[Event]:
         """Fetch until everything is complete or given up.
@@ -133,42 +98,46 @@ class Rounds:
             If the destination takes no more.
         """
         endings = 0
+        verdicts = self._verdicts
         while True:
-            self._begin()
+            verdicts.begin()
+            self._asked = 0
             for scheme in self._fleet.schemes:
-                if not (self.stopped or self._ended):
+                if not (verdicts.stopped or verdicts.ended):
                     yield from self._round(scheme)
             left = self._ledger.count(State.ABSENT, State.PARTIAL)
-            if self.stopped or not left:
+            if verdicts.stopped or not left:
                 break
             if not self._asked:
-                self.stopped = f"the plan no longer names {left:,} of its series, which should never happen"
+                verdicts.stopped = (
+                    f"the plan no longer names {left:,} of its series, which should never happen"
+                )
                 break
-            if self._ended is None:
-                self._attempt += 1
-            endings = endings + 1 if self._ended and not self._settled else 0
-            if self._ended and endings == _ENDINGS_IN_A_ROW:
-                raise _gave_up(self._destination, self._ended)
-            pause_seconds = min(self._options.pause_seconds * 4**self._rounds, _LONGEST_PAUSE_SECONDS)
-            yield RetryStarted(left, self._arrived.instances, self._arrived.size_bytes, pause_seconds)
+            if verdicts.ended is None:
+                verdicts.attempt += 1
+            endings = endings + 1 if verdicts.ended and not verdicts.settled else 0
+            if verdicts.ended and endings == _ENDINGS_IN_A_ROW:
+                raise _gave_up(self._destination, verdicts.ended)
+            pause_seconds = min(self._options.pause_seconds * 4**verdicts.rounds, _LONGEST_PAUSE_SECONDS)
+            yield RetryStarted(left, verdicts.arrived.instances, verdicts.arrived.size_bytes, pause_seconds)
             time.sleep(pause_seconds)
-            self._rounds += 1
-        if self._unknown_checksums:
+            verdicts.rounds += 1
+        if verdicts.unknown_checksums:
             yield Noticed(
-                f"The store gives no MD5 sum for {self._unknown_checksums:,} files;"
+                f"The store gives no MD5 sum for {verdicts.unknown_checksums:,} files;"
                 " of these only the size was checked."
             )
 
     def _round(self, scheme: str) -> Iterator[Event]:
         """Run the engine of a scheme once, and account for each series that it was asked for."""
         self._engine = self._fleet.engine(scheme)
-        self._mender = self._menders[scheme]
+        self._verdicts.mender = mender = self._menders[scheme]
         self._only = scheme if len(self._fleet.schemes) > 1 else None
         undone = self._ledger.undone(self._only)
-        window = Window(iter(undone), self._mender.take, self._options.by_name)
+        window = Window(iter(undone), mender.take, self._options.by_name)
         watch = Watch(self._destination, self._engine.is_unfinished)
         try:
-            with closing(self._engine.run(self._mender.orders(undone), self._destination)) as events:  # type: ignore[type-var]
+            with closing(self._engine.run(mender.orders(undone), self._destination)) as events:  # type: ignore[type-var]
                 yield from self._follow(events, window, watch)
         finally:
             if os.getpid() == self._made_in:  # a fork must not sweep what is its parent's
@@ -181,9 +150,9 @@ class Rounds:
         self._records.check()
         if not self._options.by_name:
             watch.remove_surplus(window.closed.values())
-        yield from self._settle(window)
+        yield from self._verdicts.settle(window)
         self._asked += window.asked
-        yield from self._prove()
+        yield from self._verdicts.prove()
 
     def _follow(self, events: Iterator[Event], window: Window, watch: Watch) -> Iterator[Event]:
         """Take what the engine says into account, until it ends or is to be ended."""
@@ -235,7 +204,7 @@ class Rounds:
                 if is_first and self._is_hopeless(streak, event):
                     return
             elif isinstance(event, EngineEnded):
-                self._ended = event
+                self._verdicts.ended = event
 
     def _pin(self, pending: Pending, size: Size) -> None:
         """Keep what has become known of a series, durably with its entry in the journal."""
@@ -256,8 +225,8 @@ class Rounds:
         if pending is not None:
             pending.failure = CommandFailed(pending.series.key, "excess", reason)
             reason = f"{reason} ({pending.series.directory})"
-        self._ended = EngineEnded(f"{self._engine.name} was ended: {reason}", False, "")
-        return self._ended
+        self._verdicts.ended = EngineEnded(f"{self._engine.name} was ended: {reason}", False, "")
+        return self._verdicts.ended
 
     def _is_hopeless(self, streak: _Streak, event: CommandFailed) -> bool:
         """Whether so many series have failed alike that the rest will."""
@@ -265,7 +234,7 @@ class Rounds:
         # What the store lacks or forbids may end with the next collection; a network that is gone does not.
         if alike < _ALIKE_IN_A_ROW or not (streak.unbroken or event.cause in ("network", "server_error")):
             return False
-        self.stopped = (
+        self._verdicts.stopped = (
             f"{alike:,} series in a row failed for one reason ({event.cause}: {event.message}),"
             " so the others were not tried"
         )
@@ -276,110 +245,9 @@ class Rounds:
         found = pending.look(self._destination)
         if agrees(found, pending.series):
             window.close(pending)
-            yield from self._finish(pending, found)
+            yield from self._verdicts.finish(pending, found)
         elif not found.instances:
             self._records.check()
-
-    def _settle(self, window: Window) -> Iterator[Event]:
-        """Judge what the engine has left without a word, or with a bad one."""
-        given_up: list[Pending] = []
-        # After a stop the plan is not read to its end: the rest was not tried.
-        remaining = list(window.open.values()) if self.stopped else window.remaining()
-        for pending in remaining:
-            found = pending.look(self._destination)
-            if agrees(found, pending.series):
-                yield from self._finish(pending, found)
-                continue
-            failure = pending.failed(found)
-            if self._may_try_again(failure.may_pass) or (self.stopped and pending.failure is None):
-                self._leave(pending, found)
-            else:
-                given_up.append(pending)
-                if len(given_up) >= _PROOF_SERIES:
-                    yield from self._give_up(given_up)
-                    given_up = []
-        yield from self._give_up(given_up)
-
-    def _may_try_again(self, may_pass: bool) -> bool:
-        # An early end is the engine's or the network's, and says nothing of the series that it left over.
-        if self.stopped or not may_pass:
-            return False
-        return self._ended is not None or self._attempt < self._options.retries
-
-    def _leave(self, pending: Pending, found: Found) -> None:
-        """Leave a series to the next round."""
-        self._ledger.set(pending.row, State.PARTIAL if self._is_begun(pending, found) else State.ABSENT)
-        self._arrived = Found(
-            self._arrived.instances + found.instances, self._arrived.size_bytes + found.size_bytes
-        )
-
-    def _is_begun(self, pending: Pending, found: Found) -> bool:
-        # Where the directory is shared, the names that were told are not all that may be there.
-        return found.instances > 0 or pending.names is not None
-
-    def _give_up(self, several: list[Pending]) -> Iterator[Event]:
-        """Give series up; what is wrong of their files does not stay under its name."""
-        for each in several:
-            if each.failure is not None and each.failure.cause == "excess":
-                self._mender.remove_new(each.series)
-        spoiled = [each for each in several if each.look(self._destination).instances]
-        inspections = self._mender.inspect([each.series for each in spoiled])
-        for pending, (_, inspection) in zip(spoiled, inspections, strict=True):
-            pending.inspection = inspection
-        for pending in several:
-            found = pending.look(self._destination)
-            if agrees(found, pending.series):  # it was only that something stood beside it, which is gone
-                yield from self._finish(pending, found)
-            else:
-                yield from self._fail(pending, pending.failed(found))
-
-    def _fail(self, pending: Pending, failure: SeriesFailure) -> Iterator[Event]:
-        self._settled += 1
-        self._ledger.set(pending.row, State.FAILED)
-        self._journal.forget(pending.series)
-        yield SeriesFailed(failure)
-
-    def _finish(self, pending: Pending, found: Found) -> Iterator[Event]:
-        """A series whose count and bytes agree is complete, or waits for its checksums to be compared."""
-        inspection = pending.inspection
-        if not self._options.md5 or (inspection is not None and inspection.is_proof):
-            yield from self._complete(pending, inspection)
-            return
-        self._unproven.append(pending)
-        self._unproven_bytes += found.size_bytes
-        if len(self._unproven) >= _PROOF_SERIES or self._unproven_bytes >= _PROOF_BYTES:
-            yield from self._prove()
-
-    def _prove(self) -> Iterator[Event]:
-        batch, self._unproven, self._unproven_bytes = self._unproven, [], 0
-        inspections = self._mender.inspect([each.series for each in batch])
-        for pending, (_, inspection) in zip(batch, inspections, strict=True):
-            if inspection.is_proof:
-                yield from self._complete(pending, inspection)
-                continue
-            cause: Cause = "altered" if inspection.removed else "network"
-            message = (
-                f"{inspection.removed:,} of its files differed from the store's checksums and were removed"
-                if inspection.removed
-                else "the store did not answer for its checksums"
-            )
-            found = pending.look(self._destination)
-            if self._may_try_again(True):
-                self._leave(pending, found)
-            else:
-                failure = SeriesFailure(pending.series, cause, message, found.instances, found.size_bytes)
-                yield from self._fail(pending, failure)
-
-    def _complete(self, pending: Pending, inspection: Inspection | None) -> Iterator[Event]:
-        self._settled += 1
-        self._ledger.set(pending.row, State.COMPLETE)
-        if self._options.md5 and inspection is not None:
-            self._unknown_checksums += inspection.unknown
-        names = None if pending.names is None else tuple(sorted(set(pending.names)))
-        names = self._naming.give(pending.series, names)
-        self._journal.record(pending.series, names)
-        fetched = pending.reported > 0 or self._rounds > 0
-        yield SeriesCompleted(pending.series, fetched=fetched, names=names)
 
 
 class _Streak:

@@ -1,0 +1,186 @@
+"""Judging series: complete by what is on disk, left to the next round, or given up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset_dl.destination.tree import NOTHING, Found, agrees
+from dataset_dl.model.events import EngineEnded, Event, SeriesCompleted, SeriesFailed
+from dataset_dl.model.outcome import Cause, SeriesFailure
+from dataset_dl.transfer.ledger import Ledger, State
+from dataset_dl.transfer.mender import Inspection, Mender
+from dataset_dl.transfer.naming import Naming
+from dataset_dl.transfer.window import Pending, Window
+
+# A batch of series whose checksums are compared: large enough to keep all cores busy.
+_PROOF_SERIES = 200
+_PROOF_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to fetch.
+
+    Attributes
+    ----------
+    retries
+        Rounds for what failed for a reason that may pass.
+    pause_seconds
+        Before the first of these rounds; each later pause is four times as long, up to a minute.
+    by_name
+        Whether files have to be known by name.
+    md5
+        Whether checksums are compared with the store's.
+    """
+
+    retries: int
+    pause_seconds: float
+    by_name: bool
+    md5: bool
+
+
+class Verdicts:
+    """Judges the series of a download, and keeps the ledger and the journal.
+
+    Attributes
+    ----------
+    mender
+        That of the engine at work.
+    attempt, rounds
+        How many rounds failed by themselves, and how many there were.
+    ended
+        How the engine ended early in this round; None if it did not.
+    settled
+        How many series were judged for good in this round.
+    arrived
+        What is on disk of those that are left to the next round.
+    unknown_checksums
+        Files whose checksums the store does not give.
+    stopped
+        Why the download ends before everything was tried; empty if it does not.
+    """
+
+    mender: Mender
+
+    def __init__(self, ledger: Ledger, destination: Path, naming: Naming, options: Options) -> None:
+        self._ledger = ledger
+        self._destination = destination
+        self._naming = naming
+        self._journal = naming.journal
+        self._options = options
+        self._unproven: list[Pending] = []
+        self._unproven_bytes = 0
+        self.unknown_checksums = 0
+        self.attempt = self.rounds = 0
+        self.stopped = ""
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the last round."""
+        self.ended: EngineEnded | None = None
+        self.settled = 0
+        self.arrived = NOTHING
+
+    def settle(self, window: Window) -> Iterator[Event]:
+        """Judge what the engine has left without a word, or with a bad one."""
+        given_up: list[Pending] = []
+        # After a stop the plan is not read to its end: the rest was not tried.
+        remaining = list(window.open.values()) if self.stopped else window.remaining()
+        for pending in remaining:
+            found = pending.look(self._destination)
+            if agrees(found, pending.series):
+                yield from self.finish(pending, found)
+                continue
+            failure = pending.failed(found)
+            if self._may_try_again(failure.may_pass) or (self.stopped and pending.failure is None):
+                self._leave(pending, found)
+            else:
+                given_up.append(pending)
+                if len(given_up) >= _PROOF_SERIES:
+                    yield from self._give_up(given_up)
+                    given_up = []
+        yield from self._give_up(given_up)
+
+    def _may_try_again(self, may_pass: bool) -> bool:
+        # An early end is the engine's or the network's, and says nothing of the series that it left over.
+        if self.stopped or not may_pass:
+            return False
+        return self.ended is not None or self.attempt < self._options.retries
+
+    def _leave(self, pending: Pending, found: Found) -> None:
+        """Leave a series to the next round."""
+        self._ledger.set(pending.row, State.PARTIAL if self._is_begun(pending, found) else State.ABSENT)
+        self.arrived = Found(
+            self.arrived.instances + found.instances, self.arrived.size_bytes + found.size_bytes
+        )
+
+    def _is_begun(self, pending: Pending, found: Found) -> bool:
+        # Where the directory is shared, the names that were told are not all that may be there.
+        return found.instances > 0 or pending.names is not None
+
+    def _give_up(self, several: list[Pending]) -> Iterator[Event]:
+        """Give series up; what is wrong of their files does not stay under its name."""
+        for each in several:
+            if each.failure is not None and each.failure.cause == "excess":
+                self.mender.remove_new(each.series)
+        spoiled = [each for each in several if each.look(self._destination).instances]
+        inspections = self.mender.inspect([each.series for each in spoiled])
+        for pending, (_, inspection) in zip(spoiled, inspections, strict=True):
+            pending.inspection = inspection
+        for pending in several:
+            found = pending.look(self._destination)
+            if agrees(found, pending.series):  # it was only that something stood beside it, which is gone
+                yield from self.finish(pending, found)
+            else:
+                yield from self._fail(pending, pending.failed(found))
+
+    def _fail(self, pending: Pending, failure: SeriesFailure) -> Iterator[Event]:
+        self.settled += 1
+        self._ledger.set(pending.row, State.FAILED)
+        self._journal.forget(pending.series)
+        yield SeriesFailed(failure)
+
+    def finish(self, pending: Pending, found: Found) -> Iterator[Event]:
+        """A series whose count and bytes agree is complete, or waits for its checksums to be compared."""
+        inspection = pending.inspection
+        if not self._options.md5 or (inspection is not None and inspection.is_proof):
+            yield from self._complete(pending, inspection)
+            return
+        self._unproven.append(pending)
+        self._unproven_bytes += found.size_bytes
+        if len(self._unproven) >= _PROOF_SERIES or self._unproven_bytes >= _PROOF_BYTES:
+            yield from self.prove()
+
+    def prove(self) -> Iterator[Event]:
+        """Compare the checksums of the series that wait for it."""
+        batch, self._unproven, self._unproven_bytes = self._unproven, [], 0
+        inspections = self.mender.inspect([each.series for each in batch])
+        for pending, (_, inspection) in zip(batch, inspections, strict=True):
+            if inspection.is_proof:
+                yield from self._complete(pending, inspection)
+                continue
+            cause: Cause = "altered" if inspection.removed else "network"
+            message = (
+                f"{inspection.removed:,} of its files differed from the store's checksums and were removed"
+                if inspection.removed
+                else "the store did not answer for its checksums"
+            )
+            found = pending.look(self._destination)
+            if self._may_try_again(True):
+                self._leave(pending, found)
+            else:
+                failure = SeriesFailure(pending.series, cause, message, found.instances, found.size_bytes)
+                yield from self._fail(pending, failure)
+
+    def _complete(self, pending: Pending, inspection: Inspection | None) -> Iterator[Event]:
+        self.settled += 1
+        self._ledger.set(pending.row, State.COMPLETE)
+        if self._options.md5 and inspection is not None:
+            self.unknown_checksums += inspection.unknown
+        names = None if pending.names is None else tuple(sorted(set(pending.names)))
+        names = self._naming.give(pending.series, names)
+        self._journal.record(pending.series, names)
+        fetched = pending.reported > 0 or self.rounds > 0
+        yield SeriesCompleted(pending.series, fetched=fetched, names=names)
