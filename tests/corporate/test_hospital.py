@@ -173,7 +173,7 @@ def test_doctor_tells_where_each_setting_is_from(run: Cli, plain_proxy: Squid, t
     assert checks["https_proxy"]["detail"] == f"{plain_proxy.url} (from HTTPS_PROXY)"
     assert checks["no_proxy"]["detail"] == "x.test (from no_proxy)"
     assert checks["ca_bundles"]["detail"].endswith("(from DATASET_DL_CA_BUNDLE)")
-    assert checks["source"]["detail"] == "aws (from the default)"
+    assert checks["store"]["detail"] == "aws (from the default)"
     assert f"through {plain_proxy.url}" in checks["endpoint"]["detail"]
     assert "letter case kept" in checks["destination"]["detail"]
     assert {checks[name]["outcome"] for name in ("AWS", "Google", "index tables", "citations")} == {"warned"}

@@ -316,15 +316,15 @@ def test_verify_on_a_terminal_ends_its_progress_before_the_result(cli: Cli, buck
         cli("idc", "download", uuids(bucket), "--to", "data", "--endpoint-url", bucket.endpoint_url).code == 0
     )
     code = (
-        "import dataset_dl.cli.verify as v; v._STATUS_SECONDS = 0; import sys;"
+        "import sys;"
         "sys.argv = ['dataset-dl', 'idc', 'verify', 'data']; from dataset_dl.cli import main; main()"
     )
     done = shell(cli, f"script -qec {shlex.quote(shlex.join([sys.executable, '-c', code]))} /dev/null")
     lines = done.stdout.replace("\r\n", "\n").split("\n")
     (result,) = [line for line in lines if "all complete" in line]
     assert "looked at" in done.stdout
-    assert result.split("\x1b[K")[-1].startswith("data: 1 series")
-    assert not result.split("\x1b[K")[-1].endswith("looked at")
+    assert result.split("\x1b[2K")[-1].startswith("data: 1 series")
+    assert not result.split("\x1b[2K")[-1].endswith("looked at")
 
 
 def test_a_stranger_cannot_write_on_the_terminal(cli: Cli) -> None:

@@ -32,7 +32,7 @@ class Clock:
 def test_a_download_from_start_to_end() -> None:
     clock = Clock()
     tracker = ProgressTracker(clock)
-    tracker.feed(Started(3, 6, 60))
+    tracker.feed(Started(Path("to"), 3, 6, 60))
     tracker.feed(SeriesCompleted(row(0), fetched=False))
     state = tracker.snapshot()
     assert (state.completed_files, state.completed_series, state.completed_bytes) == (2, 1, 20)
@@ -67,7 +67,7 @@ events = st.one_of(
 @given(st.lists(events))
 def test_the_bar_never_goes_back_nor_beyond_the_end(happenings: list[Event]) -> None:
     tracker = ProgressTracker(Clock())
-    tracker.feed(Started(1, 1, 100))
+    tracker.feed(Started(Path("to"), 1, 1, 100))
     shown = 0
     for event in happenings:
         tracker.feed(event)
@@ -80,7 +80,7 @@ def test_the_bar_never_goes_back_nor_beyond_the_end(happenings: list[Event]) -> 
 
 def test_what_is_half_there_counts_and_a_retry_counts_anew() -> None:
     tracker = ProgressTracker(Clock())
-    tracker.feed(Started(3, 6, 60))
+    tracker.feed(Started(Path("to"), 3, 6, 60))
     tracker.feed(SeriesCompleted(row(0), fetched=False))
     tracker.feed(FetchStarted(2, 4, 40, 1, 10, 8))
     assert (tracker.snapshot().completed_files, tracker.snapshot().completed_bytes) == (3, 30)

@@ -149,7 +149,7 @@ def _check(
         _read(directory, expected, found, findings)
     for series in expected.series:
         if not series.is_exact:
-            detail = f"nobody has counted the files of the series {series.SeriesInstanceUID} yet"
+            detail = f"the store has never told how many files the series {series.SeriesInstanceUID} has"
             findings.add(expected, "missing", "", found, detail)
     problem = _problem(expected, found)
     # A file that is named says more than its directory.

@@ -285,7 +285,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         """
         rows = plan(collection_id, where=filters, layout=layout)
         return [
-            {"target_path": row.directory, "aws_url": row.series_aws_url, **row._asdict()} for row in rows
+            {"target_path": row.directory, "aws_url": row.series_aws_url, **row.to_dict()} for row in rows
         ]
 
     def get_series_file_URLs(

@@ -246,8 +246,9 @@ class PlanFile:
         """Every row as a frame, with IDC's names of key and address besides."""
         from dataset_dl.model.frame import Frame
 
-        sql = f"SELECT *, key AS crdc_series_uuid, address AS series_aws_url FROM {self.sql}"
-        return Frame.of(lambda: Database().run(sql))
+        names = "key AS crdc_series_uuid, address AS series_aws_url"
+        # The frame holds on to the rows: the file goes with them.
+        return Frame.of(lambda: Database().run(f"SELECT *, {names} FROM {self.sql}"))
 
     def _write_parquet(self, scratch: Path, origin: Origin | None) -> Path:
         if origin is None or origin == self.origin:

@@ -88,9 +88,10 @@ def copy_of(path: Path, name: str | None = None) -> PlanFile:
     name = name or str(path)
     rows = PlanFile(Scratch("plan"))
     copy_file(path, rows.path, name)
+    with _of_a_plan(name):
+        described = dict(row[:2] for row in Database().run(f"DESCRIBE FROM {rows.sql}"))
     if lacks_columns(rows.path):
-        raise ManifestError(name, f"{name} is not a plan: it is damaged, or lacks columns of one.", _NOTHING)
-    described = dict(row[:2] for row in Database().run(f"DESCRIBE FROM {rows.sql}"))
+        raise ManifestError(name, f"{name} is not a plan: it lacks columns that a plan has.", _NOTHING)
     if all(described.get(column) == type_of(column) for column in COLUMNS):
         return rows
     with _of_a_plan(name):
