@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import dataset_dl as dd
 from dataset_dl.testing import LocalBucket
@@ -18,6 +19,11 @@ from support.faults import FaultServer, serve
 _INHERITED = ("PROXY", "CA_BUNDLE", "SSL_CERT", "AWS_", "S3_", "DATASET_DL_", "RCLONE_")
 COLLECTION = "qin_pet_phantom"
 NOWHERE = "http://127.0.0.1:9"
+
+
+# How long an example takes is the machine's matter: speed lives in bin/bench.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
