@@ -1,4 +1,4 @@
-"""`IDCClient`: the client of idc-index on top of our verbs; long, because it covers all of that class."""
+"""`IDCClient`: the client of idc-index on top of our verbs; long because it covers all of that class."""
 
 from __future__ import annotations
 
