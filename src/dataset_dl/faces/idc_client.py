@@ -70,7 +70,7 @@ _PARAMETERS = {
 
 
 class Collection(str):
-    """A collection: its identifier as a string, with its totals as attributes.
+    """A collection: its identifier as a string, with its properties as attributes.
 
     Attributes
     ----------
@@ -249,7 +249,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         return pd.read_parquet(folder)
 
     def get_collections(self) -> list[Collection]:
-        """Return every collection of IDC, as strings that carry their totals."""
+        """Return every collection of IDC, as strings with attributes."""
         rows = catalog.collections()
         found = []
         for row in rows:

@@ -214,8 +214,8 @@ def _lacking(report: Report) -> TransferIncomplete:
     return TransferIncomplete(
         f"IDC does not have {missing:,} of the {asked:,} series asked for (the first: {report.missing[0]});"
         f" {others if report.series_count else 'there was nothing to download'}.",
-        f"{files_of(report.destination).missing} names them for TCIA's own program;"
-        " --skip-missing accepts it.",
+        f"{files_of(report.destination).missing} lists them for TCIA's own program;"
+        " --skip-missing accepts that they are missing.",
         report=report,
     )
 

@@ -117,7 +117,7 @@ class DownloadOptions(NetworkOptions, total=False):
         Number of objects fetched in parallel; by default it depends on the machine and the distance of the
         store.
     retries
-        How often to retry series that failed for a transient reason; defaults to 2.
+        How many times to retry series that failed for a transient reason; defaults to 2.
     stall_timeout_seconds
         If too few bytes arrive for this long (120 by default), the engine is stopped and a new one fetches
         the rest. After three times in a row without a completed series, the download gives up.
