@@ -177,7 +177,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     if first := next(iter(plan), None):
         click.echo()
         click.echo(visible(f"to {destination}, for example {first.directory or '.'}/"))
-    most = "needed besides" if plan.unsized_series else "needed at most"
+    most = "needed for the others" if plan.unsized_series else "needed at most"
     click.echo(f"{size(needed)} {most}, {size(free)} free: {fits}; nothing was fetched")
     check_space(destination, plan.size_bytes, plan.instance_count)
 
