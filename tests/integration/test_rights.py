@@ -108,7 +108,7 @@ def test_the_doi_service_is_asked_and_the_tables_help_out(service: list[tuple[st
     assert service[0][1].startswith("text/x-bibliography; style=apa")
     assert json.loads(dd.cite("qin_pet_phantom", style="json")[0]) == {"DOI": "x"}
     assert dd.cite("qin_pet_phantom", style="bibtex", offline=True)[0].startswith("@misc{10_7937")
-    with pytest.raises(dd.PlanError, match="apa, bibtex and json"):
+    with pytest.raises(dd.PlanError, match="apa, bibtex or json"):
         dd.cite("qin_pet_phantom", style="mla")  # type: ignore[arg-type]
 
 
