@@ -21,8 +21,17 @@ _RESUMES = 5
 _PAUSE_SECONDS = 0.5
 
 
+# Called with the bytes that are here, and with how many there will be, None if nobody knows.
+OnBytes = Callable[[int, int | None], object]
+
+
 def obtain(
-    url: str, target: Path, network: NetworkSettings, *, check: Callable[[Path], str | None] | None = None
+    url: str,
+    target: Path,
+    network: NetworkSettings,
+    *,
+    check: Callable[[Path], str | None] | None = None,
+    on_bytes: OnBytes | None = None,
 ) -> Path:
     """Make sure that a file is there, fetching it if it is not.
 
@@ -39,6 +48,8 @@ def obtain(
         How the network is reached.
     check
         Says what is wrong with the fetched file, None if nothing is.
+    on_bytes
+        Called as the file grows.
 
     Raises
     ------
@@ -53,7 +64,7 @@ def obtain(
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f"{target.name}.lock")):
             if not target.is_file():
-                _fetch(url, target, network, check)
+                _fetch(url, target, network, check, on_bytes)
     except OSError as error:
         if isinstance(error, requests.RequestException):
             raise
@@ -66,14 +77,18 @@ def obtain(
 
 
 def _fetch(
-    url: str, target: Path, network: NetworkSettings, check: Callable[[Path], str | None] | None
+    url: str,
+    target: Path,
+    network: NetworkSettings,
+    check: Callable[[Path], str | None] | None,
+    on_bytes: OnBytes | None,
 ) -> None:
     part = target.with_name(f"{target.name}.part")
     mark = target.with_name(f"{target.name}.part-of")
     with session(network) as requesting, plain_words(url):
         for attempt in range(_RESUMES + 1):
             try:
-                total = _continue(requesting, url, part, mark)
+                total = _continue(requesting, url, part, mark, on_bytes)
                 break
             except requests.exceptions.ChunkedEncodingError:  # it broke off in the middle
                 if attempt == _RESUMES:
@@ -98,7 +113,9 @@ def _fetch(
     mark.unlink(missing_ok=True)
 
 
-def _continue(requesting: requests.Session, url: str, part: Path, mark: Path) -> int | None:
+def _continue(
+    requesting: requests.Session, url: str, part: Path, mark: Path, on_bytes: OnBytes | None
+) -> int | None:
     """Fetch what is missing of a file; returns its whole length as the server tells it."""
     headers = {"Accept-Encoding": "identity"}  # a range counts the bytes of the file itself
     begun = part.stat().st_size if part.is_file() else 0
@@ -120,13 +137,15 @@ def _continue(requesting: requests.Session, url: str, part: Path, mark: Path) ->
             part.unlink()  # not the rest of what is here: begin anew
             raise requests.exceptions.ChunkedEncodingError("the file has changed")
         mark.write_text(now, encoding="utf-8")
-        length = answer.headers.get("Content-Length")
+        before, total = begun if resumed else 0, None
+        with suppress(ValueError):
+            total = int(answer.headers.get("Content-Length", "")) + before
         with part.open("ab" if resumed else "wb") as file:
             for chunk in answer.iter_content(_CHUNK_BYTES):
                 file.write(chunk)
-        with suppress(TypeError, ValueError):
-            return int(length or "") + (begun if resumed else 0)
-    return None
+                if on_bytes is not None:
+                    on_bytes(file.tell(), total)
+    return total
 
 
 def _start(answer: requests.Response) -> int | None:

@@ -26,6 +26,7 @@ from dataset_dl.sources.idc.tables import (
 
 if TYPE_CHECKING:
     from dataset_dl.network import NetworkSettings
+    from dataset_dl.network.files import OnBytes
 
 PORTAL_URL = "https://portal.imaging.datacommons.cancer.gov"
 VIEWER_URL = "https://viewer.imaging.datacommons.cancer.gov"
@@ -109,7 +110,7 @@ def columns(name: str) -> list[tuple[str, str, str]]:
     ]
 
 
-def fetch(name: str, network: NetworkSettings) -> Path:
+def fetch(name: str, network: NetworkSettings, on_bytes: OnBytes | None = None) -> Path:
     """Fetch a table that is not here, into a cache of its version; with clinical_index what it describes.
 
     Raises
@@ -127,7 +128,7 @@ def fetch(name: str, network: NetworkSettings) -> Path:
         directory = cache_directory()
         url = f"{releases.assets_url()}/{directory.name}/{name}.parquet"
         check = partial(not_the_table, name=name)
-        path = obtain(url, directory / f"{name}.parquet", network, check=check)
+        path = obtain(url, directory / f"{name}.parquet", network, check=check, on_bytes=on_bytes)
         look_again()
     if name == clinical.DICTIONARY:
         clinical.fetch(network)

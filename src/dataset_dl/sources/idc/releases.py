@@ -18,6 +18,7 @@ from dataset_dl.errors import SelectionError, StorageError, TransferError
 
 if TYPE_CHECKING:
     from dataset_dl.network import NetworkSettings
+    from dataset_dl.network.files import OnBytes
 
 # What every version consists of; the other tables are fetched one by one.
 CORE = (
@@ -152,7 +153,13 @@ def assets_url() -> str:
     return (os.environ.get("DATASET_DL_ASSETS_URL") or f"{RELEASES_URL}/download").rstrip("/")
 
 
-def update(version: str | None, network: NetworkSettings, *, from_directory: Path | None = None) -> str:
+def update(
+    version: str | None,
+    network: NetworkSettings,
+    *,
+    from_directory: Path | None = None,
+    on_bytes: OnBytes | None = None,
+) -> str:
     """Bring a version of the index to this machine, whole and checked.
 
     Parameters
@@ -163,6 +170,8 @@ def update(version: str | None, network: NetworkSettings, *, from_directory: Pat
         How the network is reached.
     from_directory
         Take the files from here; nothing is asked for then.
+    on_bytes
+        Called as each file grows.
 
     Returns
     -------
@@ -186,7 +195,7 @@ def update(version: str | None, network: NetworkSettings, *, from_directory: Pat
         return _put_in(version, from_directory)
     version = version or _newest_published(network)
     if version not in versions_here():
-        _fetch(version, network)
+        _fetch(version, network, on_bytes)
         look_again()
     return version
 
@@ -209,7 +218,7 @@ def _newest_published(network: NetworkSettings) -> str:
     return version
 
 
-def _fetch(version: str, network: NetworkSettings) -> None:
+def _fetch(version: str, network: NetworkSettings, on_bytes: OnBytes | None) -> None:
     from dataset_dl.network.files import obtain
     from dataset_dl.sources.idc.tables import problem_of, schemas_in
 
@@ -223,7 +232,7 @@ def _fetch(version: str, network: NetworkSettings) -> None:
         def check(path: Path, schema: Path = schema) -> str | None:
             return problem_of(path, schema)
 
-        obtain(f"{base}/{name}.parquet", folder / f"{name}.parquet", network, check=check)
+        obtain(f"{base}/{name}.parquet", folder / f"{name}.parquet", network, check=check, on_bytes=on_bytes)
     # The other tables are fetched when they are wanted; a version may lack some of them.
     from dataset_dl.errors import NetworkError
 
