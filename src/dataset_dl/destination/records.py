@@ -20,7 +20,7 @@ from dataset_dl.destination.reading import last_report, reading_names
 from dataset_dl.errors import ManifestError
 from dataset_dl.model.outcome import Report
 from dataset_dl.model.plan import Origin, Plan, Rights
-from dataset_dl.plans.compare import compare, joined
+from dataset_dl.plans.compare import Comparison, compare, joined
 from dataset_dl.plans.file import PlanFile
 from dataset_dl.plans.opening import copy_of, open_plan
 
@@ -63,6 +63,7 @@ class Records:
         self._stack = ExitStack()
         self._hold: Hold | None = None
         self.kept: PlanFile | None = None
+        self._compared: tuple[PlanFile, Comparison] | None = None
 
     def __enter__(self) -> Records:
         with ExitStack() as stack:
@@ -88,6 +89,14 @@ class Records:
         assert self._hold is not None, "records are entered before they are used"
         self._hold.check()
 
+    def compare(self, plan: Plan) -> Comparison:
+        """Hold a plan against the kept one; the answer is remembered until something is kept."""
+        if self.kept is None:
+            return Comparison(is_new=True)
+        if self._compared is None or self._compared[0] is not plan.rows:
+            self._compared = plan.rows, compare(plan.rows, self.kept)
+        return self._compared[1]
+
     def keep(self, plan: Plan) -> None:
         """Add a plan to what was asked for."""
         if self.kept is None:
@@ -97,12 +106,13 @@ class Records:
         else:
             origin = _both(self.kept.origin, plan.origin)
             is_known = origin == _both(Origin(), self.kept.origin)
-            is_new = compare(plan.rows, self.kept).is_new
+            is_new = self.compare(plan).is_new
             rows = joined(plan.rows, self.kept) if is_new else self.kept
             if is_new or not is_known:
                 rows.save(self.files.plan, origin)
                 rows.origin = origin
             self.kept = rows
+        self._compared = None
         lists.remember(self.files, plan.requests)
 
     def set_aside_damaged_plan(self) -> Path | None:

@@ -239,7 +239,7 @@ class _Transfer:
 
     def _keep(self, records: Records) -> Iterator[Event]:
         """Add to what was asked for in the destination, with licences and citations beside the data."""
-        if records.kept is not None and (moved := compare(self._plan.rows, records.kept).moved):
+        if moved := records.compare(self._plan).moved:
             yield Noticed(
                 f"{moved:,} of these series went to other directories here before: what is there stays, and"
                 " is no longer looked at."
@@ -257,8 +257,7 @@ class _Transfer:
 
     def _of_one_version(self, all_seen: Iterable[Seen]) -> Iterator[Seen]:
         """Refuse to fetch a series to where files of another version of it are."""
-        kept = self._records.kept if self._records is not None else None
-        replaced = compare(self._plan.rows, kept).replaced if kept is not None else frozenset()
+        replaced = self._records.compare(self._plan).replaced if self._records is not None else frozenset()
         for seen in all_seen:
             series = seen.series
             if series.key in replaced and seen.found.instances:

@@ -13,6 +13,7 @@ from dataset_dl.sources.idc.columns import ROW, sizes
 from dataset_dl.sources.idc.conditions import (
     among,
 )
+from dataset_dl.sources.idc.releases import chosen
 from dataset_dl.sources.idc.tables import main_columns, table_sql
 
 INSERT_BATCH = 50_000
@@ -98,25 +99,38 @@ def plain_sql(layout: Layout, path_limit: int | None = None) -> str:
     return " AND ".join(terms)
 
 
+# By version of the index and column, the values with a twin; known once a plan had to read the whole column.
+_twins: dict[tuple[str, str], list[str]] = {}
+
+
 def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
     """Keep the values that differ from another one of their column by letter case alone.
 
     The other one is looked for in the whole index, so that a series goes to the same directory whatever else
     is chosen. Returns the columns that have such values.
     """
-    database.run("CREATE TEMP TABLE twin (name VARCHAR, value VARCHAR)")
+    version = chosen()
+    # The names of all others are figures and dots, or lower-case hexadecimal.
+    names = [
+        name
+        for name in layout.columns
+        if not name.lower().endswith(("uid", "uuid")) and main_columns()[name] == "VARCHAR"
+    ]
+    known = {name: _twins[version, name] for name in names if (version, name) in _twins}
     selects: list[str] = []
     bound: list[object] = []
-    for name in layout.columns:
-        if name.lower().endswith(("uid", "uuid")) or main_columns()[name] != "VARCHAR":
-            continue  # figures and dots, or lower-case hexadecimal
+    narrowed = set[str]()
+    for name in names:
+        if name in known:
+            continue
         condition = ""
         if origin != table_sql():
             values = database.column(f'SELECT DISTINCT lower("{name}") FROM {origin} LIMIT {_FEW_VALUES + 1}')
             # A list of constants is looked up once for each value of the file, not for each row.
             if len(values) <= _FEW_VALUES:
-                told, given = among(f'lower("{name}")', values)
-                condition = f"WHERE {told}"
+                narrowed.add(name)
+                clause, given = among(f'lower("{name}")', values)
+                condition = f"WHERE {clause}"
                 bound += given
         selects.append(
             f"SELECT '{name}', unnest(list(value))"
@@ -125,8 +139,17 @@ def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
         )
     if selects:
         # A file of one row group is read by one thread for each of them.
-        database.run(f"INSERT INTO twin {' UNION ALL '.join(selects)}", bound)
-    return database.column("SELECT DISTINCT name FROM twin ORDER BY 1")
+        found: dict[str, list[str]] = {name: [] for name in names if name not in known}
+        for name, value in database.run(" UNION ALL ".join(selects), bound):
+            found[name].append(value)
+        known |= found
+        _twins.update({(version, name): values for name, values in found.items() if name not in narrowed})
+    database.run("CREATE TEMP TABLE twin (name VARCHAR, value VARCHAR)")
+    pairs = [(name, value) for name, values in known.items() for value in values]
+    if pairs:
+        columns: list[object] = [list(column) for column in zip(*pairs, strict=True)]
+        database.run("INSERT INTO twin SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[])", columns)
+    return sorted(name for name, values in known.items() if values)
 
 
 def _store_cleaned(
