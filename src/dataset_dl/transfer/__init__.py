@@ -21,7 +21,6 @@ from dataset_dl.model.outcome import Report
 from dataset_dl.model.plan import Plan, Rights
 from dataset_dl.model.series import PlannedSeries, Suspects
 from dataset_dl.model.settings import DownloadSettings
-from dataset_dl.plans.compare import compare
 from dataset_dl.plans.file import PlanFile
 from dataset_dl.transfer.fleet import Fleet
 from dataset_dl.transfer.ledger import Ledger, State
