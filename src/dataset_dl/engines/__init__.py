@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from dataset_dl.doors import ENGINES
 from dataset_dl.engines.protocol import Engine
-from dataset_dl.errors import EngineMissing
+from dataset_dl.errors import EngineMissing, PlanError
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
 
@@ -35,7 +35,7 @@ def chooser(settings: DownloadSettings, network: NetworkSettings) -> Callable[[s
             if any(name.endswith(f".{wanted}") for name in ENGINES.names()):
                 wanted = "auto"  # it is one for another scheme of a mixed plan
             else:
-                raise EngineMissing(
+                raise PlanError(
                     wanted,
                     f"There is no engine “{wanted}”, so nothing was started.",
                     f"For {scheme}:// there are auto, {', '.join(here)}.",
