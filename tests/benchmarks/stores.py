@@ -70,7 +70,7 @@ def _fill(root: Path, series: PlannedSeries, sizes: Sequence[int]) -> PlannedSer
     prefixes = f"<CommonPrefixes><Prefix>{name}/</Prefix></CommonPrefixes>"
     _write_listing(root, name, 1, prefixes)
     return series._replace(
-        series_aws_url=f"s3://{BUCKET}/{name}/*", instanceCount=len(sizes), size_bytes=sum(sizes)
+        address=f"s3://{BUCKET}/{name}/*", instanceCount=len(sizes), size_bytes=sum(sizes)
     )
 
 
