@@ -43,7 +43,7 @@ class Log:
         self._destination = destination
         self._about: dict[str, object] | None = None
         self._tracker = ProgressTracker()
-        self._hears = _log.isEnabledFor(logging.WARNING)
+        self._hears = _log.isEnabledFor(logging.WARNING) and _is_heard()
         self._hears_series = _log.isEnabledFor(logging.DEBUG)
 
     def __call__(self, event: Event) -> None:
@@ -72,6 +72,16 @@ class Log:
             "completed_files": state.completed_files,
             "failed_files": state.failed_files,
         }
+
+
+def _is_heard() -> bool:
+    """Whether any handler gets the records: counting millions of events for nobody takes time."""
+    logger: logging.Logger | None = _log
+    while logger is not None:
+        if any(not isinstance(each, logging.NullHandler) for each in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
 
 
 def planned(plan: Plan, duration_seconds: float) -> None:
