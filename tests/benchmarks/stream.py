@@ -13,6 +13,7 @@ from benchmarks.measure import Row
 _REPLAY = """
 import json, sys, tempfile, time
 from pathlib import Path
+import dataset_dl.transfer.watch as watch
 import dataset_dl.transfer.window as window
 from benchmarks.stream import rows_of, lines_of
 from dataset_dl.observers.progress import ProgressTracker
@@ -22,7 +23,7 @@ from dataset_dl.destination.tree import Found
 
 series, each = int(sys.argv[1]), int(sys.argv[2])
 found = Found(each, 10 * each)
-window.look = lambda directory: found
+window.look = watch.look = lambda directory: found
 plan = rows_of(series, each)
 
 class Replay:
