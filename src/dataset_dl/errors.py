@@ -66,7 +66,7 @@ def _rebuild(cls: type[DatasetDlError], args: tuple[str, ...], state: dict[str, 
 
 
 class SelectionError(DatasetDlError, ValueError):
-    """An identifier, a column or a condition matches nothing in the index."""
+    """An identifier, a column, a condition or a setting is invalid or matches nothing."""
 
     exit_code = 2
 
@@ -110,11 +110,11 @@ class NetworkError(DatasetDlError):
 
 
 class ProxyError(NetworkError):
-    """The proxy refuses the connection or requires a password."""
+    """The proxy cannot be used: it refuses, does not answer, or requires a password."""
 
 
 class CertificateError(NetworkError):
-    """The certificate of the endpoint is not trusted."""
+    """The endpoint's certificate is not trusted, or a CA bundle cannot be used."""
 
 
 class ConnectionTimeout(NetworkError):

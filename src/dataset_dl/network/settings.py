@@ -111,7 +111,7 @@ class NetworkSettings:
         Raises
         ------
         SelectionError
-            If a setting is invalid; the message names it and its place.
+            If a setting is invalid.
         """
         inherited = os.environ if environment is None else environment
         given = {"endpoint_url": endpoint_url, "store": store, "proxy": proxy,

@@ -46,6 +46,6 @@ def check_store(network: NetworkSettings, series_url: str) -> None:
                 if len(beginning) >= _LOOKED_AT_BYTES:
                     break
     except (requests.RequestException, ValueError):
-        return  # no matter: s5cmd got an answer, and s5cmd does the fetching
+        return  # ignore: s5cmd got an answer, and s5cmd does the fetching
     if b"<ListBucketResult" not in beginning:
         raise unreachable(network.endpoint_url, "no_store")
