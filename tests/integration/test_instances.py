@@ -279,9 +279,9 @@ def test_the_client_fetches_them(slides: LocalBucket, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files_text", "problem"),
     [
-        ("a.dcm:1/../b.dcm:2", "not told as"),
+        ("a.dcm:1/../b.dcm:2", "not written as"),
         ("a.dcm:10/a.dcm:10", "more than once"),
-        ("a.dcm:10", "not as many"),
+        ("a.dcm:10", "do not add up"),
         ("a.dcm:10/b.dcm:11", "not of as many bytes"),
     ],
 )
