@@ -184,7 +184,7 @@ def _read_one(source: Source, places: Places) -> Named:
             raise SelectionError(
                 source,
                 f"No installed source handles addresses like {match[1]}://, so nothing was started.",
-                f"Installed are {', '.join(f'{name}://' for name in SOURCES.names())}.",
+                f"Installed sources handle {', '.join(f'{name}://' for name in SOURCES.names())}.",
             )
         return Named(addresses=(source,))
     if isinstance(source, Path) or (_FILE_LIKE.search(source) and not _DOI.fullmatch(source.strip())):
