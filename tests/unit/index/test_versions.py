@@ -88,7 +88,7 @@ def test_a_collection_that_is_gone_can_be_named_as_of_then() -> None:
 
 @pytest.mark.parametrize("version", [1, 26])
 def test_a_version_that_the_tables_do_not_tell_of_is_refused(version: int) -> None:
-    with pytest.raises(SelectionError, match=r"tell of IDC v2 to v25"):
+    with pytest.raises(SelectionError, match=r"cover IDC v2 to v25"):
         dd.plan("nlst", idc_version=version)
 
 

@@ -37,8 +37,8 @@ _chosen: ContextVar[str | None] = ContextVar("index_version", default=None)
 def chosen() -> str:
     """The version in use, like ``25.0.5``; its first part is the IDC version.
 
-    Set by `using` or `use`, else by ``DATASET_DL_INDEX_VERSION``, else by ``version`` in the table ``[index]``
-    of the configuration file; defaults to the newest on this machine.
+    Set by `using` or `use`, by ``DATASET_DL_INDEX_VERSION``, or by ``version`` in the table ``[index]`` of
+    the configuration file, in this order; defaults to the newest on this machine.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def chosen() -> str:
         raise SelectionError(
             wanted,
             f"The index version {wanted} is not on this machine, so nothing was started.",
-            f"`dataset-dl idc indices update --version {wanted}` fetches it; on this machine are {', '.join(here)}.",
+            f"`dataset-dl idc indices update --version {wanted}` fetches it; here are {', '.join(here)}.",
         )
     return wanted
 
@@ -262,8 +262,7 @@ def _finish(folder: Path, version: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         raise SelectionError(
             version,
-            f"The tables for the index version {version} are of IDC v{found} instead; they were"
-            " discarded.",
+            f"The tables for the index version {version} are of IDC v{found} instead; they were discarded.",
         )
     (folder / _WHOLE).touch()
 
