@@ -119,7 +119,7 @@ class Layout:
         _refuse_other_signs(template, columns)
         levels = template.removesuffix("/").split("/")
         if len(levels) > _MOST_LEVELS:
-            raise refused(template, f"it has {len(levels):,} levels; at most {_MOST_LEVELS} are allowed")
+            raise refused(template, f"it has {len(levels):,} levels, more than {_MOST_LEVELS}")
         return cls(template, tuple(_component(template, level, columns) for level in levels))
 
     @property

@@ -81,7 +81,7 @@ def check_directory(directory: str) -> str | None:
         return None
     components = directory.split("/")
     if len(components) > _MOST_LEVELS_OF_OTHERS:
-        return f"it has {len(components):,} levels; at most {_MOST_LEVELS_OF_OTHERS} are allowed"
+        return f"it has {len(components):,} levels, more than {_MOST_LEVELS_OF_OTHERS}"
     for component in components:
         if component in ("", ".", ".."):
             return "it leaves the destination"
@@ -131,7 +131,7 @@ def shorten(directory: str, limit: int) -> str:
 
 
 def clean(value: str | None, column: str, twins: Mapping[str, Collection[str]]) -> str:
-    """A value as part of a name; if cleaning changes it, a digest of the original is appended."""
+    """A value as part of a name; only plain ASCII without a twin stays as it is, all else gets a digest."""
     if value is None:
         return "unknown~null"
     if value == "":

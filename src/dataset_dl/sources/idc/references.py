@@ -51,7 +51,7 @@ def store_related(
         names = " ".join(lacking)
         raise SelectionError(
             lacking[0],
-            f"The tables {', '.join(needed)} list which images were annotated, and not all of them are"
+            f"The tables {', '.join(needed)} list which images were annotated, but not all of them are"
             " on this machine; nothing was started.",
             f"`dataset-dl idc indices fetch {names}` fetches them.",
         )
