@@ -282,7 +282,7 @@ def test_the_client_fetches_them(slides: LocalBucket, tmp_path: Path) -> None:
         ("a.dcm:1/../b.dcm:2", "not written as"),
         ("a.dcm:10/a.dcm:10", "more than once"),
         ("a.dcm:10", "do not add up"),
-        ("a.dcm:10/b.dcm:11", "not of as many bytes"),
+        ("a.dcm:10/b.dcm:11", "add up to its instanceCount and size_bytes"),
     ],
 )
 def test_a_plan_with_wrong_files_is_refused(

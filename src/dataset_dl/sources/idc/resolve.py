@@ -198,7 +198,7 @@ def _canonical(column: str, identifier: str) -> str:
 
 
 def present(database: Database, rows: str, column: str, values: list[str]) -> list[str]:
-    """The values that occur in a column of some rows."""
+    """The given values that occur in a column of some rows."""
     clause, bound = among(column, values)
     return database.column(f"SELECT DISTINCT {column} FROM {rows} WHERE {clause}", bound)
 

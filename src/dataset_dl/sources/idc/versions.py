@@ -1,4 +1,4 @@
-"""Earlier IDC versions: the rows that the index had then, from the tables of today."""
+"""Earlier IDC versions: the rows that the index had then, from the current tables."""
 
 from __future__ import annotations
 
