@@ -22,7 +22,7 @@ from dataset_dl.wording import shortened
 PARQUET_MAGIC = b"PAR1"
 _ZIP_MAGIC = b"PK\x03\x04"
 _WORKBOOK = "xl/workbook.xml"
-# A workbook compresses its XML 5 to 20 times. A large one that compresses far better is an attack.
+# A workbook compresses its XML 5 to 20 times. A large one that compresses far better is hostile.
 _LARGE_WORKBOOK_BYTES, _MOST_PACKED = 20_000_000, 50
 _OTHER_MAGIC = {
     b"\x89PNG": "a PNG picture",
@@ -256,16 +256,14 @@ def _workbook(data: bytes, name: str) -> Contents:
                 named += found
             elif header:
                 left_out.append(
-                    f"the sheet {sheet.title} does not begin with a column of series, studies or patients"
+                    f"the first row of the sheet {sheet.title} names no column of series, studies or patients"
                 )
     except ManifestError:
         raise
     except Exception as error:  # a damaged workbook can raise anything
         raise _not_a_manifest(name, f"the workbook cannot be read ({error})") from None
     if not named:
-        raise _not_a_manifest(
-            name, "no sheet of the workbook begins with a column of series, studies or patients"
-        )
+        raise _not_a_manifest(name, "no sheet of the workbook has a column of series, studies or patients")
     if left_out:
         accounts.append(Account(name, 0, 0, tuple(left_out)))
     return Contents(identifiers=_once(named), accounts=tuple(accounts))

@@ -226,8 +226,8 @@ class PlanFile:
         if writer is None:
             raise ManifestError(
                 str(path),
-                f"A plan is not written to “{path.name}”, because the name does not say in which form.",
-                "End it in .parquet, .csv or .s5cmd.",
+                f"The plan was not written to “{path.name}”, because the name has no known ending.",
+                "Use a name that ends in .parquet, .csv or .s5cmd.",
             )
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         with Scratch("save") as scratch:

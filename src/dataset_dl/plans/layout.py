@@ -175,8 +175,8 @@ def _refuse_other_signs(template: str, columns: Collection[str]) -> None:
             template,
             f"The layout “{template}” names no column, so every file would go to one directory; nothing was"
             " started.",
-            f"Columns are written %PatientID{'' if example == template else f', here {example}'}; “.” is for"
-            " one directory, and --to names it.",
+            f"Columns are written %PatientID{'' if example == template else f', here {example}'}; “.”"
+            " puts all files into the directory that --to names.",
         )
 
 

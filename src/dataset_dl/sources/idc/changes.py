@@ -30,7 +30,7 @@ _STAYS = """(kept.key = today.key OR kept.files IS NOT NULL
     OR today.key IN (SELECT key FROM {kept}))"""
 _KIND = "CASE WHEN kept.files IS NULL THEN 'revised' ELSE 'files revised' END"
 _CHANGING = ("key", "address", "instanceCount", "size_bytes", "estimated_bytes")
-# A directory named after the old key is renamed after the new one.
+# If a directory name contains the old key, the new key replaces it.
 _PLACE = "replace(kept.directory, kept.key, today.key)"
 
 

@@ -201,7 +201,7 @@ def _years_sql(column: str) -> str:
 def _is_none(condition: Condition, column: str, kind: str, value: str, hint: str = "") -> SelectionError:
     return SelectionError(
         condition.column,
-        f"The column {column} holds {kind}, and “{value}” is not one of them; nothing was selected.",
+        f"The column {column} holds {kind}, and “{value}” is not one; nothing was selected.",
         hint,
     )
 

@@ -1,4 +1,4 @@
-"""Reconstruct the plan of a tree that has none from the names of its directories."""
+"""Reconstruct the plan of a tree that has none, from the names of its directories."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _TELLING = {
     "RTSTRUCT": ("rtstruct_index", "referenced_SeriesInstanceUID"),
     "ANN": ("ann_index", "referenced_SeriesInstanceUID"),
 }
-# Modalities that refer to images too, but no table contains to which.
+# Modalities that refer to images too, but no table lists which ones.
 _UNTOLD = ("SR", "PR", "KO", "REG", "FID", "RTDOSE", "RTPLAN")
 
 
