@@ -1,4 +1,4 @@
-"""Which images annotations were drawn on, as far as the tables tell."""
+"""Find the images that annotations were drawn on, from the tables that name them."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from dataset_dl.duck import Database
 from dataset_dl.errors import SelectionError
 from dataset_dl.sources.idc.tables import table_sql, tables
 
-# Modality → the table that tells of its series, and the column that names the image.
+# Modality → the table with its series, and the column with the image.
 _TELLING = {
     "SEG": ("seg_index", "segmented_SeriesInstanceUID"),
     "RTSTRUCT": ("rtstruct_index", "referenced_SeriesInstanceUID"),
     "ANN": ("ann_index", "referenced_SeriesInstanceUID"),
 }
-# What refers to images too, and no table tells to which.
+# Modalities that refer to images too, but no table lists which ones.
 _UNTOLD = ("SR", "PR", "KO", "REG", "FID", "RTDOSE", "RTPLAN")
 
 
 def store_related(
     database: Database, rows: str, parameters: Sequence[object], *, references: bool, annotations: bool
 ) -> dict[str, int]:
-    """Make a table `related` of the series that belong to some others.
+    """Create a table `related` with the series that belong to some others.
 
     Parameters
     ----------
     database
-        Where to make it.
+        The session that gets the table.
     rows, parameters
-        The others, as a source for SQL with its condition, and what to bind.
+        The others: a table in SQL with its condition, and values to bind.
     references
-        The images that they were drawn on.
+        Include the images that they were drawn on.
     annotations
-        What was drawn on them.
+        Include the annotations that were drawn on them.
 
     Returns
     -------
     dict
-        Of the annotations among the others, by modality: how many the tables name no image of.
+        By modality, how many annotations among the others have no image in the tables.
 
     Raises
     ------
     SelectionError
-        If a table that is needed is not here.
+        If a required table is not on this machine.
     """
     database.run(f"CREATE TEMP TABLE asked AS SELECT SeriesInstanceUID, Modality FROM {rows}", parameters)
     counts: dict[str, int] = dict(database.run("SELECT Modality, count(*) FROM asked GROUP BY 1"))
@@ -51,8 +51,8 @@ def store_related(
         names = " ".join(lacking)
         raise SelectionError(
             lacking[0],
-            f"Which images were annotated is told by the tables {', '.join(needed)}, and not all of them are"
-            " here; nothing was started.",
+            f"The tables {', '.join(needed)} list which images were annotated, but not all of them are"
+            " on this machine; nothing was started.",
             f"`dataset-dl idc indices fetch {names}` fetches them.",
         )
     database.run("CREATE TEMP TABLE related (SeriesInstanceUID VARCHAR)")
@@ -73,6 +73,6 @@ def store_related(
                 f"INSERT INTO related SELECT SeriesInstanceUID FROM {table_sql(table)}"
                 f" WHERE {column} IN (SELECT SeriesInstanceUID FROM asked)"
             )
-    # What was asked for is there already, perhaps in an earlier version.
+    # The requested series are selected already, perhaps in an earlier version.
     database.run("DELETE FROM related WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM asked)")
     return untold
