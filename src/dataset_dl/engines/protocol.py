@@ -53,7 +53,7 @@ class Engine(Protocol):
         """
 
     def is_unfinished(self, name: str) -> bool:
-        """Whether a file of this name is an unfinished one of this engine, or of another for its scheme."""
+        """Whether a file of this name is unfinished, by this engine or another one for its scheme."""
 
 
 # Makes an engine from the settings of the download and of the network.

@@ -146,8 +146,8 @@ class _Transfer:
             self._records = self._entered(open_records(self._destination, self._part, self._run_id))
             if self._records is not None and (aside := self._records.journal.set_aside):
                 yield Noticed(
-                    f"The journal of this destination was damaged or not one of ours. It was moved to"
-                    f" {aside}, and the disk is checked instead."
+                    "The journal of this destination was damaged, or of another program or a newer version."
+                    f" It was moved to {aside}, and the disk is checked instead."
                 )
             yield from self._look()
             if tally.missing.series:
@@ -160,7 +160,7 @@ class _Transfer:
         yield Finished(report)
 
     def _entered(self, records: Records | None) -> Records | None:
-        """Leave records that were entered at the end of the run."""
+        """Register entered records, so that they are left at the end of the run."""
         return None if records is None else self._stack.push(records)
 
     def _look(self) -> Iterator[Event]:
@@ -273,7 +273,7 @@ class _Transfer:
             yield seen
 
     def _doubtful(self) -> Callable[[PlannedSeries], bool]:
-        """Return which series need more proof than count and bytes."""
+        """Return a function: whether a series needs more proof than its count and bytes."""
         if self._options.md5:
             return lambda series: True
         return lambda series: series.directory in self._suspects

@@ -166,7 +166,7 @@ class Mender:
 
 
 def _name_as_objects(directory: Path, objects: list[StoredObject]) -> None:
-    """Give files that a layout or the user renamed the names of their objects back."""
+    """Restore the objects' names of files that a layout or the user has renamed."""
     names = {each.name for each in objects}
     there = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in instances(directory)}
     strange = {name: size for name, size in there.items() if name not in names}

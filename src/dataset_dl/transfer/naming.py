@@ -29,7 +29,7 @@ class Naming:
     Parameters
     ----------
     template
-        Of the names, like ``%InstanceNumber.dcm``; empty if files keep their names.
+        The template of the names, like ``%InstanceNumber.dcm``; empty if files keep their names.
     destination
         Where the series are.
     journal

@@ -89,7 +89,7 @@ class Reuse:
                     raise OSError(errno.EIO, "it changed while it was copied", str(path))
                 part.replace(target / name)
                 made.append(target / name)
-        except FileNotFoundError:  # another process changes it; the engine fetches it
+        except FileNotFoundError:  # another process is changing it; the engine fetches it
             for path in made:
                 path.unlink(missing_ok=True)
             return None

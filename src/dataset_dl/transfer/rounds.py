@@ -197,7 +197,7 @@ class Rounds:
                     self._records.check()
                     raise storage_error(self._destination, event.message)
                 pending = window.find(event.key)
-                # An engine may report a failure for each object; only the first of a series counts.
+                # An engine may report a failure for each object; it counts once a series.
                 is_first = pending is not None and pending.failure is None
                 if pending is not None:
                     pending.failure = event
@@ -213,7 +213,7 @@ class Rounds:
         self._journal.pin(pending.series.key, size)
 
     def _in_flight(self, window: Window) -> Iterator[PlannedSeries]:
-        """Yield the series that the engine may be fetching, including those it has not reported."""
+        """Return the series that the engine may be fetching, including those it has not reported."""
         several = len(window.open) + 2 * self._engine.workers
         undone = (
             each.series for each in self._ledger.undone(self._only) if each.series.key not in window.closed

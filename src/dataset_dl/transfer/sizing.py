@@ -34,7 +34,7 @@ class Sized(NamedTuple):
 
 
 def sized(plan: Plan, destination: Path, fleet: Fleet, part: str) -> Sized:
-    """Add unknown sizes to a plan; rows that only an engine can count while fetching stay as they are."""
+    """Add missing sizes to a plan; rows that only an engine can count while fetching stay as they are."""
     if not plan.unsized_series:
         return Sized(plan, [])
     sizes = dict(_known(plan, destination, part))

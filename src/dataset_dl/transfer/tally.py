@@ -80,7 +80,7 @@ class Tally:
 
     @property
     def lacking_bytes(self) -> int:
-        """Bytes still to fetch, without those of unknown size; files on disk need no space twice."""
+        """Bytes still to fetch, as far as known; files on disk need no space twice."""
         return max(0, self.missing.size_bytes - self.present.size_bytes)
 
     @property

@@ -117,7 +117,7 @@ class Verdicts:
         )
 
     def _is_begun(self, pending: Pending, found: Found) -> bool:
-        # A shared directory may contain more of its files than those reported.
+        # A shared directory may contain more files of the series than those reported.
         return found.instances > 0 or pending.names is not None
 
     def _give_up(self, several: list[Pending]) -> Iterator[Event]:

@@ -14,7 +14,7 @@ from dataset_dl.store.addresses import at_store
 _MOST_WORKERS = 256
 # Through a proxy nearly every object needs another connection, which the proxy has to open, too.
 _MOST_WORKERS_BY_PROXY = 64
-# Enough to keep a core busy if answers come at once; more workers only wait for each other.
+# Enough to keep a core busy if responses come immediately; more workers only wait for each other.
 _WORKERS_PER_CORE = 8
 # How many small objects a core fetches a second, and how many round trips each takes: s5cmd keeps two
 # connections open and opens a new one for every other object, which over TLS is most of the work.

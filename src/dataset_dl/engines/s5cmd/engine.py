@@ -43,7 +43,7 @@ from dataset_dl.engines.s5cmd.listening import (
 )
 
 _PROBE_SECONDS = 20.0
-# The first two requests start at once, on connections that have to be opened; the third waits for one of
+# The first two requests start in parallel, on connections that have to be opened; the third waits for one of
 # their responses, so the last two responses are just one round trip apart.
 _PROBE_QUESTIONS = 3
 _PROBE_TRIES = 3
@@ -220,7 +220,7 @@ class S5cmdEngine:
                 yield from self._listen(process, self._pace(process))
 
     def is_unfinished(self, name: str) -> bool:
-        """Whether s5cmd has not finished a file: it appends digits to the final name, then renames."""
+        """Whether a file is unfinished: s5cmd appends digits to the final name, then renames the file."""
         return _UNFINISHED.fullmatch(name) is not None
 
     def _pace(self, process: Process) -> Pace | None:
