@@ -1,4 +1,4 @@
-"""Serve a local bucket, download from it with the command line, and open a file of the result."""
+"""Serve a local bucket, download from it with the command line, and open one of the files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> int:
-    """Run the demonstration; returns the exit code of the download."""
-    print("demo: making a local bucket with the 44 series of qin_pet_phantom (246 MB, made-up pixels)")
+    """Run the demonstration; return the exit code of the download."""
+    print("demo: creating a local bucket with the 44 series of qin_pet_phantom (246 MB, made-up pixels)")
     target = ROOT / "demo-data" / "download"
     shutil.rmtree(target, ignore_errors=True)
     with LocalBucket(COLLECTION, directory=ROOT / "demo-data" / "bucket") as bucket:
@@ -30,7 +30,7 @@ def main() -> int:
     files = sorted(target.rglob("*.dcm"))
     if code == 0 and files:
         dataset = dcmread(files[0])
-        print(f"\n{len(files):,} files; the first, opened with pydicom:\n  {files[0].relative_to(ROOT)}")
+        print(f"\n{len(files):,} files; the first one, read with pydicom:\n  {files[0].relative_to(ROOT)}")
         for name in ("PatientID", "Modality", "SeriesInstanceUID", "SOPInstanceUID"):
             print(f"  {name:18} {dataset[name].value}")
         print(f"  {'pixel_array':18} {dataset.pixel_array.shape} {dataset.pixel_array.dtype}")

@@ -15,19 +15,19 @@ from support import quick_index
 from support.cli import Cli
 from support.faults import FaultServer, serve
 
-# A shell may export any of these; they would lead s5cmd or Python elsewhere.
+# Variables that a shell may export and that would redirect s5cmd or Python.
 _INHERITED = ("PROXY", "CA_BUNDLE", "SSL_CERT", "AWS_", "S3_", "DATASET_DL_", "RCLONE_")
 COLLECTION = "qin_pet_phantom"
 NOWHERE = "http://127.0.0.1:9"
 
 
-# How long an example takes is the machine's matter: speed lives in bin/bench.
+# The duration of an example depends on the machine; bin/bench measures speed.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
-    # Before test files are imported, some of which ask already.
+    # Before the import of test files, because some query the tables on import.
     quick_index.install()
 
 
@@ -36,18 +36,18 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     for name in os.environ:
         if any(part in name.upper() for part in _INHERITED):
             monkeypatch.delenv(name)
-    # What forgets to name an endpoint must not reach for the real one.
+    # A test that forgets to name an endpoint must not reach the real one.
     monkeypatch.setenv("DATASET_DL_ENDPOINT_URL", NOWHERE)
-    # Nor may what somebody has configured.
+    # Nor may tests read the user's configuration.
     monkeypatch.setenv("DATASET_DL_CONFIG", "/nonexistent/config.toml")
-    # Nor may records be left in somebody's home.
+    # Nor may they leave records in the user's home.
     monkeypatch.setenv("DATASET_DL_STATE", str(tmp_path_factory.getbasetemp() / "state"))
     monkeypatch.setenv("COLUMNS", "120")
 
 
 @pytest.fixture(scope="session")
 def files_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The files of four PET series of 81 instances each (19 MB); read-only to tests."""
+    """The files of four PET series of 81 instances each (19 MB); read-only for tests."""
     root = tmp_path_factory.mktemp("store")
     LocalBucket(COLLECTION, max_series=4, directory=root).fill()
     before = state_of(root)
@@ -62,34 +62,34 @@ def state_of(root: Path) -> dict[Path, tuple[int, int]]:
 
 @pytest.fixture(scope="session")
 def bucket(files_of_all: Path) -> Iterator[LocalBucket]:
-    """The four series, served by rclone; read-only to tests."""
+    """The four series, served by rclone; read-only for tests."""
     with LocalBucket(COLLECTION, max_series=4, directory=files_of_all) as served:
         yield served
 
 
 @pytest.fixture(scope="session")
 def filled(files_of_all: Path) -> LocalBucket:
-    """Three of them, served by nobody; read-only to tests."""
+    """Three of the series, not served; read-only for tests."""
     return LocalBucket(COLLECTION, max_series=3, directory=files_of_all)
 
 
 @pytest.fixture(scope="session")
 def saved(filled: LocalBucket, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plan of these, saved: to open it takes less time than to ask the tables again."""
+    """A saved plan of these three: opening it is faster than querying the tables again."""
     plan = dd.plan([each.crdc_series_uuid for each in filled.series])
     return plan.save(tmp_path_factory.mktemp("saved") / "plan.parquet")
 
 
 @pytest.fixture
 def server(filled: LocalBucket) -> Iterator[FaultServer]:
-    """A server of these that misbehaves as a test tells it."""
+    """A server for these three that misbehaves on demand."""
     with serve(filled.root) as running:
         yield running
 
 
 @pytest.fixture
 def own(filled: LocalBucket, tmp_path: Path) -> Iterator[LocalBucket]:
-    """A bucket of the three, served by nobody yet, that a test may spoil: by new files, as these are links."""
+    """A bucket of the three, not served yet; a test may replace its files, but not write to these hard links."""
     root = tmp_path / "bucket"
     shutil.copytree(filled.root, root, copy_function=os.link)
     bucket = copy.copy(filled)

@@ -1,4 +1,4 @@
-"""What the site has besides the documents: pages from elsewhere in the house, pictures, and their links."""
+"""Parts of the site that are not in docs/: pages from other directories, pictures, and links to both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
-# A document outside of docs/ → its page.
+# Document outside docs/ → its page.
 ELSEWHERE = {
     "README.md": "readme.md",
     "CHANGELOG.md": "changes.md",
@@ -32,7 +32,7 @@ ELSEWHERE = {
     "third_party/s5cmd/README.md": "others/s5cmd.md",
 }
 SOURCES = {page: source for source, page in ELSEWHERE.items()}
-# From the code itself: a page → what stands in it.
+# Pages generated from the code: page → its content.
 FROM_CODE = {
     "reference/commands.md": "# Every command\n\n"
     "::: mkdocs-click\n    :module: dataset_dl.cli\n"
@@ -40,7 +40,7 @@ FROM_CODE = {
     "reference/python.md": "# Every function and class\n\n{functions}",
     "reference/errors.md": "# Every error\n\n```text\n{tree}\n```\n\n{errors}",
 }
-# The public names as people look for them: by what they do.
+# The public names, grouped by what they do.
 VERBS = {
     "Look": ("collections", "indices", "columns", "query", "fetch_index", "page_url", "cite", "update_index",
              "use_index", "IndexUpdate"),
@@ -59,7 +59,7 @@ PICTURES = {
     "pictures/architecture.svg": (pictures.architecture, "architecture.md"),
     "pictures/benchmark.svg": (pictures.benchmark, "performance.md"),
 }
-# Where each is shown: behind the first match in a page.
+# Page → the picture to insert after the first match of a pattern, and its alternative text.
 SHOWN = {
     "readme.md": (r"^## A session\n", "pictures/terminal.svg", "A download in a terminal"),
     "architecture.md": (r"^# .*\n", "pictures/architecture.svg", "The floors of the house"),
@@ -81,7 +81,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     raised = sorted(name for name in public if isinstance(getattr(errors, name, None), type))
     told = {name for several in VERBS.values() for name in several}
     if strange := public - told - set(raised):
-        raise ValueError(f"docs/site/hooks.py does not say where these belong: {strange}")
+        raise ValueError(f"Add these public names to VERBS in docs/site/hooks.py: {strange}")
     parts = {
         "functions": "\n".join(
             f"## {verb}\n\n" + "\n".join(_described(name) for name in names) for verb, names in VERBS.items()
@@ -104,7 +104,7 @@ def _described(name: str) -> str:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Let links between documents be links between their pages, and show the pictures."""
+    """Rewrite links between documents to links between their pages, and insert the pictures."""
     here = page.file.src_uri
     source = SOURCES.get(here, f"docs/{here}")
 

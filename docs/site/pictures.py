@@ -1,4 +1,4 @@
-"""Pictures drawn from what the documents say, so that they say the same: SVG, with nothing from elsewhere."""
+"""Pictures drawn from the text of the documents, so that both agree: self-contained SVG."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SESSION = (
     "dataset-dl idc download qin_lung_ct --where PatientID=R0259,R0263 --to data",
     "dataset-dl idc verify data",
 )
-# Works of the table of performance.md that are shown, with the peers beside ours.
+# Rows of the table in performance.md that are drawn, and the peers in each.
 _SHOWN = (
     ("collections listed", ["idc-index"]),
     ("small: ", ["raw s5cmd", "idc-index"]),
@@ -20,15 +20,15 @@ _SHOWN = (
     ("mix: ", ["raw s5cmd", "idc-index"]),
     ("10,000 complete series again", ["s5cmd sync"]),
 )
-_TITLE = "How long others take where dataset_dl takes 1"
-# A longer bar than this is cut; its figure tells.
+_TITLE = "How long others take if dataset_dl takes 1"
+# A bar longer than this is cut; its label has the value.
 _MOST = 6.0
 _BAR_SECONDS = 2.5
 _MONOSPACED = "font-family='DejaVu Sans Mono, Menlo, monospace' font-size='13' xml:space='preserve'"
 
 
 def terminal(tutorial: str) -> str:
-    """Two commands of the tutorial as a terminal shows them."""
+    """Draw two commands of the tutorial as in a terminal."""
     from rich.console import Console
     from rich.text import Text
 
@@ -43,7 +43,7 @@ def terminal(tutorial: str) -> str:
 
 
 def moving(tutorial: str) -> str:
-    """The same commands as they are typed, with the bar between them; all of it where nothing can move."""
+    """Animate the same commands with a progress bar; without animation, everything shows at once."""
     lines: list[tuple[str, str, float]] = []
     at = 0.5
     for number, command in enumerate(_SESSION):
@@ -79,7 +79,7 @@ def _animated(attribute: str, values: str, begin: float, end: float, total: floa
 
 
 def architecture(document: str) -> str:
-    """The floors and their rooms, the highest on top."""
+    """Draw the floors and their rooms, the highest on top."""
     rows = re.findall(r"^\| `(\w+)` \| [^|]* \| ([^|]*) \|$", document, re.MULTILINE)
     levels: dict[str, int] = {}
     for room, imported in rows:  # in the order of the table a room stands below those that it imports
@@ -110,7 +110,7 @@ def architecture(document: str) -> str:
 
 
 def benchmark(document: str) -> str:
-    """How long others take where ours takes 1."""
+    """Draw how long others take if dataset_dl takes 1."""
     parts, y = [f"<text x='10' y='24' font-size='15' font-weight='bold' fill='{_INK}'>{_TITLE}</text>"], 44
     for work, peers in _SHOWN:
         rows = [_row(document, work, peer) for peer in peers]
@@ -120,7 +120,7 @@ def benchmark(document: str) -> str:
         for name, value, colour in bars:
             y += 22
             width = 420 * min(value, _MOST) / _MOST
-            if value > _MOST:  # two strokes through a bar say that it is cut
+            if value > _MOST:  # two strokes through a bar mark it as cut
                 parts_cut = [
                     f"<path d='M{width - 40 + shift:.0f} {y - 2} l-6 20' stroke='white' stroke-width='3'/>"
                     for shift in (0, 7)
@@ -135,14 +135,14 @@ def benchmark(document: str) -> str:
             )
         y += 30
     parts.append(
-        f"<text x='10' y='{y + 8}' font-size='12' fill='{_INK}'>Bars are to scale; one that is longer than"
-        f" {_MOST:.0f} × is cut, as two strokes show.</text>"
+        f"<text x='10' y='{y + 8}' font-size='12' fill='{_INK}'>Bars are to scale; those longer than"
+        f" {_MOST:.0f} × are cut, marked by two strokes.</text>"
     )
     return _svg(640, y + 24, parts)
 
 
 def _row(document: str, work: str, peer: str) -> tuple[str, float, float]:
-    """The work, our seconds and theirs, from the table."""
+    """Return the task, our seconds and theirs from the table."""
     title = ""
     for line in document.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]

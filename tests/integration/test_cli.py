@@ -368,7 +368,7 @@ def test_an_output_that_takes_nothing_is_told(cli: Cli) -> None:
         command = [PROGRAM, "idc", "collections"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 5
-    assert done.stderr.startswith("dataset-dl: What this command has to say cannot be written")
+    assert done.stderr.startswith("dataset-dl: The output of this command cannot be written")
 
 
 def test_listings(cli: Cli) -> None:

@@ -80,9 +80,10 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_newest_is_brought_and_used(cli: Cli, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATASET_DL_ASSETS_URL", f"{site}/download")
     done = cli("idc", "indices", "update")
-    assert (done.code, done.out) == (0, f"The index version {NEWER} (IDC v99) is here; it is used now.\n"), (
-        done.err
-    )
+    assert (done.code, done.out) == (
+        0,
+        f"The index version {NEWER} (IDC v99) is installed; it is in use now.\n",
+    ), done.err
     plan = dd.plan("rider_pilot")
     assert (plan.series_count, plan.idc_version) == (7, 99)
     assert dd.collections().id.tolist() == ["rider_pilot"]
@@ -113,7 +114,7 @@ def test_it_is_seen_growing(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_older_one_is_chosen(cli: Cli, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATASET_DL_ASSETS_URL", f"{site}/download")
     done = cli("idc", "indices", "update", "--version", OLDER)
-    assert f"--index-version {OLDER} chooses it" in done.out
+    assert f"--index-version {OLDER} selects it" in done.out
     count = "SELECT count(*) AS n FROM idc_index"
     assert cli("idc", "query", count, "--format", "json").json[0]["n"] > 1_000_000
     assert cli("idc", "query", count, "--format", "json", "--index-version", OLDER).json == [{"n": 7}]

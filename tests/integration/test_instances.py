@@ -163,7 +163,7 @@ def test_addresses_of_files(slides: LocalBucket, cli: Cli) -> None:
     ]
     (cli.directory / "m.s5cmd").write_text("\n".join(lines[:3]))
     dry = cli("idc", "download", "m.s5cmd", "--to", "d", "--dry-run")
-    assert "the store is asked" in dry.out
+    assert "the download asks the store" in dry.out
     outcome = cli("idc", "download", "m.s5cmd", "--to", "d", "--endpoint-url", slides.endpoint_url)
     assert outcome.code == 0, outcome.err
     assert names(cli.directory / "d/some/where") == [path.name for path in files(slides, series)[:3]]

@@ -64,7 +64,7 @@ def test_the_annotations_of_images_are_added(series: dict[str, list[str]], cli: 
     assert uids(dd.plan([saved, seg[2]], with_references=True)) == uids(both) | {seg[2]}
     outcome = cli("idc", "manifest", seg[2], "--with-references", "-o", "m.csv")
     assert outcome.code == 0
-    assert "No table tells which images in IDC these were drawn on: 1 SEG series." in outcome.err
+    assert "No table lists the images in IDC that these were drawn on: 1 SEG series." in outcome.err
 
 
 def test_a_licence_holds_for_what_is_added(series: dict[str, list[str]]) -> None:

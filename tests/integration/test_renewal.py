@@ -196,7 +196,7 @@ def test_a_tree_from_series_alone_has_nothing_added(tmp_path: Path, cli: Cli, bu
     difference = dd.diff(tmp_path / "d")
     assert [each.change for each in difference.changes] == ["revised"]
     assert not difference.knows_request
-    assert "nothing can be said to be added" in cli("idc", "diff", tmp_path / "d").out
+    assert "added series cannot be detected" in cli("idc", "diff", tmp_path / "d").out
 
 
 def test_requests_are_kept_once(bucket: LocalBucket, tmp_path: Path) -> None:

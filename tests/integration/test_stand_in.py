@@ -142,7 +142,7 @@ def test_an_unknown_series_does_not_stop_the_others(client: IDCClient, bucket: L
     assert "--skip-missing" in refused.err
     accepted = cli(*words, "--skip-missing")
     assert accepted.code == 0
-    assert "The bucket invalid-bucket is none of IDC's" in accepted.err
+    assert "The bucket invalid-bucket is not one of IDC's" in accepted.err
     assert f"{UUID[:-3]}000" in accepted.err
 
 

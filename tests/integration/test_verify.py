@@ -247,7 +247,7 @@ def test_a_download_compares_checksums_if_asked(cli: Cli, tree: Path, bucket: Lo
     assert "nothing was fetched" in cli("idc", "download", *uuids, "--to", tree).out
     outcome = cli("idc", "download", *uuids, "--to", tree, "--verify", "md5")
     assert outcome.code == 0, outcome.err
-    assert "held against the store's MD5 sums" in outcome.out
+    assert "compared with the store's MD5 sums" in outcome.out
     assert dd.verify(tree, md5=True).ok
     trusting = cli("idc", "download", *uuids, "--to", tree, "--trust-journal")
-    assert "4 series are complete by the journal" in trusting.out
+    assert "4 series are complete according to the journal" in trusting.out

@@ -1,4 +1,4 @@
-"""The programs that this process has running."""
+"""The child processes of this process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import psutil
 
 
 def running(name: str = "s5cmd") -> list[psutil.Process]:
-    """Those called so, at any depth; one that ends while it is looked at is not running."""
+    """Return the descendants with this name; one that ends during the search does not count."""
     found = []
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):

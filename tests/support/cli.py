@@ -1,4 +1,4 @@
-"""The command line: in this process, which is quick, or the installed program, where a process is the point."""
+"""The command line: in this process, which is fast, or as the installed program if a test needs a process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Outcome:
 
 
 class Cli:
-    """Commands with a working directory, and the environment of the tests or, instead of it, one of their own."""
+    """Runs commands in a working directory, with the environment of the tests or with another one."""
 
     def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
         self.directory = directory
@@ -50,9 +50,9 @@ class Cli:
     def __call__(
         self, *arguments: object, stdin: str | bytes = b"", env: Mapping[str, str] | None = None
     ) -> Outcome:
-        """What the program does with these arguments, done by its `main` in this process."""
+        """Run `main` with these arguments in this process."""
         with ExitStack() as stack:
-            # Real files, as some code asks for their descriptors.
+            # Real files, because some code needs their descriptors.
             given, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
             given.write(_bytes(stdin))
             given.seek(0)
@@ -64,7 +64,7 @@ class Cli:
     def process(
         self, *arguments: object, stdin: str | bytes = b"", env: Mapping[str, str] | None = None
     ) -> Outcome:
-        """The same, by the installed program in a process of its own."""
+        """Run the installed program with these arguments in a process of its own."""
         done = subprocess.run(
             [PROGRAM, *map(str, arguments)],
             cwd=self.directory,
@@ -81,7 +81,7 @@ class Cli:
 
 
 class _Left(BaseException):
-    """The program has come to its end."""
+    """Raised when the program would exit."""
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -97,19 +97,19 @@ def _main(argv: list[str]) -> int:
             program.main()
         except _Left as left:
             return left.code
-        except SystemExit as ended:  # of completion, which needs no orderly end
+        except SystemExit as ended:  # completion exits directly, without `_leave`
             return int(ended.code or 0)
 
 
 @contextmanager
 def _as_in_a_process(directory: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """What a process begins with, and what it would take along when it ends."""
+    """Set up the state that a new process starts with, and restore everything that would end with it."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     before = Path.cwd()
     with ExitStack() as stack:
         stack.enter_context(mock.patch.dict(os.environ, environment, clear=True))
         stack.enter_context(mock.patch.object(tempfile, "tempdir", None))
-        # Handlers of pytest would hear what goes to standard error otherwise, and the other way round.
+        # Otherwise pytest's handlers would receive records meant for standard error, and vice versa.
         for log in (logging.getLogger(), logging.getLogger("dataset_dl")):
             heard = [each for each in log.handlers if isinstance(each, logging.NullHandler)]
             stack.enter_context(mock.patch.object(log, "handlers", heard))
@@ -133,7 +133,7 @@ def _as_in_a_process(directory: Path, environment: Mapping[str, str]) -> Iterato
 
 @contextmanager
 def _streams(given: BinaryIO, out: BinaryIO, err: BinaryIO) -> Iterator[None]:
-    """The standard streams, as those of a process whose output is read through pipes."""
+    """Replace the standard streams with files, as for a process that does not run in a terminal."""
     with (
         os.fdopen(os.dup(given.fileno()), encoding="utf-8") as stdin,
         os.fdopen(os.dup(out.fileno()), "w", encoding="utf-8") as stdout,

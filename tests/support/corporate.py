@@ -16,7 +16,7 @@ import trustme
 from dataset_dl.process import Process
 from dataset_dl.testing import serve_rclone
 
-# Names that no one but the proxy resolves: Go never sends loopback addresses through a proxy.
+# A name that only the proxy resolves, because Go never sends loopback addresses through a proxy.
 STORE_HOST = "s3.hospital.test"
 USER, PASSWORD = "reader", "pa:ss w@rd%"
 PASSWORD_QUOTED = "pa%3Ass%20w%40rd%25"
@@ -27,7 +27,7 @@ _START_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority of our own: its PEM file, and a certificate for some names."""
+    """A private certificate authority: its PEM file, and a PEM file with its key and certificate."""
 
     path: Path
     key_and_certificate: Path
@@ -47,7 +47,7 @@ class Authority:
 
 @contextmanager
 def tls_store(root: Path, authority: Authority) -> Iterator[int]:
-    """Serve buckets behind TLS; yields the port on 127.0.0.1."""
+    """Serve buckets over TLS; yield the port on 127.0.0.1."""
     beside = authority.path.parent
     server, address = serve_rclone(root, "--cert", f"{beside}/server.pem", "--key", f"{beside}/server.key")
     try:
@@ -58,7 +58,7 @@ def tls_store(root: Path, authority: Authority) -> Iterator[int]:
 
 @contextmanager
 def signing_store(root: Path, key: str, secret: str) -> Iterator[str]:
-    """Serve buckets to those who sign; yields the address."""
+    """Serve buckets to signed requests only; yield the address."""
     server, address = serve_rclone(root, "--auth-key", f"{key},{secret}")
     try:
         yield address
@@ -82,7 +82,7 @@ class Squid:
         return f"http://{USER}:{PASSWORD_QUOTED}@127.0.0.1:{self.port}"
 
     def requests(self) -> list[str]:
-        """What went through it: method, status and target of each request."""
+        """Return the requests that passed through: method, status and target of each."""
         time.sleep(0.1)
         return self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
 
@@ -95,7 +95,7 @@ def squid(
     authority: Authority | None = None,
     upstream: Path | None = None,
 ) -> Iterator[Squid]:
-    """Run squid; with an authority it breaks TLS open, and trusts the one at `upstream` itself."""
+    """Run squid; with `authority` it intercepts TLS, and itself trusts the authority at `upstream`."""
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o777)
     for parent in directory.parents:
@@ -157,7 +157,7 @@ def squid(
         wait_for(port, running)
         yield Squid(port, directory / "access.log")
     finally:
-        running.stop(grace_seconds=0.2)  # squid takes longer than that to come to it
+        running.stop(grace_seconds=0.2)  # squid takes longer to react to SIGTERM, so kill it
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""A scripted engine that keeps the contract of `transfer.Engine`, and lies on demand."""
+"""A scripted engine that implements the contract of `engines.Engine`, and lies on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dataset_dl.testing import LocalBucket
 
 @dataclass
 class ScriptedEngine:
-    """Copies from the folder behind a bucket; `script` may replace what happens to a series."""
+    """Copies from the folder behind a bucket; `script` can replace what happens to a series."""
 
     bucket: LocalBucket
     script: dict[str, Callable[[PlannedSeries, Path], Iterator[Event]]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""An S3 server on real sockets that serves a bucket's folder and misbehaves on demand."""
+"""An S3 server on real sockets that serves the folder of a bucket and misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ DATE = "2020-01-01T00:00:00.000Z"
 
 
 class FaultServer:
-    """Answers LIST and GET as S3 does; `faults` says for an object's key what happens instead.
+    """Answers LIST and GET like S3; `faults` maps a part of an object's key to a fault.
 
     ``hang``: accepts and never answers. ``cut``: closes in the middle of the body. ``html``: a sign-in
-    page with 200. ``future``: a LastModified of next century. ``slow``: after 20 ms. ``close``: ends the
-    connection without a word. ``flood``: a body without end. ``drip``: a byte each 0.1 s. A number: that status, each time. A number with ``once``, like ``503 once``: that status the first
-    time. `each_nth` does one of these to every nth request for an object, whatever its key.
-    `endless` are series whose list never ends: ``same`` names the same objects on each page, ``new`` others.
-    `portal` answers everything with a sign-in page. `listed_too` are names that stand in every list though they are nobody's.
+    page with 200. ``future``: a LastModified of the next century. ``slow``: answers after 20 ms. ``close``:
+    closes the connection without an answer. ``flood``: an endless body. ``drip``: one byte every 0.1 s. A
+    number: that status, each time. A number with ``once``, like ``503 once``: that status, the first time.
+    `each_nth` applies one of these to every nth request for an object, whatever its key.
+    `endless` maps series to lists that never end: ``same`` lists the same objects on each page, ``new``
+    others. `portal` answers everything with a sign-in page. `listed_too` are names that every list contains
+    although no such file exists.
     """
 
     def __init__(self, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""Optional tables as IDC would publish them: the columns of the published schema over made-up rows."""
+"""Optional tables in the form that IDC publishes: the columns of the published schema, made-up rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make(name: str, path: Path, values: Mapping[str, Sequence[object]]) -> Path:
 
 
 def narrowed(uuids: Sequence[str], home: Path, also: str = "false") -> Path:
-    """Make the package of tables in a directory, with an index of some series, and of those that a condition names."""
+    """Create the package of tables in `home`, with an index of only `uuids` and the series that match `also`."""
     spec = importlib.util.find_spec("idc_index_data")
     assert spec is not None
     assert spec.origin is not None

@@ -1,4 +1,4 @@
-"""Plans of chosen rows, and rows made by hand."""
+"""Plans of given rows, and made-up rows."""
 
 from __future__ import annotations
 

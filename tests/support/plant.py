@@ -1,4 +1,4 @@
-"""Plants each fault of `plants` in a copy of the code, and runs the tests that have to notice it."""
+"""Plants each fault of `plants` in a copy of the code, and runs the tests that must notice it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main(words: list[str]) -> int:
 
 
 def is_noticed(plant: Plant) -> bool:
-    """Whether tests fail, and not for want of being run, once the fault is there."""
+    """Return whether the tests run and fail with the fault planted."""
     with tempfile.TemporaryDirectory(prefix="planted-") as scratch:
         copy = Path(scratch)
         for name in ("src", "tests", "docs", "bin", "third_party"):
@@ -37,7 +37,7 @@ def is_noticed(plant: Plant) -> bool:
                 shutil.copy(path, copy)
         file = copy / "src" / "dataset_dl" / plant.file
         file.write_text(planted(file.read_text(encoding="utf-8"), plant), encoding="utf-8")
-        # A package that is installed for editing is found behind this.
+        # Takes precedence over the editable install of the package.
         environment = os.environ | {"PYTHONPATH": str(copy / "src")}
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *plant.tests]
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
@@ -45,7 +45,7 @@ def is_noticed(plant: Plant) -> bool:
 
 
 def planted(text: str, plant: Plant) -> str:
-    """The code with the fault in it."""
+    """Return the code with the fault in it."""
     if text.count(plant.old) != 1:
         raise SystemExit(f"{plant.file} does not hold once: {plant.old.strip()}")
     return text.replace(plant.old, plant.new)

@@ -1,4 +1,4 @@
-"""Faults to plant: for each promise of docs/reliability.md one change that breaks it, and the tests that notice."""
+"""Faults to plant: for each promise of docs/reliability.md, a change that breaks it and the tests that notice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Plant(NamedTuple):
-    """A fault: the promise that it breaks (its first words), what is changed where, and which tests must fail."""
+    """A fault: the promise it breaks (its first words), what changes in which file, and the tests that must fail."""
 
     promise: str
     file: str

@@ -1,8 +1,8 @@
-"""The tables of idc-index-data with the main one written anew: the same rows, read in a fraction of the time.
+"""The tables of idc-index-data with the main one rewritten: the same rows, read in a fraction of the time.
 
-The published file is one compressed row group, so a question about one collection unpacks a million rows.
-Hundreds of tests ask such questions. The tutorial, and all that runs with an environment of its own as those
-of tests/corporate do, read the file as published.
+The published file is one compressed row group, so a query for one collection unpacks a million rows.
+Hundreds of tests run such queries. The tutorial, and programs with an environment of their own, like those in
+tests/corporate, read the published file.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _ROW_GROUP_ROWS = 20_000
 
 
 def install() -> None:
-    """Let this process, and those it starts, find these tables; they are made once an environment."""
+    """Make this process and its children find these tables; they are written once per environment."""
     published = _published()
-    if _is_ours(published):  # that of a process which has started this one
+    if _is_ours(published):  # inherited from the parent process
         return
     size_and_time = (published / TABLE).stat()
     place = _homes() / f"{size_and_time.st_size}-{size_and_time.st_mtime_ns}"
@@ -36,7 +36,7 @@ def install() -> None:
 
 
 def environment_without() -> dict[str, str]:
-    """The environment of a program that is to read the file as published."""
+    """Return the environment of a program that should read the published file."""
     paths = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if not _is_ours(each)]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
@@ -66,6 +66,6 @@ def _make(published: Path, place: Path) -> None:
             (package / path.name).symlink_to(path)
     table = parquet.read_table(published / TABLE)
     parquet.write_table(table, package / TABLE, row_group_size=_ROW_GROUP_ROWS, compression="none")
-    with suppress(OSError):  # somebody else was quicker
+    with suppress(OSError):  # another process was faster
         scratch.rename(place)
     shutil.rmtree(scratch, ignore_errors=True)

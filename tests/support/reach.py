@@ -1,6 +1,7 @@
-"""What a program that starts here reaches: `python -m support.reach URL KEY`, and the outcome as words.
+"""Whether Python and s5cmd reach a bucket: `python -m support.reach URL` prints the outcome of each.
 
-Run in a process of its own, so that it has just the environment, and the system's store, that a test gives it.
+Runs in a process of its own, so that it has exactly the environment and the system's trust store that a test
+gives it.
 """
 
 from __future__ import annotations

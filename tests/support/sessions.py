@@ -1,6 +1,6 @@
-"""Sessions in documents: run as printed, compared with what is printed, or printed anew.
+"""Sessions in documents: run as printed, then compared with the printed output or written back.
 
-`python -m support.sessions docs/tutorial.md` (with `tests` on the path) writes what they print now.
+`python -m support.sessions docs/tutorial.md` (with `tests` on the path) writes the current output.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from support.quick_index import environment_without
 
 HOME = "/home/ada"
 _BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-# What differs from run to run and from machine to machine.
+# Output that differs between runs and machines.
 _CHANGING = (
     (re.compile(r"[0-9.]+ (m?s|min)\b"), "4.2 s"),
     (re.compile(r"[0-9.]+ [kMG]B/s"), "17.0 MB/s"),
@@ -29,7 +29,7 @@ _CHANGING = (
 
 
 class Step(NamedTuple):
-    """A command, or a program, and what it prints; `place` is where that stands in the document."""
+    """A command or a program and its output; `place` is the position of the output in the document."""
 
     kind: str
     source: str
@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 
 def steps(text: str) -> Iterator[Step]:
-    """Every step of a document, in its order; a program prints what its comments behind `# →` say."""
+    """Yield every step of a document, in order; the output of a program is in its comments after `# →`."""
     for block in _BLOCK.finditer(text):
         start = block.start(2)
         if block[1] == "python":
@@ -50,7 +50,7 @@ def steps(text: str) -> Iterator[Step]:
 
 
 def run(step: Step, directory: Path, env: dict[str, str]) -> str:
-    """What a step prints when it is run in a directory, without what changes from run to run."""
+    """Run a step in a directory; return its output without the parts that change between runs."""
     command: list[str | Path] = [sys.executable, "-c", step.source]
     if step.kind == "console":
         program, *arguments = shlex.split(step.source)
@@ -63,19 +63,19 @@ def run(step: Step, directory: Path, env: dict[str, str]) -> str:
 
 
 def plain(text: str) -> str:
-    """A text without what changes from run to run."""
+    """Return a text without the parts that change between runs."""
     for pattern, replacement in _CHANGING:
         text = pattern.sub(replacement, text)
     return text
 
 
 def bucket(directory: Path) -> LocalBucket:
-    """The store that the tutorial downloads from."""
+    """Return the bucket that the tutorial downloads from."""
     return LocalBucket("qin_lung_ct", where={"PatientID": ["R0259", "R0263"]}, directory=directory)
 
 
 def renew(path: Path) -> None:
-    """Write what the steps print now into a document."""
+    """Write the current output of the steps into a document."""
     text = path.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as scratch, bucket(Path(scratch) / "bucket") as served:
         home = Path(scratch) / "home"

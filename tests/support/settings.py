@@ -1,4 +1,4 @@
-"""Settings of a transfer from the words of a test."""
+"""Settings of a transfer, for tests."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from dataset_dl.model.settings import DownloadSettings
 
 
 def settings(*, md5: bool = False, **options: Any) -> DownloadSettings:
-    """`DownloadSettings`, with checksums compared or not."""
+    """Return `DownloadSettings` that compare checksums or not."""
     return DownloadSettings(verify="md5" if md5 else "size", **options)

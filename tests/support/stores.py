@@ -1,4 +1,4 @@
-"""A store in memory that is its own engine: quick, and of any series one likes."""
+"""A store in memory that is its own engine: fast, and with any series that a test needs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Store:
     def put(
         self, directory: str | None = None, *, count: int = 2, size: int = 10, uid: str | None = None
     ) -> PlannedSeries:
-        """A new series of `count` objects with `size` bytes each."""
+        """Add a series of `count` objects with `size` bytes each."""
         number = len(self.content) + 1
         series = row(number, directory=directory, count=count, size=count * size)
         if uid is not None:

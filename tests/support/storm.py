@@ -1,8 +1,8 @@
-"""A storm: downloads that are killed at random moments, and what the next run makes of what is left.
+"""A storm: downloads that are killed at random moments, and whether the next run resumes them correctly.
 
-Each round: up to three runs are ended by a random blow at a random moment, then one runs to its end. After
-it the tree must be that of the store, byte for byte, with nothing else in it and no s5cmd left, and no file
-that was right at the last blow may have been fetched again.
+In each round, up to three runs are ended by a random blow at a random moment, then one runs to completion.
+After it the tree must equal the store, byte for byte, with nothing else in it and no s5cmd left running, and
+no file that was right after the last blow may have been fetched again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GONE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Blow:
-    """How a run is ended: what is done to the program and to its s5cmd, one after the other."""
+    """How a run is ended: the signals to s5cmd and then to the program, in order."""
 
     name: str
     to_program: tuple[signal.Signals, ...] = ()
@@ -100,12 +100,12 @@ class Storm:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            # Of a background job it is ignored, and would stay so.
+            # A background job ignores SIGINT, and its children would inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
 
     def run(self) -> None:
-        """One run to its end, which must be a good one."""
+        """Run to completion; the run must succeed."""
         program = self.start()
         _, errors = program.communicate(timeout=300)
         check(program.returncode == 0, f"the run ended with {program.returncode}: {errors.decode()[-500:]}")
@@ -118,7 +118,7 @@ class Storm:
         shutil.rmtree(self.target)
 
     def round(self) -> str:
-        """One round; returns what was done in it."""
+        """Run one round; return a description of it."""
         blows = [
             (self.random.choice(BLOWS), self.random.uniform(0.1, 1.05))
             for _ in range(self.random.randint(1, 3))
@@ -164,7 +164,7 @@ class Storm:
             codes: tuple[int, ...] = (-signal.SIGKILL, 0)
         else:
             codes = (130, 0) if blow.to_program else (0,)
-        # A blow before Python has set its signals up ends it as any program.
+        # A signal before the program has installed its handlers kills it like any other program.
         ended_early = after_seconds < 1 and -program.returncode in blow.to_program
         check(
             program.returncode in codes or ended_early,
@@ -174,7 +174,7 @@ class Storm:
         check(not living, f"after {blow.name} there lives on: {living}")
 
     def places(self) -> list[tuple[str, Path]]:
-        """Each object's key, and where it belongs."""
+        """Return the key of each object and the path it belongs to."""
         return [
             (f"{row.crdc_series_uuid}/{path.name}", self.target / row.directory / path.name)
             for row in self.rows
@@ -204,7 +204,7 @@ def _quietly(act: Callable[[], object]) -> None:
 
 
 def storm(rounds: int, seed: int, series: int, say: Callable[[str], object]) -> None:
-    """Run so many rounds; raises `Wrong` if a promise is not kept."""
+    """Run `rounds` rounds; raise `Wrong` if a promise is not kept."""
     scratch = Path(tempfile.mkdtemp(prefix="dataset-dl-storm-"))
     try:
         with serve(scratch / "buckets") as server:

@@ -1,4 +1,4 @@
-"""A plugin of pytest that puts our client in the place of idc-index's own, for its own tests."""
+"""A pytest plugin that replaces the client of idc-index with ours, to run idc-index's own tests."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def _index(self: IDCClient) -> pd.DataFrame:
     return self._read("index", _frame().copy(deep=False))
 
 
-# Every test makes a client of its own; reading a million rows for each takes longer than the test.
+# Every test makes its own client, and reading a million rows takes longer than the test itself.
 IDCClient.index = cached_property(_index)
 IDCClient.index.__set_name__(IDCClient, "index")

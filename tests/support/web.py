@@ -1,4 +1,4 @@
-"""A web server on loopback, for as long as a test wants it."""
+"""A web server on loopback, for the duration of a test."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 512
 
     def handle_error(self, request: object, client_address: object) -> None:
-        pass  # a client that was ended
+        pass  # the client was killed
 
 
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address of a server whose requests a handler answers; it says nothing of them."""
+    """Yield the address of a server that answers with `handler` and logs nothing."""
     quiet = type("Quiet", (handler,), {"log_message": lambda *_: None})
     server = Server(("127.0.0.1", 0), quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -157,7 +157,7 @@ def test_lines_without_an_address_are_named(tmp_path: Path) -> None:
 def test_a_bucket_that_idc_never_had_is_named(tmp_path: Path) -> None:
     path = tmp_path / "m.s5cmd"
     path.write_text(f"cp s3://somebody-else/{ROWS[SERIES[0]].crdc_series_uuid}/* .\n")
-    with pytest.warns(SelectionWarning, match="The bucket somebody-else is none of IDC's"):
+    with pytest.warns(SelectionWarning, match="The bucket somebody-else is not one of IDC's"):
         assert dd.plan(path).series_count == 1
 
 

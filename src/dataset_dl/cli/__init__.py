@@ -1,4 +1,4 @@
-"""The command line: arguments in, exit codes out. What is done, is done below."""
+"""The command line: arguments in, exit codes out. The work is done by the verbs."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ INTERRUPTED = 130
 _INTERRUPTED_WORDS = "Interrupted; what was finished is kept. The same command resumes."
 _interrupted: list[int] = []
 _put_off: list[int] = []
-# An import that takes longer than five seconds is interrupted all the same.
+# An import that takes longer than five seconds is interrupted nevertheless.
 _PUT_OFF_SECONDS, _MOST_PUT_OFF = 0.01, 500
-# What the system says of an output that takes no more.
+# Errors of an output that can no longer be written to.
 _UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EFBIG)
 
 
-# The module of each command: only that of the one that runs is imported.
+# The module of each command: only the module of the command that runs is imported.
 _IDC_COMMANDS = {
     "browse": "listings",
     "cite": "cite",
@@ -56,7 +56,7 @@ _IDC_COMMANDS = {
 
 
 class _Group(click.Group):
-    """A group whose commands are imported when they are asked for, and that knows what was meant."""
+    """A group that imports commands on demand and suggests the nearest name for an unknown one."""
 
     def __init__(self, *arguments: Any, homes: Mapping[str, str], prefix: str = "", **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -64,21 +64,21 @@ class _Group(click.Group):
         self._prefix = prefix
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names."""
+        """Return the names of all commands."""
         return sorted({*super().list_commands(ctx), *self._homes, *self._of_wings()})
 
     def _of_wings(self) -> list[str]:
-        """Commands that wings add to this group."""
+        """Return the names of commands that wings add to this group."""
         parts = (name.rpartition(".") for name in COMMANDS.names())
         return [name for group, _, name in parts if group == self._prefix]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """One of them."""
+        """Return a command, or None if it does not exist."""
         if cmd_name in self._homes and cmd_name not in self.commands:
             home = importlib.import_module(f"dataset_dl.cli.{self._homes[cmd_name]}")
             command = getattr(home, cmd_name)
             if self._prefix == "idc":
-                # People write it behind the command, too, where its help does not need to repeat it.
+                # Users also write --index-version behind the command; its help does not repeat the option.
                 for each in [command, *getattr(command, "commands", {}).values()]:
                     index_version(hidden=True)(each)
             self.add_command(command)
@@ -94,12 +94,12 @@ class _Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command of some arguments.
+        """Return the command that the arguments name.
 
         Raises
         ------
         click.UsageError
-            If there is none of that name; the nearest are offered.
+            If it does not exist; the message suggests the nearest names.
         """
         name = args[0]
         if name.startswith("-") or self.get_command(ctx, name) is not None:
@@ -116,7 +116,7 @@ class _Group(click.Group):
 
 @click.group(cls=_Group, homes={"doctor": "doctor"}, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dataset-dl")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error. Works in any place.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error. Works in any position.")
 def cli(debug: bool) -> None:
     """Bulk downloads of public cancer imaging that end in verified files."""
 
@@ -128,13 +128,13 @@ def idc() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and leave with the exit code that docs/cli.md lists."""
+    """Run the command line and exit with a code that docs/cli.md lists."""
     _open_closed_streams()
     arguments = [each for each in sys.argv[1:] if each != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal or pipe of an old encoding must not turn a finished download into an error.
+            # A terminal or pipe with a limited encoding must not turn a finished download into an error.
             stream.reconfigure(errors="backslashreplace")
     for number in _signals():
         signal.signal(number, _interrupt)
@@ -144,26 +144,26 @@ def main() -> NoReturn:
             code, message = _outcome(arguments, debug)
         finally:
             _deafen()
-    except KeyboardInterrupt:  # a second one, while the first was told
+    except KeyboardInterrupt:  # a second one, while the first was being handled
         _deafen()
         code, message = INTERRUPTED, _INTERRUPTED_WORDS
     if message is not None:
-        with suppress(OSError, ValueError):  # nobody hears it; the exit code says it too
+        with suppress(OSError, ValueError):  # nobody reads the stream; the exit code remains
             click.echo(f"dataset-dl: {visible(message)}", err=True)
     _leave(code)
 
 
 def _tell_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    """What was left out, as a line for a person; other warnings are for programmers."""
+    """Print what was left out as a line for the user; other warnings are for programmers."""
     if issubclass(category, SelectionWarning):
         click.echo(visible(str(message)), err=True)
 
 
 def _open_closed_streams() -> None:
-    """Give a stream that was closed before the start a place to go; a file opened later must not be it."""
+    """Open standard streams that were closed at the start, so that no other file takes their number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            descriptor = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            descriptor = os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
             if descriptor != number:
                 os.dup2(descriptor, number)
                 os.close(descriptor)
@@ -171,18 +171,18 @@ def _open_closed_streams() -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    """End the program without taking apart what the system takes apart at once: DuckDB's memory above all."""
+    """Exit without a slow cleanup: the system frees everything at once, above all DuckDB's memory."""
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # a reader that has gone
+        with suppress(OSError, ValueError):  # the reader has closed the pipe
             stream.flush()
     os._exit(code)
 
 
 def _outcome(arguments: list[str], debug: bool) -> tuple[int, str | None]:
-    """Do what was asked; the exit code, and the sentence that goes with it."""
+    """Run the command; return the exit code and its message."""
     try:
-        # What a command chooses, like the version of the index, ends with it.
+        # Settings that a command makes, like the version of the index, end with it.
         code = copy_context().run(cli.main, arguments, prog_name="dataset-dl", standalone_mode=False)
         sys.stdout.flush()
         return code or 0, None
@@ -190,7 +190,7 @@ def _outcome(arguments: list[str], debug: bool) -> tuple[int, str | None]:
         return INTERRUPTED, _INTERRUPTED_WORDS
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        hint = f" `{context.command_path} --help` says more." if context is not None else ""
+        hint = f" See `{context.command_path} --help`." if context is not None else ""
         text = error.format_message().rstrip(".")
         message = text if text.endswith(("?", "`")) else f"{text}.{hint}"
         _tell_program(arguments, error.exit_code, message)
@@ -205,40 +205,40 @@ def _outcome(arguments: list[str], debug: bool) -> tuple[int, str | None]:
         if isinstance(error, MemoryError):
             return (
                 StorageError.exit_code,
-                "This machine has too little free memory for that; what is done is kept.",
+                "This machine has too little free memory for that; finished files are kept.",
             )
         if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
-            said = f"What this command has to say cannot be written ({error.strerror})"
-            return StorageError.exit_code, f"{said}; what it has fetched is kept."
+            said = f"The output of this command cannot be written ({error.strerror})"
+            return StorageError.exit_code, f"{said}; fetched files are kept."
         if debug:
             traceback.print_exc()
-        if _interrupted:  # DuckDB makes an error of its own of an interrupt
+        if _interrupted:  # DuckDB turns an interrupt into an error of its own
             return INTERRUPTED, _INTERRUPTED_WORDS
         return 1, (f"dataset-dl failed: this is a bug in dataset-dl ({type(error).__name__}: {error})."
                    " Run it again with --debug and report what it shows.")  # fmt: skip
 
 
 def _tell_program(arguments: list[str], code: int, message: str) -> None:
-    """A request that is wrong, for a program that reads JSON: nothing else has been written to it yet."""
+    """Report a wrong request as JSON with --json; nothing else has been written to that stream yet."""
     if "--json" in arguments:
         click.echo(json.dumps({"event": "error", "exit_code": code, "message": message}))
 
 
 def _signals() -> list[signal.Signals]:
-    """Those that end the program gently; what is ignored already, as after nohup, stays so."""
+    """Return the signals that stop the program in order; ignored ones, as after nohup, stay ignored."""
     known = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
     return [each for each in known if each is not None and signal.getsignal(each) is not signal.SIG_IGN]
 
 
 def _deafen() -> None:
-    """What is decided is said, and its exit code is the program's, whatever signal still comes."""
+    """Ignore further signals, so that they change neither the message nor the exit code."""
     for number in _signals():
         signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    # An exception in the midst of an import can leave Python's lock of imports taken for ever, and the thread
-    # that starts s5cmd waits for it.
+    # An exception during an import can leave Python's import lock locked; the thread that starts s5cmd would
+    # then wait for it forever.
     if _is_importing(frame) and len(_put_off) < _MOST_PUT_OFF:
         _put_off.append(number)
         _thread.start_new_thread(_interrupt_again, (number,))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="For people, for LaTeX, or CSL JSON for programs.",
 )
-@click.option("--offline", is_flag=True, help="Take all from the tables of IDC, ask nobody.")
+@click.option("--offline", is_flag=True, help="Use only the tables of IDC, make no request.")
 @way_out
 def cite(
     sources: tuple[str, ...],

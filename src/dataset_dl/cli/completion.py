@@ -1,4 +1,4 @@
-"""What a shell offers when a person presses Tab: collections, tables, columns and their values."""
+"""Shell completion: collections, tables, columns and their values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BEGUN_CONDITION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(!=|=)((?:.*,)?)([^,]*)"
 
 
 def sources(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Collections and analysis results; else a file."""
+    """Complete collections and analysis results; fall back to files."""
     from dataset_dl.duck import Database
     from dataset_dl.sources.idc.tables import table_sql
 
@@ -29,14 +29,14 @@ def sources(context: click.Context, parameter: click.Parameter, incomplete: str)
 
 
 def tables(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Tables that IDC publishes."""
+    """Complete the tables that IDC publishes."""
     from dataset_dl.sources.idc import tables
 
     return [CompletionItem(name) for name in tables.tables() if name.startswith(incomplete.lower())]
 
 
 def condition(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """A column; behind it and a sign, its values."""
+    """Complete a column, or its values after the operator."""
     from dataset_dl.duck import Database
     from dataset_dl.sources.idc.tables import main_columns, table_sql
 
@@ -59,7 +59,7 @@ def condition(context: click.Context, parameter: click.Parameter, incomplete: st
 
 
 def layout(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The column behind the last ``%``."""
+    """Complete the column after the last ``%``."""
     from dataset_dl.sources.idc.tables import main_columns
 
     before, _, begun = incomplete.rpartition("%")

@@ -1,4 +1,4 @@
-"""``idc diff``: a tree against today's index, and bringing it up to date."""
+"""``idc diff``: compare a tree with today's index, and bring it up to date."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @FORMAT
 @network
 def diff(directory: Path, update: bool, form: Format, **options: Unpack[NetworkOptions]) -> None:
-    """Say what the index here has newer, added or withdrawn against a tree that was downloaded."""
+    """List what the installed index has revised, added or withdrawn since a tree was downloaded."""
     from dataset_dl.destination.paths import files_of
     from dataset_dl.verbs import renew as renewal
     from dataset_dl.verbs.download import raise_for_report
@@ -42,7 +42,7 @@ def diff(directory: Path, update: bool, form: Format, **options: Unpack[NetworkO
         )
         replaced = files_of(difference.root).replaced
         if replaced.is_dir():
-            click.echo(f"What they replace, and what was withdrawn, is in {replaced}.")
+            click.echo(f"Replaced and withdrawn files are in {replaced}.")
     raise_for_report(report)
 
 
@@ -73,9 +73,11 @@ def _show(difference: Difference, form: Format) -> None:
         write(("change", "collection_id", "series", "size"), rows, "table", sys.stdout)
         click.echo(
             f"\n{difference.root}: planned from IDC v{difference.downloaded_version}; the index here is of"
-            f" v{difference.idc_version}. --format csv tells every series, --update fetches what is new"
+            f" v{difference.idc_version}. --format csv lists every series, --update fetches what is new"
         )
     if any(each.change == "files revised" for each in difference.changes):
-        click.echo("Of “files revised” single files were asked for: they stay; ask for the new ones by name.")
+        click.echo(
+            "“files revised”: single files were asked for, so they stay; ask for the new files by name."
+        )
     if not difference.knows_request:
-        click.echo("It was planned from a manifest or from series alone, so nothing can be said to be added.")
+        click.echo("It was planned from a manifest or from series alone, so added series cannot be detected.")

@@ -1,4 +1,4 @@
-"""``doctor``: what stands in the way."""
+"""``doctor``: find what prevents a download."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.option("--to", "destination", type=Directory(), help="Look at a destination too.")
+@click.option("--to", "destination", type=Directory(), help="Also check a destination.")
 @network
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on standard output, for a ticket.")
 @click.pass_context
 def doctor(
     context: click.Context, destination: Path | None, as_json: bool, **options: Unpack[NetworkOptions]
 ) -> None:
-    """Check the program, the index, s5cmd, the endpoint and a destination; say what to do."""
+    """Check the program, the index, s5cmd, the network and a destination; say what to do."""
     from dataset_dl.cli.tables import write
     from dataset_dl.verbs.doctor import examine
 

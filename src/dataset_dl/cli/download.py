@@ -30,24 +30,24 @@ _REASONS_SHOWN = 20
 
 @click.command(cls=Command)
 @selection
-@click.option("--to", "destination", required=True, type=Directory(), help="Where to.")
-@click.option("--dry-run", is_flag=True, help="Show what would be fetched, fetch nothing.")
+@click.option("--to", "destination", required=True, type=Directory(), help="The destination.")
+@click.option("--dry-run", is_flag=True, help="Show what would be fetched and fetch nothing.")
 @click.option(
     "--workers",
     type=click.IntRange(1, 4096),
-    help="Objects fetched at once.  [default: by machine and distance]",
+    help="Objects fetched in parallel.  [default: by machine and distance]",
 )
 @network
 @click.option(
     "--engine",
     metavar="NAME",
-    help=f"What fetches: auto, or the name of an engine.  [default: {DownloadSettings.engine}]",
+    help=f"The engine that fetches: auto, or its name.  [default: {DownloadSettings.engine}]",
 )
 @click.option(
     "--reuse",
     multiple=True,
     type=Directory(),
-    help="Copy what another destination of this machine has instead of fetching it. May be repeated.",
+    help="Copy series from another destination on this machine instead of fetching them. May be repeated.",
 )
 @click.option(
     "--retries",
@@ -58,28 +58,28 @@ _REASONS_SHOWN = 20
     "--stall-timeout",
     "stall_timeout_seconds",
     type=click.FloatRange(1),
-    help="Seconds without a byte after which the engine is ended, and another fetches the rest."
+    help="Seconds with too few bytes after which the engine is stopped, and a new one fetches the rest."
     f"  [default: {DownloadSettings.stall_timeout_seconds:g}]",
 )
 @click.option(
     "--verify",
     type=click.Choice(["size", "md5"]),
-    help=f"Compare every file with the store's MD5 sums, too.  [default: {DownloadSettings.verify}]",
+    help=f"md5: also compare every file with the store's MD5 sum.  [default: {DownloadSettings.verify}]",
 )
 @click.option(
     "--trust-journal",
     is_flag=True,
     default=None,
-    help="Believe the journal for what it has as complete, without a look at the disk.",
+    help="Trust the journal for series that it lists as complete, without checking the disk.",
 )
 @click.option(
     "--max-rate",
     "max_rate_mbps",
     type=click.FloatRange(0, min_open=True),
     metavar="MB/S",
-    help="Fetch no faster than this, in MB a second.",
+    help="Fetch no faster than this.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One event a line on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON event per line on standard output.")
 @extended("idc.download")
 def download(
     sources: tuple[str, ...],
@@ -89,9 +89,9 @@ def download(
     observers: list[Observer],
     **options: Any,
 ) -> None:
-    """Download collections, patients, studies, series or manifests; check every file on disk.
+    """Download collections, patients, studies, series or manifests; verify every series on disk.
 
-    The same command resumes: what is complete is not fetched again.
+    The same command resumes: it does not fetch complete series again.
     """
     from dataset_dl.observers.display import display
     from dataset_dl.verbs.download import destination_of, raise_for_report, run, transferred
@@ -100,7 +100,10 @@ def download(
     if dry_run:
         _show_plan(made, as_json)
         if made.missing and not made.skip_missing:
-            click.echo("dataset-dl: what IDC has would be fetched; --skip-missing accepts that.", err=True)
+            click.echo(
+                "dataset-dl: what IDC has would be fetched; --skip-missing accepts the rest as missing.",
+                err=True,
+            )
             click.get_current_context().exit(3)
         return
     unwritten: list[OSError] = []
@@ -123,7 +126,7 @@ def download(
         raise StorageError(
             "standard output",
             f"Everything is on disk, but not all events could be written ({unwritten[0].strerror}).",
-            "`dataset-dl idc verify` tells what is there.",
+            "`dataset-dl idc verify` checks it.",
         )
 
 
@@ -167,14 +170,14 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     ], "table", sys.stdout)  # fmt: skip
     if plan.unsized_series:
         click.echo(
-            f"\nof {plan.unsized_series:,} series, of an earlier IDC version or with files named by address,"
-            " the tables do not tell the number and size of files: the store is asked"
+            f"\n{plan.unsized_series:,} series are of an earlier IDC version or have files named by address;"
+            " the tables do not contain the number and size of their files, so the download asks the store"
         )
     fits = "fits" if needed <= free else "DOES NOT FIT"
     if first := next(iter(plan), None):
         click.echo()
         click.echo(visible(f"to {destination}, for example {first.directory or '.'}/"))
-    most = "needed besides" if plan.unsized_series else "needed at most"
+    most = "needed for the others" if plan.unsized_series else "needed at most"
     click.echo(f"{size(needed)} {most}, {size(free)} free: {fits}; nothing was fetched")
     check_space(destination, plan.size_bytes, plan.instance_count)
 
@@ -212,7 +215,7 @@ def _show_report(report: Report, md5: bool) -> None:
 
 
 def _failures(report: Report) -> Iterator[str]:
-    """A line for each reason why series failed, with their number and some of them."""
+    """Yield a line for each reason, with the number of series that failed and some examples."""
     alike: dict[str, list[SeriesFailure]] = {}
     for failure in report.failures:
         alike.setdefault(kind_of(failure), []).append(failure)
@@ -227,7 +230,7 @@ def _failures(report: Report) -> Iterator[str]:
 
 def _all_is_well(report: Report, md5: bool) -> str:
     checked = "its count and bytes checked" + (
-        ", and its files held against the store's MD5 sums" if md5 else ""
+        ", and its files compared with the store's MD5 sums" if md5 else ""
     )
     if not report.series_count:
         return "There was nothing to download."
@@ -236,7 +239,7 @@ def _all_is_well(report: Report, md5: bool) -> str:
     trusted, others = report.trusted_series, report.series_count - report.trusted_series
     if not trusted:
         return f"Every series is on disk, {checked}."
-    by_journal = f"{trusted:,} series are complete by the journal, without a look at the disk"
+    by_journal = f"{trusted:,} series are complete according to the journal, without a check of the disk"
     return (
         f"{by_journal}; each of the other {others:,} is on disk, {checked}." if others else f"{by_journal}."
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def extended(command: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the options that wings have for it; it gets what they stand for as `observers`."""
+    """Add the options of wings to a command, and pass it their observers as `observers`."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         names = [name for name in OPTIONS.names() if name.rpartition(".")[0] == command]

@@ -1,4 +1,4 @@
-"""How ``--help`` shows a command: examples, and options in groups."""
+"""The layout of ``--help``: examples, and options in groups."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ _EXAMPLES = {
 
 
 class Command(click.Command):
-    """A command whose help has examples, and its options in groups."""
+    """A command whose help shows examples, and options in groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, each below its group."""
+        """Write examples and options, in groups."""
         write_options(self, ctx, formatter)
 
 

@@ -1,4 +1,4 @@
-"""``idc collections``, ``indices``, ``columns``, ``query``, ``browse``: look, without downloading."""
+"""``idc collections``, ``indices``, ``columns``, ``query``, ``browse``: look without downloading."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DESCRIPTION_SHOWN = 120
 
 @click.command(cls=Command)
 @click.option(
-    "--search", metavar="TEXT", help="Only those whose names, cancer types or description contain it."
+    "--search", metavar="TEXT", help="Only collections whose name, cancer types or description contain it."
 )
 @FORMAT
 def collections(search: str | None, form: Format) -> None:
@@ -50,11 +50,11 @@ def collections(search: str | None, form: Format) -> None:
     shown.append("description")
     write(names, rows, form, sys.stdout, shown=shown)
     if not rows:
-        click.echo(f"No collection holds “{search}”.", err=True)
+        click.echo(f"No collection contains “{search}”.", err=True)
 
 
 def _beginning(description: str | None) -> str:
-    """As much of a description as a table can show; programs get all of it."""
+    """Shorten a description for a table; programs get all of it."""
     return shortened(description or "", _DESCRIPTION_SHOWN)
 
 
@@ -75,30 +75,30 @@ def indices(context: click.Context, form: Format) -> None:
     "--from",
     "file",
     type=click.Path(path_type=Path),
-    help="Take the table from this file, for a machine that cannot fetch it.",
+    help="Read the table from this file, for a machine that cannot fetch it.",
 )
 @network
 def fetch(names: tuple[str, ...], file: Path | None, **options: Unpack[NetworkOptions]) -> None:
-    """Bring tables that are not here, once for each version of the index."""
+    """Fetch tables that are not part of the package, once for each version of the index."""
     from dataset_dl.verbs.look import fetch_index
 
     if file is not None and len(names) > 1:
-        raise click.UsageError("One file is one table; give a single name with --from.")
+        raise click.UsageError("A file holds one table; give a single name with --from.")
     for name in names:
         click.echo(f"{name}: {fetch_index(name, from_file=file, **options)}", err=True)
 
 
 @indices.command(cls=Command)
-@click.option("--version", metavar="N", help="Which version, like 25.0.5.  [default: the newest published]")
+@click.option("--version", metavar="N", help="The version, like 25.0.5.  [default: the newest published]")
 @click.option(
     "--from",
     "directory",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Take the files from this directory, for a machine that cannot fetch them.",
+    help="Read the files from this directory, for a machine that cannot fetch them.",
 )
 @network
 def update(version: str | None, directory: Path | None, **options: Unpack[NetworkOptions]) -> None:
-    """Bring a newer index, or an older one, with its tables."""
+    """Install a newer or an older index with its tables."""
     from dataset_dl.verbs.look import update_index
 
     found = update_index(version, from_directory=directory, **options)
@@ -119,7 +119,7 @@ def columns(index: str, form: Format) -> None:
 @click.argument("sql")
 @FORMAT
 def query(sql: str, form: Format) -> None:
-    """Answer one SELECT over the tables, by their names. Nothing else is read, and nothing written."""
+    """Run one SELECT over the tables, by their names. It can read nothing else and write nothing."""
     from dataset_dl.sources.idc import tables
 
     result = tables.query(sql)
@@ -128,7 +128,7 @@ def query(sql: str, form: Format) -> None:
 
 @click.command(cls=Command)
 @click.argument("identifier", metavar="[ID]", required=False)
-@click.option("--print", "only_print", is_flag=True, help="Print the address, open nothing.")
+@click.option("--print", "only_print", is_flag=True, help="Print the address and open nothing.")
 def browse(identifier: str | None, only_print: bool) -> None:
     """Open the page of a collection, or the viewer for a study or series."""
     from dataset_dl.sources.idc.catalog import PORTAL_URL

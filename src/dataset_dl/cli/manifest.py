@@ -1,4 +1,4 @@
-"""``idc manifest``: a plan as a file."""
+"""``idc manifest``: write a plan to a file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from dataset_dl.errors import PlanError
     type=click.Path(path_type=Path),
     help="FILE.parquet, FILE.csv or FILE.s5cmd.",
 )
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 def manifest(sources: tuple[str, ...], output: Path, force: bool, **options: Any) -> None:
-    """Write what a download would fetch, and where to, into a file that pins it."""
+    """Write the series that a download would fetch, and their directories, to a file that pins them."""
     from dataset_dl.wording import size
 
     if os.path.lexists(output) and not force:
         raise PlanError(
-            str(output), f"{output} is there already, so nothing was written.", "--force replaces it."
+            str(output), f"{output} already exists, so nothing was written.", "--force replaces it."
         )
     made = planned(sources, options)
     made.save(output)
@@ -39,12 +39,14 @@ def manifest(sources: tuple[str, ...], output: Path, force: bool, **options: Any
         err=True,
     )
     if made.origin.file_template and output.suffix.lower() != ".parquet":
-        click.echo(f"{output} does not keep the names that files shall get; a .parquet file does.", err=True)
+        click.echo(f"{output} does not store the names that files will get; a .parquet file does.", err=True)
     if made.unsized_series:
         click.echo(
-            f"Not counted: the files of {made.unsized_series:,} series, which only the store can tell.",
+            f"Not counted: the files of {made.unsized_series:,} series, which only the store can list.",
             err=True,
         )
     if made.missing and not made.skip_missing:
-        click.echo("dataset-dl: what IDC has was written; --skip-missing accepts that.", err=True)
+        click.echo(
+            "dataset-dl: what IDC has was written; --skip-missing accepts the rest as missing.", err=True
+        )
         click.get_current_context().exit(3)

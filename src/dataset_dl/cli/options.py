@@ -21,15 +21,15 @@ _MISSING_SHOWN = 20
 
 
 class Directory(click.Path):
-    """A directory that need not exist; an empty name, as of an unset variable, is none."""
+    """A directory that need not exist; rejects an empty name, as from an unset variable."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse an empty name, which would be the working directory."""
+        """Reject an empty name, which would mean the working directory."""
         if value == "":
-            self.fail("an empty name is no directory", param, ctx)
+            self.fail("an empty name is not a directory", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -58,17 +58,17 @@ IDC_VERSION = click.option(
     "--idc-version",
     type=click.IntRange(min=2),
     metavar="N",
-    help="Select as of this IDC version, as far as the tables tell.  [default: the newest here]",
+    help="Select as of this IDC version, if the tables record it.  [default: the newest installed]",
 )
 LICENSE = click.option(
     "--license",
     "licences",
     multiple=True,
     metavar="NAME",
-    help="Only what has this licence; “CC BY” is each of its versions and not CC BY-NC. May be repeated.",
+    help="Only series with this licence; “CC BY” means all its versions, but not CC BY-NC. May be repeated.",
 )
 SKIP_MISSING = click.option(
-    "--skip-missing", is_flag=True, help="Leave out what IDC does not have, instead of an error."
+    "--skip-missing", is_flag=True, help="Leave out what IDC does not have instead of failing."
 )
 WITH_REFERENCES = click.option(
     "--with-references", is_flag=True, help="Add the images that selected annotations were drawn on."
@@ -80,10 +80,13 @@ ORIGINAL_ONLY = click.option(
     "--original-only", is_flag=True, help="Leave out analysis results, which were made from the images."
 )
 LIMIT = click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N series, in the index's order."
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the first N series, in the order of the index.",
 )
 SAMPLE = click.option(
-    "--sample", type=click.IntRange(min=1), metavar="N", help="Only N series, chosen by chance."
+    "--sample", type=click.IntRange(min=1), metavar="N", help="Only N series, chosen at random."
 )
 SEED = click.option(
     "--seed",
@@ -91,16 +94,16 @@ SEED = click.option(
     default=0,
     show_default=True,
     metavar="S",
-    help="Of that chance: the same seed chooses the same series.",
+    help="Seed of the sample: the same seed chooses the same series.",
 )
 STRICT = click.option(
-    "--strict", is_flag=True, help="A value of --where that matches nothing is an error, of whatever column."
+    "--strict", is_flag=True, help="Fail if a value of --where matches nothing, in any column."
 )
 SOURCES = click.argument("sources", nargs=-1, metavar="SOURCE...", shell_complete=completion.sources)
 
 
 def index_version(*, hidden: bool = False) -> Callable[[F], F]:
-    """The version of the index that a command uses."""
+    """Return the option for the version of the index that a command uses."""
 
     def choose(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
         if value is not None:
@@ -115,12 +118,12 @@ def index_version(*, hidden: bool = False) -> Callable[[F], F]:
         expose_value=False,
         is_eager=True,
         callback=choose,
-        help="Use this version of the index, like 25.0.5.  [default: the newest here]",
+        help="Use this version of the index, like 25.0.5.  [default: the newest installed]",
     )
 
 
 def selection(function: Any) -> Any:
-    """SOURCE… and its options: what a plan is made from, all that `planned` takes."""
+    """Add SOURCE… and the options that choose from it: everything that `planned` needs."""
     choosing = (WHERE, LICENSE, ORIGINAL_ONLY, LIMIT, SAMPLE, SEED, STRICT)
     related = (WITH_REFERENCES, WITH_ANNOTATIONS)
     for option in reversed((SOURCES, *choosing, *related, LAYOUT, IDC_VERSION, SKIP_MISSING)):
@@ -129,7 +132,7 @@ def selection(function: Any) -> Any:
 
 
 def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None = None) -> Plan:
-    """The plan of a command, after a word on what IDC does not have of it; its options are used up."""
+    """Make the plan of a command and report what IDC does not have; removes the options it uses."""
     from dataset_dl.verbs.options import PlanOptions
     from dataset_dl.verbs.plan import plan
 
@@ -142,24 +145,24 @@ def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None
     names = set(PlanOptions.__annotations__) - {"where"}
     chosen = {name: options.pop(name) for name in names}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SelectionWarning)  # it is said here
+        warnings.simplefilter("ignore", SelectionWarning)  # `_tell` reports it
         made = plan(sources, where=where, into=into, **chosen)
     _tell(made)
     if made.missing:
         _tell_missing(made)
     if made.unreferenced:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in made.unreferenced.items())
-        click.echo(f"No table tells which images in IDC these were drawn on: {kinds} series.", err=True)
+        click.echo(f"No table lists the images in IDC that these were drawn on: {kinds} series.", err=True)
     return made
 
 
 def _tell(plan: Plan) -> None:
-    """Say how the rows of each file were used, and what else a person should know."""
+    """Report how the rows of each file were used, and the notes of the plan."""
     for account in plan.origin.accounts:
         if not account.rows:
             continue
         again = account.rows - account.named
-        repeated = f", {again:,} of them again" if again else ""
+        repeated = f", {again:,} repeated" if again else ""
         click.echo(
             f"{account.read_from}: {counted(account.rows, 'row')}, {account.named:,} named{repeated}",
             err=True,
@@ -169,8 +172,8 @@ def _tell(plan: Plan) -> None:
     for note in plan.notes:
         click.echo(note, err=True)
     if plan.excluded:
-        what = f"{len(plan.excluded):,} of what was named"
-        click.echo(f"No series meets the conditions of {what}: {first_few(plan.excluded)}", err=True)
+        what = f"{len(plan.excluded):,} of the named identifiers"
+        click.echo(f"No series of {what} meets the conditions: {first_few(plan.excluded)}", err=True)
 
 
 def _tell_missing(plan: Plan) -> None:
@@ -186,11 +189,18 @@ def _tell_missing(plan: Plan) -> None:
 
 
 def network(function: Any) -> Any:
-    """How the network is reached: what commands that ask a store have in common."""
+    """Add the network options of commands that access a store."""
     options = (
         click.option("--endpoint-url", metavar="URL", help="An S3 service that holds the buckets of IDC."),
-        click.option("--store", type=click.Choice(["aws", "gcs"]), help="Whose store.  [default: aws]"),
-        click.option("--sign", is_flag=True, default=None, help="Sign requests, by the usual AWS chain."),
+        click.option(
+            "--store", type=click.Choice(["aws", "gcs"]), help="The store to fetch from.  [default: aws]"
+        ),
+        click.option(
+            "--sign",
+            is_flag=True,
+            default=None,
+            help="Sign requests with credentials from the usual AWS chain.",
+        ),
         way_out,
     )
     for option in reversed(options):
@@ -199,21 +209,21 @@ def network(function: Any) -> Any:
 
 
 def way_out(function: Any) -> Any:
-    """The proxy and the authorities: all that commands need which ask no store."""
-    proxy = click.option("--proxy", metavar="URL", callback=no_password, help="The proxy to go through.")
+    """Add the options for the proxy and the certificate authorities, enough for commands without a store."""
+    proxy = click.option("--proxy", metavar="URL", callback=no_password, help="The proxy to use.")
     authorities = click.option(
         "--ca-bundle",
         metavar="PATH",
-        help="A PEM file, or a folder of them, with certificate authorities to trust.",
+        help="A PEM file, or a folder of PEM files, with certificate authorities to trust.",
     )
     return proxy(authorities(function))
 
 
 def no_password(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse an address with a password in it."""
+    """Reject an address that contains a password."""
     if value is not None and "@" in value:
         raise click.BadParameter(
-            "a password here is seen by every user of this machine; put the address into DATASET_DL_PROXY",
+            "every user of this machine can see a password here; put the address into DATASET_DL_PROXY",
             context,
             parameter,
         )

@@ -31,21 +31,21 @@ def write(
     *,
     shown: Sequence[str] | None = None,
 ) -> None:
-    """Write rows as they come.
+    """Write rows in one of the formats.
 
     Parameters
     ----------
     columns
-        Their names.
+        The names of the columns.
     rows
-        The values.
+        The values of each row.
     form
         ``table``, ``json`` (one array of objects) or ``csv``.
     stream
-        Where to.
+        The stream to write to.
     shown
-        The columns that a table shows, the most wanted first: the last ones are left out of a narrow
-        terminal. Programs get all columns.
+        The columns of a table, the most important first: a narrow terminal leaves out the last ones. JSON
+        and CSV contain all columns.
     """
     try:
         if form == "csv":
@@ -60,11 +60,11 @@ def write(
             )
         stream.flush()
     except BrokenPipeError:
-        silence(stream)  # a reader like head has seen enough
+        silence(stream)  # a reader like head has closed the pipe
 
 
 def silence(stream: IO[str]) -> None:
-    """Let what is still written to a stream go nowhere, so that Python's last flush of it is no error."""
+    """Discard everything still written to a stream, so that Python's final flush does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -92,8 +92,8 @@ def _write_table(
     stream: IO[str],
     shown: Sequence[str] | None,
 ) -> list[str]:
-    """Write the columns that fit; returns those that do not, unless it was chosen which are wanted most."""
-    # rich draws the same in a quarter of a second, which is as long as the whole answer takes.
+    """Write the columns that fit; return the others, but none if the caller chose which to show."""
+    # Not with rich: it takes a quarter of a second, as long as the whole command.
     names = list(shown or columns)
     places = [columns.index(name) for name in names]
     cells = [[_cell(row[place]) for place in places] for row in rows]
@@ -102,7 +102,7 @@ def _write_table(
     widths = [max(map(len, column)) for column in by_column]
     if stream.isatty():
         room = shutil.get_terminal_size().columns
-        # What is copied from a table, a name or a UID, stays in one piece.
+        # Names and UIDs stay in one piece, because people copy them from a table.
         least = [
             width if place == 0 or numeric[place] else _longest_word(column)
             for place, (width, column) in enumerate(zip(widths, by_column, strict=True))
@@ -113,7 +113,7 @@ def _write_table(
     rule = "─" if _can_say(stream, "─") else "-"
     aligns = [str.rjust if right else str.ljust for right in numeric]
     for cells_of_row in (names, [rule * width for width in widths], *cells):
-        # zip leaves out the columns that were dropped.
+        # Not strict: zip drops the columns that do not fit.
         wrapped = [
             [cell] if len(cell) <= width else _wrapped(cell, width)
             for cell, width in zip(cells_of_row, widths, strict=False)
@@ -133,7 +133,7 @@ def _can_say(stream: IO[str], text: str) -> bool:
 
 
 def _longest_word(column: Sequence[str]) -> int:
-    """As many characters as keep every word whole, but for those that are longer than a UID can be."""
+    """Return the width that keeps every word whole, except words longer than a UID can be."""
     longest = max(len(word) for cell in column for word in (cell.split() or [""]))
     return min(longest, _UID_CHARACTERS)
 
@@ -143,7 +143,7 @@ def _wrapped(cell: str, width: int) -> list[str]:
 
 
 def _narrow(widths: list[int], least: Sequence[int], room: int) -> None:
-    """Narrow the widest columns until the table fits, none below its longest word."""
+    """Narrow the widest columns until the table fits, but none below its entry in `least`."""
     excess = sum(widths) + 2 * (len(widths) - 1) - room
     while excess > 0:
         places = [place for place, width in enumerate(widths) if width > least[place]]

@@ -1,4 +1,4 @@
-"""``idc verify``: a tree against its plan or the index."""
+"""``idc verify``: compare a tree with its plan or the index."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def verify(
 ) -> None:
     """Check the count and the bytes of every series below a directory.
 
-    The tree is held against the plan kept in it, or against the index where there is none.
+    The tree is compared with the plan kept in it, or with the index if it keeps none.
     """
     from dataset_dl.verbs import check
     from dataset_dl.verbs.download import raise_for_report
@@ -61,9 +61,9 @@ def verify(
         if strangers := {each.directory for each in outcome.deviations if each.problem == "extra"}:
             raise VerificationError(
                 str(directory),
-                f"What could be fetched is repaired; {_hold(len(strangers), directory)}"
+                f"Everything that could be fetched is repaired; {_hold(len(strangers), directory)}"
                 " files that do not belong there, which were left as they are.",
-                "Remove them, if you do not need them.",
+                "Remove them if you do not need them.",
             )
     elif not outcome.ok:
         raise VerificationError(
@@ -83,13 +83,13 @@ def _hold(count: int, directory: Path) -> str:
 
 
 def _advice(outcome: Verification) -> str:
-    """What can be done: what is missing or wrong can be fetched, what does not belong there cannot."""
+    """Return what to do: missing and wrong files can be fetched, extra files must be removed."""
     extra = any(each.problem == "extra" for each in outcome.deviations)
     can_be_fetched = any(each.problem != "extra" and each.expected_instances for each in outcome.deviations)
     if can_be_fetched:
-        rest = " What does not belong there is left to you." if extra else ""
+        rest = " Remove files that do not belong there yourself." if extra else ""
         return f"The same command with --repair fetches what is wrong.{rest}"
-    return "Remove what does not belong there; nothing is to be fetched."
+    return "Remove what does not belong there; there is nothing to fetch."
 
 
 def _wrong(outcome: Verification) -> int:
@@ -105,7 +105,7 @@ def _show(outcome: Verification, report: Report | None) -> None:
         rows = [(each.problem, _what(each), f"{each.directory}/{each.file}") for each in shown]
         write(("problem", "there is", "in"), rows, "table", sys.stdout)
         if more := len(outcome.deviations) - len(shown):
-            click.echo(f"… and {more:,} more; --json tells them all")
+            click.echo(f"… and {more:,} more; --json lists them all")
     if outcome.unchecked:
         click.echo(
             f"{len(outcome.unchecked):,} could not be compared with the store's checksums, for example:"

@@ -1,4 +1,4 @@
-"""A download for callers that are asynchronous: it runs in a thread, and ends with its task."""
+"""A download for asyncio: it runs in a thread and stops if its task is cancelled."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ async def adownload(
     check: bool = True,
     **options: Unpack[TransferOptions],
 ) -> Report:
-    """Download without blocking the event loop; parameters, answer and errors as of `download`.
+    """Download without blocking the event loop; parameters, result and errors as for `download`.
 
-    Cancelling the task ends the download, and s5cmd with it, before the cancellation is passed on; what was
-    finished is kept. The callback is called in the event loop, and may be a coroutine function; observers are
-    called in the thread.
+    Cancelling the task stops the download and its engine before `CancelledError` is raised; finished files are
+    kept. The callback is called in the event loop and may be a coroutine function; observers are called in the
+    thread.
     """
     loop = asyncio.get_running_loop()
     unwanted = threading.Event()
@@ -52,7 +52,7 @@ async def adownload(
         if progress_callback is None:
             return
         called = asyncio.run_coroutine_threadsafe(_called(progress_callback, progress), loop)
-        # A callback may take its time; a loop that was stopped will never call it.
+        # A callback may be slow, so wait as long as the loop runs; a stopped loop never calls it.
         while not wait([called], _LOOK_SECONDS).done:
             if not loop.is_running():
                 raise _Unwanted
@@ -75,7 +75,7 @@ async def adownload(
     except asyncio.CancelledError:
         unwanted.set()
         await asyncio.wait([running])
-        running.exception()  # it is told by the cancellation
+        running.exception()  # retrieve it, or asyncio logs it; the caller gets the cancellation
         raise
 
 

@@ -1,4 +1,4 @@
-"""`IDCClient`: idc-index's client on our river; long because it is one class with its whole surface."""
+"""`IDCClient`: the client of idc-index on top of our verbs; long because it covers all of that class."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 def _idc_index() -> ModuleType:
-    """The module of idc-index. Loading it configures logging for the whole process; that is undone."""
+    """Import idc-index, and undo that importing it configures logging for the whole process."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     import idc_index.index
@@ -56,9 +56,9 @@ def _idc_index() -> ModuleType:
 
 _theirs = _idc_index()
 _ENDPOINT_URL = "https://s3.amazonaws.com"
-# The table that idc-index calls by another name than IDC.
+# The table whose name in idc-index differs from its name in IDC.
 _MAIN = {"index": "idc_index"}
-# The most exact of them decides, as in idc-index.
+# The most specific parameter decides, as in idc-index.
 _PARAMETERS = {
     "crdc_series_uuid": "crdc_series_uuid",
     "sopInstanceUID": "SOPInstanceUID",
@@ -70,7 +70,7 @@ _PARAMETERS = {
 
 
 class Collection(str):
-    """A collection: its identifier as a string, with what is known of it as attributes.
+    """A collection: its identifier as a string, with its properties as attributes.
 
     Attributes
     ----------
@@ -91,11 +91,11 @@ class Collection(str):
 
 
 class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
-    """The client of idc-index 0.13 with its methods, arguments and answers.
+    """The client of idc-index 0.13: same methods, arguments and results.
 
-    Constructing one costs nothing: a frame like `index` is read when it is first asked for. Downloads
-    resume, are checked on disk, and raise if something is missing; the network is reached as by the rest of
-    this package.
+    Constructing one costs nothing: a frame like `index` is read on first access. Downloads resume, are
+    verified on disk, and raise if something is missing. Network settings are those of the rest of this
+    package.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
     def __init__(self, **options: Unpack[DownloadOptions]) -> None:
         # Not the constructor of idc-index, which reads every table into memory.
         self._options = options
-        # Of the frames that were read from published files: which they are, and what they look like.
+        # Identity, shape and columns of each frame when it was read from its published file.
         self._unchanged: dict[str, tuple[int, tuple[int, int], tuple[str, ...]]] = {}
         self.sm_index: pd.DataFrame | None = None
         self.sm_instance_index: pd.DataFrame | None = None
@@ -115,7 +115,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
 
     @classmethod
     def client(cls) -> Self:
-        """The one client of this process."""
+        """The client that this process shares."""
         if "_client" not in cls.__dict__:
             cls._client = cls()
         mine: Self = cls._client
@@ -123,7 +123,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
 
     @cached_property
     def index(self) -> pd.DataFrame:
-        """The main index, as idc-index has it; 1 GB of memory."""
+        """The main index, with the columns of idc-index; takes 1 GB of memory."""
         import pandas as pd
 
         frame = pd.read_parquet(parquet("idc_index"))
@@ -140,7 +140,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
 
     @cached_property
     def prior_versions_index_path(self) -> Path:
-        """Where that table is."""
+        """The Parquet file of that table."""
         return parquet("prior_versions_index")
 
     @cached_property
@@ -164,22 +164,22 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
 
     @staticmethod
     def get_idc_version() -> str:
-        """The same, as idc-index has it."""
+        """The same as a method, as in idc-index."""
         return f"v{idc_version()}"
 
     @cached_property
     def indices_data_dir(self) -> str:
-        """Where tables go that are fetched."""
+        """The directory of fetched tables."""
         return str(cache_directory())
 
     @cached_property
     def idc_data_dir(self) -> str:
-        """Where the clinical tables of this IDC version go."""
+        """The directory of the clinical tables of this IDC version."""
         return str(cache_directory().parent.parent / self.idc_version)
 
     @cached_property
     def indices_overview(self) -> dict[str, dict[str, Any]]:
-        """Each table that IDC publishes: description, whether it is here, address, file and schema."""
+        """Each table that IDC publishes: description, whether it is installed, address, file and schema."""
         return self._discover_available_indices(refresh=True)
 
     @cached_property
@@ -196,7 +196,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
     def _discover_available_indices(self, refresh: bool = False) -> dict[str, dict[str, Any]]:
         if not refresh:
             return self.indices_overview
-        # It asks whether the attribute is there, which would bring us here again.
+        # The method of idc-index reads this attribute, which would call us again.
         self.__dict__.setdefault("indices_overview", {})
         found: dict[str, dict[str, Any]] = super()._discover_available_indices(refresh=True)
         for name, table in found.items():
@@ -205,9 +205,9 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         return found
 
     def fetch_index(self, index_name: str) -> None:
-        """Fetch a table that is not here, check it, and keep it as an attribute of its name.
+        """Fetch a table that is not installed, verify it, and set it as the attribute of its name.
 
-        As in idc-index, a name that IDC does not publish is an error in the log.
+        As in idc-index, a name that IDC does not publish only logs an error.
 
         Raises
         ------
@@ -226,18 +226,18 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
 
     @property
     def clinical_data_dir(self) -> str | None:
-        """The directory that has a folder for each clinical table; None if they are not here."""
+        """The directory with a folder for each clinical table; None if they are not installed."""
         return str(clinical_directory()) if clinical.is_here() else None
 
     def get_clinical_table(self, table_name: str) -> pd.DataFrame | None:
-        """A clinical table as a frame; they are fetched if they are not here.
+        """Return a clinical table as a frame; the clinical tables are fetched if they are not installed.
 
-        As in idc-index, None for a name that is none of theirs, and an error in the log.
+        As in idc-index, an unknown name returns None and logs an error.
 
         Raises
         ------
         NetworkError
-            If they cannot be fetched.
+            If the tables cannot be fetched.
         """
         import pandas as pd
 
@@ -249,7 +249,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         return pd.read_parquet(folder)
 
     def get_collections(self) -> list[Collection]:
-        """Every collection of IDC: strings that know their totals."""
+        """Return every collection of IDC, as strings with attributes."""
         rows = catalog.collections()
         found = []
         for row in rows:
@@ -266,12 +266,12 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         filters: Mapping[str, object] | None = None,
         layout: str | None = None,
     ) -> list[dict[str, Any]]:
-        """What a download would fetch, one item a series.
+        """List what a download would fetch, one item for each series.
 
         Parameters
         ----------
         collection_id
-            In any spelling; a patient, study or series will do too.
+            A collection in any spelling; patients, studies and series also work.
         filters
             Column of the main index → value or values that it must have.
         layout
@@ -293,7 +293,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         seriesInstanceUID: str,
         source_bucket_location: str = "aws",
     ) -> list[str]:
-        """The addresses of a series' files, as the store lists them."""
+        """Return the addresses of the files of a series, as the store lists them."""
         from dataset_dl.engines import chooser
         from dataset_dl.transfer.fleet import Fleet
 
@@ -312,7 +312,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         seriesInstanceUID: str | list[str] | None = None,
         citation_format: str = _theirs.IDCClient.CITATION_FORMAT_APA,
     ) -> list[Any]:
-        """The works to cite for a selection, from the DOI service: texts, or dicts for the JSON format.
+        """Return citations for a selection from the DOI service: strings, or dicts for the JSON format.
 
         Raises
         ------
@@ -339,20 +339,21 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         return found
 
     def _read(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
-        """Remember a frame as it was read from the file of a table."""
+        """Return a frame, and remember that it is unchanged since it was read from its file."""
         self._unchanged[name] = _look_of(frame)
         return frame
 
     def sql_query(self, sql_query: str) -> pd.DataFrame:
-        """Answer SQL over the tables, by the names that idc-index gives them.
+        """Run SQL over the tables, by the names that idc-index gives them.
 
-        A table that was given another frame, or whose frame has other rows or columns, is asked as that
-        frame, any other as the published file. Values changed in place are not seen: assign a changed copy.
+        If the frame of a table was replaced, or its rows or columns were added or removed, the query reads
+        the frame; otherwise it reads the published file. It misses values changed in place: assign a changed
+        copy.
 
         Raises
         ------
         duckdb.Error
-            As DuckDB raises it.
+            If the statement is invalid.
         """
         connection = self._duckdb_conn
         for name, table in self.indices_overview.items():
@@ -386,10 +387,10 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         analysis_result_id: str | list[str] | None = None,
         analysis_results: str = "include",
     ) -> None:
-        """Download what is selected, resume what is there, and check all of it.
+        """Download a selection, resume an earlier download of it, and verify every series.
 
-        Parameters as in idc-index. `use_s5cmd_sync` and `quiet` change nothing: it always resumes, and what
-        s5cmd said is in the errors.
+        Parameters as in idc-index. `use_s5cmd_sync` and `quiet` have no effect: it always resumes, and
+        errors include the output of s5cmd.
 
         Raises
         ------
@@ -444,14 +445,16 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         dirTemplate: str | None = _theirs.IDCClient.DOWNLOAD_HIERARCHY_DEFAULT,
         progress_callback: Callable[[float, float, str, str], object] | None = None,
     ) -> None:
-        """Download what a manifest names, of any kind that `dataset_dl.plan` reads.
+        """Download the series of a manifest, of any kind that `dataset_dl.plan` reads.
 
-        Parameters as in idc-index; a manifest is always looked through, and a download always resumes.
+        Parameters as in idc-index; a manifest is always validated, and a download always resumes.
 
         Raises
         ------
+        FileNotFoundError
+            If the manifest does not exist.
         ValueError
-            If the manifest is missing or wrong (`ManifestError`).
+            If the manifest is invalid (`ManifestError`).
         IDCClientInsufficientDiskSpaceError
             If there is not enough space.
         DatasetDlError
@@ -473,8 +476,9 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
 
     @staticmethod
     def _planned(what: Any = (), **options: Any) -> Plan:
-        """A plan; what it leaves out is said in the log, as by idc-index."""
-        # As for idc-index, what is in no bucket of IDC does not exist, and a template replaces directories.
+        """Make a plan; like idc-index, log what it leaves out."""
+        # As in idc-index, series outside IDC's buckets do not exist, and the template replaces the
+        # directories of a manifest.
         places = Places(absolute(options.pop("into")), ignored=True, buckets=KNOWN_BUCKETS)
         made, _ = plan_quietly(what, places, cast(PlanOptions, options))
         for note in made.notes:
@@ -484,7 +488,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
     def _plan_of(
         self, column: str, asked: str | list[str], where: list[Condition], layout: str, target: str
     ) -> Plan:
-        """The plan of the series with some values in a column; a value that is not there is only told."""
+        """Make the plan of the series with some values in a column; unknown values are only logged."""
         values = [asked] if isinstance(asked, str) else asked
         if column == "SOPInstanceUID":
             files = {file.identifier for file in instances.named(Database(), values)}
@@ -513,7 +517,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
 
     @staticmethod
     def _analysis_conditions(given: Mapping[str, Any], kind: str) -> list[Condition]:
-        """Which analysis results are wanted, as conditions."""
+        """Return the conditions that select the wanted analysis results."""
         identifiers = given["analysis_result_id"]
         if identifiers is not None and kind == "exclude":
             raise ValueError("analysis_result_id cannot be used when analysis_results is 'exclude'")
@@ -529,7 +533,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         return [Condition("analysis_result_id", "=" if kind == "exclude" else "!=", ("",))]
 
     def _at(self, source_bucket_location: str) -> DownloadOptions:
-        """The options of this client, for one of the two stores."""
+        """Return the options of this client for one of the two stores."""
         if source_bucket_location not in ("aws", "gcs"):
             raise ValueError("source_bucket_location must be either 'aws' or 'gcs'")
         options = DownloadOptions(**self._options)
@@ -540,7 +544,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         return options
 
     def _layout(self, template: str | None, target: str) -> str:
-        """A template of idc-index, which takes fewer columns and signs, as one of ours."""
+        """Convert a template of idc-index, which allows fewer columns and characters, to one of ours."""
         if template is None:
             return "."
         self._generate_sql_concat_for_building_directory(template, target)
@@ -568,7 +572,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
             if progress_callback is not None:
                 progress_callback(progress.completed_bytes, progress.total_bytes, "B", "Downloading data")
 
-        # Code that reads a directory takes everything in it for data.
+        # Users of idc-index read the whole directory as data, so our records must be elsewhere.
         keep_outside(absolute(made.into))
         try:
             download(
@@ -583,7 +587,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
 
 
 def _as_of_idc_index(error: SelectionError, analysis_result_id: Any, analysis_results: str) -> SelectionError:
-    """An empty selection in the words of idc-index, where analysis results are the reason."""
+    """Word an empty selection as idc-index does if analysis results are the reason."""
     if error.reference != "analysis_result_id":
         return error
     if analysis_result_id is not None:
@@ -596,12 +600,12 @@ def _as_of_idc_index(error: SelectionError, analysis_result_id: Any, analysis_re
 
 
 def _look_of(frame: pd.DataFrame) -> tuple[int, tuple[int, int], tuple[str, ...]]:
-    """What tells a frame from another, without a look at its values."""
+    """Return identity, shape and columns of a frame, to notice changes without reading its values."""
     return id(frame), frame.shape, tuple(map(str, frame.columns))
 
 
 def _as_arrow(frame: pd.DataFrame) -> Any:
-    """A frame as a table of Arrow, which DuckDB reads a hundred times as fast; itself where that fails."""
+    """Convert a frame to Arrow, which DuckDB reads a hundred times faster; fall back to the frame itself."""
     import pyarrow
 
     try:

@@ -21,7 +21,7 @@ from dataset_dl.verbs.plan import plan
 
 
 class Service:
-    """Downloads by collection, or by items of a manifest.
+    """Downloads of a collection, or of items of a download manifest.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Service:
         Parameters
         ----------
         collection_id
-            In any spelling; a patient, study or series will do too.
+            A collection in any spelling; patients, studies and series also work.
         output_dir
             The destination.
         progress_callback

@@ -1,4 +1,4 @@
-"""Stand-ins for offline tests: a local IDC bucket, and the S3 server behind it."""
+"""For offline tests: a local IDC bucket, and the S3 server behind it."""
 
 from dataset_dl.testing.bucket import LocalBucket, serve_rclone
 

@@ -36,7 +36,7 @@ from dataset_dl.store.addresses import S3Address
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_INSTALL = '`pip install "dataset-dl[testing]"` brings it.'
+_INSTALL = '`pip install "dataset-dl[testing]"` installs it.'
 _START_SECONDS = 20.0
 _ADDRESS = re.compile(rb"server on \[(https?://[^/\]]+)")
 _PADDING_HEADER = b"\xfc\xff\xfc\xffOB\x00\x00"
@@ -48,37 +48,37 @@ _WITHOUT_PIXELS = {"SR", "SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "PR", "KO", "ANN
 class LocalBucket:
     """An S3 service on loopback that holds chosen series of IDC.
 
-    Each series has the instance count and the byte size that the index gives for it, true UIDs,
-    Modality and PatientID, and readable pixels where the size allows. The content is made up. A series of an
-    earlier IDC version, of which no table tells the count, has three instances.
+    Each series has the instance count and size of the index, its real UIDs, Modality and PatientID, and
+    readable pixels if the size allows. The content is made up. A series of an earlier IDC version, whose
+    count is in no table, has three instances.
 
     Parameters
     ----------
     what
-        A `Plan`, or identifiers as `dataset_dl.plan` takes them.
+        A `Plan`, or identifiers that `dataset_dl.plan` accepts.
     where
         Conditions as for `dataset_dl.plan`.
     max_series
-        Keep only the first so many series of it.
+        Keep only this many series, from the start.
     directory
-        Where the buckets are kept; a temporary directory, removed at the end, if not given. Files of
-        the right size that are there already are not made again.
+        Directory of the buckets; defaults to a temporary one that is removed at the end. Existing files of
+        the right size are reused.
     max_bytes
-        Refuse to make more than this.
+        Refuse to create more than this.
 
     Attributes
     ----------
     endpoint_url
         Address of the service while it runs.
     series
-        The series it holds.
+        The series in the bucket.
     root
         The directory whose folders are the buckets.
 
     Raises
     ------
     PlanError
-        If it would hold more than `max_bytes`.
+        If the series have more than `max_bytes`.
     EngineMissing
         If rclone is not installed.
     """
@@ -107,7 +107,7 @@ class LocalBucket:
         if size_bytes > max_bytes:
             raise PlanError(
                 "LocalBucket",
-                f"The bucket would hold {size_bytes:,} bytes, and {max_bytes:,} are allowed.",
+                f"The bucket would hold {size_bytes:,} bytes, but only {max_bytes:,} are allowed.",
                 "Choose fewer series, or raise max_bytes.",
             )
         self._scratch = (
@@ -128,7 +128,7 @@ class LocalBucket:
         self.close()
 
     def fill(self) -> None:
-        """Make the files that are not there yet."""
+        """Create the missing files."""
         classes: dict[str, str] = dict(
             Database().run(
                 f"SELECT crdc_series_uuid, SOPClassUID FROM {table_sql()}"
@@ -144,12 +144,12 @@ class LocalBucket:
             _write_series(directory, each, classes.get(each.key, ""))
 
     def series_directory(self, series: PlannedSeries) -> Path:
-        """Where the objects of a series are kept."""
+        """Return the directory of the objects of a series."""
         return self.root.joinpath(*_bucket_and_folder(series))
 
     def serve(self) -> None:
         """Start the service; `endpoint_url` is set when this returns."""
-        # Otherwise it does not see what a test changes.
+        # Without this option rclone does not notice the files that a test changes.
         self._server, self.endpoint_url = serve_rclone(self.root, "--dir-cache-time", "0s")
 
     def close(self) -> None:
@@ -167,15 +167,15 @@ def _bucket_and_folder(series: PlannedSeries) -> tuple[str, str]:
 
 
 def serve_rclone(root: Path, *options: str) -> tuple[Process, str]:
-    """Start an S3 service over a directory, with options of ``rclone serve s3``; returns it and its address.
+    """Start an S3 service over a directory, with options of ``rclone serve s3``; return it and its address.
 
     Raises
     ------
     EngineMissing
-        If rclone is not installed, or does not serve.
+        If rclone is not installed or does not start.
     """
     arguments = [str(_rclone()), "serve", "s3", "--addr", "127.0.0.1:0", "--config", ""]
-    # Otherwise it keeps a gigabyte of what it reads.
+    # By default rclone buffers a gigabyte of what it reads.
     arguments += ["--vfs-cache-mode", "off", "--buffer-size", "0", *options, str(root)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RCLONE_")}
     server = Process(arguments, directory=root, environment=environment)
@@ -189,7 +189,7 @@ def serve_rclone(root: Path, *options: str) -> tuple[Process, str]:
             break
     tail = server.stderr_tail
     server.stop()
-    raise EngineMissing("rclone", f"rclone does not serve: {tail}")
+    raise EngineMissing("rclone", f"rclone did not start: {tail}")
 
 
 def _rclone() -> Path:
@@ -226,12 +226,12 @@ def _instance_uuid(series: PlannedSeries, number: int) -> uuid.UUID:
 
 
 def _sop_instance_uid(series: PlannedSeries, number: int) -> str:
-    # Always 39 figures, so that one instance of a series can be made from another in place.
+    # Always 39 digits, so that the UID of an instance can be replaced by another without changing the size.
     return f"2.25.{10**38 + _instance_uuid(series, number).int % (2 * 10**38)}"
 
 
 def _instance(series: PlannedSeries, sop_class: str, sop_instance: str, size_bytes: int) -> bytes:
-    """A DICOM file of exactly so many bytes."""
+    """Return a DICOM file of exactly `size_bytes`."""
     dataset = _header(series, sop_class, sop_instance)
     bare = len(_encode(dataset))
     if series.Modality not in _WITHOUT_PIXELS:
@@ -265,7 +265,7 @@ def _header(series: PlannedSeries, sop_class: str, sop_instance: str) -> Dataset
 
 
 def _add_pixels(dataset: Dataset, room_bytes: int) -> None:
-    """A picture of rings, as large as fits into `room_bytes` with its attributes."""
+    """Add an image of rings, as large as fits into `room_bytes` together with its attributes."""
     import numpy as np
 
     attributes_bytes = 150

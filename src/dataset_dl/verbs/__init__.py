@@ -1,1 +1,1 @@
-"""The verbs: what `dataset_dl` offers as functions."""
+"""The verbs: the functions that `dataset_dl` exports."""

@@ -1,4 +1,4 @@
-"""Check a tree, and repair what is wrong in it."""
+"""Verify a tree and repair it."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def verify(
     on_progress: Callable[[int, int], object] | None = None,
     **options: Unpack[NetworkOptions],
 ) -> Verification:
-    """Hold a tree against the plan kept in it, or against the index where there is none.
+    """Compare a tree with the plan kept in it, or with the index if it keeps none.
 
     Without a plan, each directory whose name ends in a SeriesInstanceUID or a crdc series uuid is
-    looked up in the index, so a tree that another tool downloaded can be checked too.
+    looked up in the index, so trees downloaded by other tools can be verified too.
 
     Parameters
     ----------
     root
-        The tree.
+        The directory to verify.
     deep
-        Read the header of each file, too, and compare its UIDs with the plan's.
+        Also read the header of each file and compare its UIDs with the plan.
     md5
-        Compare each file with the checksum that the store gives for it, too.
+        Also compare each file with the store's checksum.
     progress, observers
-        As for `download`; they get `Working` events.
+        As for `download`; observers receive `Working` events.
     on_progress
-        Called with the number of series and of bytes that have been looked at.
+        Called with the number of series and of bytes checked so far.
     **options
-        How the store is reached that is asked for checksums, see `NetworkOptions`.
+        How to reach the store for its checksums, see `NetworkOptions`.
 
     Returns
     -------
@@ -57,9 +57,9 @@ def verify(
     Raises
     ------
     ManifestError
-        If `root` is no directory, or nothing in it can be told.
+        If `root` is not a directory, or has no plan and no directory named after a series.
     NetworkError
-        If the store is to be asked and does not answer.
+        If `md5` is set and the store does not answer.
     """
     from dataset_dl.destination import disk
     from dataset_dl.destination.audit import audit
@@ -118,10 +118,10 @@ def repair(
     observers: Iterable[Observer] = (),
     **options: Unpack[DownloadOptions],
 ) -> Report:
-    """Fetch what a verification found to be wrong, and nothing else.
+    """Fetch what a verification found wrong, and nothing else.
 
-    Files that were found wrong are removed and fetched again, if the store has files of their names. Files
-    that do not belong there stay, and their series are in the report's failures.
+    Wrong files are removed and fetched again if the store has files of the same names. Files that do not
+    belong in the tree stay, and their series are in the report's failures.
 
     Parameters
     ----------
@@ -135,23 +135,23 @@ def repair(
     Returns
     -------
     Report
-        Of the series that were wrong; look at its ``failures``.
+        Covers the series that were wrong; check its ``failures``.
 
     Raises
     ------
     DatasetDlError
-        As for `download`, but not for failed series.
+        As for `download`, except that failed series do not raise.
     """
     from dataset_dl.destination import disk, paths
     from dataset_dl.destination.audit import suspects
 
     plan, root = verification.plan, disk.absolute(verification.root)
     if plan is None:
-        raise PlanError("repair", "This verification holds no plan.", "Take one that verify() returned.")
+        raise PlanError("repair", "This verification holds no plan.", "Pass one that verify() returned.")
     doubtful = suspects(verification)
     wanted = plan.rows.only(sorted(doubtful)).plan(root)
     if wanted.series_count and kept_plan(root, checked=False) is None:
-        # So that a later look is at all of the tree and not at what was repaired.
+        # Keep the whole plan: otherwise a later verify would cover only the repaired series.
         paths.prepare(root)
         with Records(root) as records:
             records.keep(plan)

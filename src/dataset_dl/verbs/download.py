@@ -1,4 +1,4 @@
-"""Download: as a call that ends in a report, as a stream of verified series, or as events."""
+"""Download: as a call that returns a report, as a stream of verified series, or as events."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def download_events(
     into: str | Path | None = None,
     **options: Unpack[TransferOptions],
 ) -> Iterator[Event]:
-    """Download and yield what happens, as it happens.
+    """Download and yield each event as it happens.
 
     The last event is `Finished`, with the report; failed series do not raise here. Closing the
-    iterator stops the download; the same call goes on where it was. Parameters as for `download`.
+    iterator stops the download; the same call resumes it. Parameters as for `download`.
     """
     made, rest = planned(what, into, options)
     return transferred(made, destination_of(made, into), rest)
 
 
 def planned(source: Any, into: str | Path | None, options: TransferOptions) -> tuple[Plan, DownloadOptions]:
-    """The plan that is meant, and the options that are left for its download."""
+    """Return `source` as a plan, and the options that are left for its download."""
     rest: dict[str, Any] = dict(options)
     chosen = {name: rest.pop(name) for name in PlanOptions.__annotations__ if name in rest}
     if not isinstance(source, Plan):
@@ -55,8 +55,8 @@ def planned(source: Any, into: str | Path | None, options: TransferOptions) -> t
     if chosen:
         raise PlanError(
             next(iter(chosen)),
-            f"{' and '.join(chosen)} choose what is planned, and this plan is made already.",
-            "Give them to plan(), or give download() what plan() takes.",
+            f"Options of plan() do not apply to a plan that is already made: {', '.join(chosen)}.",
+            "Pass them to plan(), or pass download() what plan() accepts.",
         )
     return source, cast(DownloadOptions, rest)
 
@@ -68,7 +68,7 @@ def transferred(
     observers: Iterable[Observer] = (),
     suspects: Suspects | None = None,
 ) -> Iterator[Event]:
-    """The events of a download, seen by the log and by other observers as they pass by."""
+    """Yield the events of a download; the log and `observers` see each one first."""
     from dataset_dl.engines import chooser
     from dataset_dl.observers import observed
     from dataset_dl.observers.log import Log
@@ -94,32 +94,32 @@ def download(
     check: bool = True,
     **options: Unpack[TransferOptions],
 ) -> Report:
-    """Download a plan, or whatever `plan` takes, and check every series on disk.
+    """Download a plan, or anything that `plan` accepts, and verify every series on disk.
 
     Parameters
     ----------
     what
-        A `Plan`, or what to make one from, as for `plan`.
+        A `Plan`, or anything that `plan` accepts.
     into
-        The destination; the plan's own if not given.
+        The destination; defaults to the plan's own.
     progress
-        ``auto`` draws a bar in a terminal and in a notebook, ``none`` draws nothing.
+        ``auto`` draws a bar in a terminal or notebook, ``none`` draws nothing.
     progress_callback
         Called with a `DownloadProgress` about ten times a second and once at the end.
     observers
-        Callables that get every event of `dataset_dl.model.events` as it happens.
+        Callables that receive every event of `dataset_dl.model.events` as it happens.
     check
-        Raise if a series failed; with False, look at ``report.failures`` yourself.
+        Raise if the download is incomplete; if False, check ``report.ok`` yourself.
     **options
-        How to fetch, and how the network is reached: see `DownloadOptions` and `NetworkOptions`. Where `what`
-        is no plan also `PlanOptions`.
+        How to fetch and how to reach the network: see `DownloadOptions` and `NetworkOptions`. Unless `what`
+        is a plan, also `PlanOptions`.
 
     Raises
     ------
     SelectionError, PlanError
         As for `plan`.
     TransferIncomplete
-        If a series failed; its ``report`` says which and why. The same call resumes.
+        If a series failed, was not tried or is not in IDC; its ``report`` lists them. The same call resumes.
     NetworkError
         If nothing could be fetched.
     StorageError
@@ -136,7 +136,7 @@ def download(
 def run(
     events: Iterator[Event],
 ) -> Report:
-    """Run a download to its end."""
+    """Consume the events of a download and return its report."""
     from dataset_dl.model.events import Finished
 
     report: Report | None = None
@@ -145,14 +145,14 @@ def run(
             if isinstance(event, Finished):
                 report = event.report
     finally:
-        # An exception in an observer must not leave an engine to the garbage collector.
+        # If an observer raises, stop the engine now and not at the next garbage collection.
         events.close()  # type: ignore[attr-defined]
     assert report is not None, "a transfer ends in a report or raises"
     return report
 
 
 def shown(progress: Literal["auto", "none"], progress_callback: ProgressCallback | None) -> list[Observer]:
-    """The observers that `progress` and `progress_callback` stand for."""
+    """Return the observer for `progress_callback`, or the one for `progress` without a callback."""
     if progress_callback is not None:
         from dataset_dl.observers.callback import Callback
 
@@ -163,14 +163,14 @@ def shown(progress: Literal["auto", "none"], progress_callback: ProgressCallback
 
 
 def raise_for_report(report: Report) -> None:
-    """Raise what a report amounts to, unless all is well.
+    """Raise the error that a report calls for; return if everything is on disk.
 
     Raises
     ------
     NetworkError
-        If nothing was fetched and the network was the reason each time.
+        If nothing was fetched and every failure points at the network or the store.
     TransferIncomplete
-        If a series failed.
+        If a series failed, was not tried or is not in IDC.
     """
     if report.ok:
         return
@@ -214,8 +214,8 @@ def _lacking(report: Report) -> TransferIncomplete:
     return TransferIncomplete(
         f"IDC does not have {missing:,} of the {asked:,} series asked for (the first: {report.missing[0]});"
         f" {others if report.series_count else 'there was nothing to download'}.",
-        f"{files_of(report.destination).missing} names them for TCIA's own program;"
-        " --skip-missing accepts it.",
+        f"{files_of(report.destination).missing} lists them for TCIA's own program;"
+        " --skip-missing accepts that they are missing.",
         report=report,
     )
 
@@ -229,10 +229,10 @@ def stream(
     observers: Iterable[Observer] = (),
     **options: Unpack[TransferOptions],
 ) -> Iterator[Series]:
-    """Yield each series as soon as it is complete and checked, while the others are being fetched.
+    """Yield each series as soon as it is complete and verified, while the others are still being fetched.
 
-    Series that were on disk before come first. Parameters and errors as for `download`; an error about
-    failed series is raised after all good ones were yielded. Leaving the loop stops the download.
+    Series that were already on disk come first. Parameters and errors as for `download`; the error about
+    failed series comes after every complete series. Leaving the loop stops the download.
     """
     made, rest = planned(what, into, options)
     destination = destination_of(made, into)
@@ -258,12 +258,12 @@ def _stream(events: Iterator[Event], destination: Path) -> Iterator[Series]:
 
 
 def destination_of(plan: Plan, into: str | Path | None) -> Path:
-    """Where a download of a plan goes, as an absolute path.
+    """Return the destination of a download of a plan, as an absolute path.
 
     Raises
     ------
     PlanError
-        If nobody said it, or a directory of the plan is too long below it.
+        If none is given, or a directory of the plan would be too long below it.
     """
     from dataset_dl.destination import disk
 
@@ -277,6 +277,6 @@ def destination_of(plan: Plan, into: str | Path | None) -> Path:
         raise LayoutError(
             longest,
             f"Below {destination} the directory “{longest}” would be longer than Windows allows.",
-            "Make the plan with into= this destination, or choose one with a shorter path.",
+            "Make the plan with this destination as into=, or choose one with a shorter path.",
         )
     return destination

@@ -1,4 +1,4 @@
-"""Look: what IDC holds, its tables, and how to cite it."""
+"""Look: the collections of IDC, its tables, and citations."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from dataset_dl.verbs.plan import Table, log, plan
 
 @spelled_out()
 def collections(search: str | None = None) -> Frame:
-    """Every collection of IDC with its totals.
+    """List every collection of IDC with its totals.
 
     Parameters
     ----------
     search
-        Keep the collections whose names, cancer types, places, species, modalities or description
-        contain this, in any letter case.
+        Keep the collections whose names, cancer types, tumor locations, species, modalities or description
+        contain this text, in any letter case.
 
     Returns
     -------
     Frame
-        A pandas frame, as Arrow or polars with ``.arrow()`` and ``.pl()``: ``id``, ``name``, ``subjects``,
-        ``series``, ``instances``, ``size_bytes``, ``modalities``, ``cancer_types``, ``licenses``, ``DOI``,
-        ``description``; lists are joined by commas.
+        A pandas frame; ``.arrow()`` and ``.pl()`` give it as Arrow and polars. Columns: ``id``, ``name``,
+        ``subjects``, ``series``, ``instances``, ``size_bytes``, ``modalities``, ``cancer_types``,
+        ``licenses``, ``DOI``, ``description``; lists are joined by commas.
     """
     from dataset_dl.model.frame import Frame
 
@@ -46,7 +46,7 @@ def collections(search: str | None = None) -> Frame:
 
 @spelled_out()
 def indices() -> Frame:
-    """Every table that IDC publishes: ``name``, ``here`` (on this machine), ``description``."""
+    """List every table that IDC publishes: ``name``, ``here`` (on this machine), ``description``."""
     from dataset_dl.model.frame import Frame
 
     return Frame(catalog.indices(), columns=["name", "here", "description"])
@@ -54,7 +54,7 @@ def indices() -> Frame:
 
 @spelled_out()
 def columns(index: str) -> Frame:
-    """Each column of a table: ``name``, ``type``, ``description``, from the published schema.
+    """List the columns of a table: ``name``, ``type``, ``description``, from the published schema.
 
     Raises
     ------
@@ -68,14 +68,14 @@ def columns(index: str) -> Frame:
 
 @spelled_out()
 def query(sql: str) -> Frame:
-    """Answer one SELECT over the tables of IDC, by their names; nothing else can be read or written.
+    """Run one SELECT over the tables of IDC, by their names; it can read and write nothing else.
 
-    The answer is a pandas frame, and as Arrow or polars what its ``.arrow()`` and ``.pl()`` give.
+    Returns a pandas frame; ``.arrow()`` and ``.pl()`` give it as Arrow and polars.
 
     Raises
     ------
     QueryError
-        If the statement is wrong, is not a single SELECT, or reaches for a file.
+        If the statement is invalid, is not a single SELECT, or accesses a file.
     """
     from dataset_dl.model.frame import Frame
 
@@ -91,28 +91,28 @@ def fetch_index(
     observers: Iterable[Observer] = (),
     **options: Unpack[NetworkOptions],
 ) -> Path:
-    """Fetch a table that IDC publishes beside the package, once for each version of it.
+    """Fetch a table that is not part of the package, once for each version of the index.
 
     Parameters
     ----------
     name
         As `indices` lists it, for example ``sm_index``.
     from_file
-        The Parquet file of it, fetched elsewhere; nothing is asked for then.
+        Its Parquet file, fetched elsewhere; then no request is made.
     progress, observers
         As for `download`; they get `Working` events.
     **options
-        How the network is reached, see `NetworkOptions`.
+        How to reach the network, see `NetworkOptions`.
 
     Returns
     -------
     Path
-        The Parquet file; from now on `query` and `columns` know the table.
+        The Parquet file; from now on `query` can read the table.
 
     Raises
     ------
     SelectionError
-        If IDC publishes no such table, or the file is not it.
+        If IDC publishes no such table, or the file is not that table.
     NetworkError
         If it cannot be fetched.
     """
@@ -136,16 +136,16 @@ def _working(
 
 
 class IndexUpdate(NamedTuple):
-    """A version of the index that was brought to this machine.
+    """A version of the index that was installed on this machine.
 
     Attributes
     ----------
     version
-        As idc-index-data numbers it.
+        Its number, as in idc-index-data.
     is_used
-        Whether it is the version that is used now.
+        Whether it is the version in use now.
     sentence
-        The same for a person.
+        The same as a sentence for the user.
     """
 
     version: str
@@ -162,31 +162,31 @@ def update_index(
     observers: Iterable[Observer] = (),
     **options: Unpack[NetworkOptions],
 ) -> IndexUpdate:
-    """Bring a newer index, or an older one, with its tables; whole and checked, or not at all.
+    """Install a newer or an older index with its tables: complete and verified, or not at all.
 
     Parameters
     ----------
     version
-        As idc-index-data numbers it, like ``25.0.5``; the newest that is published if not given.
+        Number of an idc-index-data version, like ``25.0.5``; defaults to the newest one published.
     from_directory
-        The files of a release, fetched elsewhere; nothing is asked for then.
+        Directory with the files of a release, fetched elsewhere; then no request is made.
     progress, observers
         As for `download`; they get `Working` events.
     **options
-        How the network is reached, see `NetworkOptions`.
+        How to reach the network, see `NetworkOptions`.
 
     Returns
     -------
     IndexUpdate
-        The newest version that is here is used, unless ``DATASET_DL_INDEX_VERSION``, the configuration file
-        or `use_index` chooses another.
+        The newest version on this machine is used, unless ``DATASET_DL_INDEX_VERSION``, the configuration
+        file or `use_index` chooses another.
 
     Raises
     ------
     SelectionError
-        If it is no version, or the directory holds none.
+        If there is no such version, or the directory does not contain one.
     NetworkError
-        If it cannot be fetched, or is not what it should be.
+        If it cannot be fetched or fails verification.
     """
     from dataset_dl.sources.idc import releases
 
@@ -197,17 +197,17 @@ def update_index(
     is_used = releases.chosen() == found
     with releases.using(found):
         idc = tables.idc_version()
-    how = "it is used now" if is_used else f"--index-version {found} chooses it"
-    return IndexUpdate(found, is_used, f"The index version {found} (IDC v{idc}) is here; {how}.")
+    how = "it is in use now" if is_used else f"--index-version {found} selects it"
+    return IndexUpdate(found, is_used, f"The index version {found} (IDC v{idc}) is installed; {how}.")
 
 
 def use_index(version: str) -> AbstractContextManager[None]:
-    """Use a version of the index that is on this machine, for the time of a with block.
+    """Use an installed version of the index within a with block.
 
     Parameters
     ----------
     version
-        As `update_index` brought it, or that of the package.
+        A version that `update_index` installed, or that of the package.
     """
     from dataset_dl.sources.idc import releases
 
@@ -223,21 +223,21 @@ def cite(
     offline: bool = False,
     **options: Unpack[NetworkOptions],
 ) -> list[str]:
-    """The works to cite for a selection, and the paper on IDC itself, as the DOI service gives them.
+    """Return citations of the works behind a selection and of the paper on IDC, from the DOI service.
 
-    What the service does not answer for is told by the tables of IDC; a warning of the logger ``dataset_dl``
-    says so.
+    A work that the service does not return is cited from the tables of IDC. If the service cannot be reached,
+    the logger ``dataset_dl`` warns.
 
     Parameters
     ----------
     selection
         Identifiers, manifests or a table, as for `plan`.
     style
-        ``apa`` for people, ``bibtex``, or ``json`` (CSL JSON, a text for each work).
+        ``apa`` for people, ``bibtex``, or ``json`` (CSL JSON, one string for each work).
     offline
-        Take all from the tables.
+        Use only the tables and make no request.
     **options
-        How the network is reached, see `NetworkOptions`.
+        How to reach the network, see `NetworkOptions`.
 
     Raises
     ------
@@ -247,7 +247,7 @@ def cite(
     from dataset_dl.sources.idc import rights
 
     if style not in ("apa", "bibtex", "json"):
-        raise PlanError("style", f"style is “{style}”; there are apa, bibtex and json.")
+        raise PlanError("style", f"style is “{style}”; it must be apa, bibtex or json.")
     shares = rights.shares(plan(selection))
     works = rights.works(sorted({share.source_DOI for share in shares if share.source_DOI}))
     texts: list[str | None] = [None] * len(works)
@@ -265,15 +265,15 @@ def cite(
 
 @spelled_out()
 def page_url(identifier: str) -> str:
-    """The address of the page that shows a collection, study or series to a person.
+    """Return the address of the web page of a collection, study or series.
 
     Raises
     ------
     SelectionError
-        If nothing in IDC is called so.
+        If nothing in IDC has this identifier, or a patient has several studies.
     """
     matches = resolve(Database(), [identifier])
-    if matches.files:  # a file is shown with its series
+    if matches.files:  # a single file has no page, but its series has
         return catalog.page_url("crdc_series_uuid", matches.files[0].crdc_series_uuid)
     column, values = next(iter(matches.values.items()))
     return catalog.page_url(column, values[0])

@@ -1,4 +1,4 @@
-"""The options of the verbs, each said once: names, defaults and what a wrong name was meant to be."""
+"""The options of the verbs, each defined once: names, defaults, and suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -32,40 +32,40 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class PlanOptions(TypedDict, total=False):
-    """What to plan of what a source names, and how: as for `plan`.
+    """Options of `plan`: which series to select, and how to lay them out.
 
     Attributes
     ----------
     where
-        ``{column: value or values}``, or conditions like ``"instanceCount>=100"``; all must hold. None, or an
-        empty text, is a column without a value. A column of another table is ``TABLE.COLUMN``; where the
-        table tells of single files (sm_instance_index), only those are planned.
+        ``{column: value or values}``, or conditions like ``"instanceCount>=100"``; all must hold. None or an
+        empty string matches rows without a value. A column of another table is ``TABLE.COLUMN``; if that
+        table lists single files (sm_instance_index), only those files are planned.
     layout
-        Template of the directories, `dataset_dl.DEFAULT_LAYOUT` if not given.
+        Template of the directories; defaults to `dataset_dl.DEFAULT_LAYOUT`.
     idc_version
-        Select as of this IDC version (2 or later), as far as the tables tell; today's if not given. A crdc
-        series uuid is one content of one series and needs none.
+        Select as of this IDC version (2 or later), if the tables record it; defaults to today's. A crdc
+        series uuid identifies one content of one series and needs no version.
     skip_missing
-        Leave out what IDC does not have, instead of an error; the plan's `missing` names it. Series of a
-        TCIA manifest that IDC does not have are left out in any case, but then make the download
-        incomplete.
+        Leave out what IDC does not have instead of raising; the plan's `missing` lists it. Series of a TCIA
+        manifest that IDC does not have are always left out, but make the download incomplete without this
+        option.
     original_only
         Leave out analysis results: series that were made from the images of a collection.
     with_references
-        Add the images that selected SEG, RTSTRUCT and ANN series were drawn on, whatever `where` says, as far
-        as the tables seg_index, rtstruct_index and ann_index tell; the plan's `unreferenced` counts the
-        annotations of which they do not.
+        Add the images that selected SEG, RTSTRUCT and ANN series were drawn on, regardless of `where`,
+        according to the tables seg_index, rtstruct_index and ann_index. The plan's `unreferenced` counts the
+        annotations whose images these tables do not list.
     with_annotations
-        Add the SEG, RTSTRUCT and ANN series that were drawn on selected images, by the same tables.
+        Add the SEG, RTSTRUCT and ANN series that were drawn on selected images, from the same tables.
     limit
-        Keep the first so many series, in the order of the index.
+        Keep only this many series, the first in the order of the index.
     sample
-        Keep so many series, chosen by chance.
+        Keep only this many series, chosen at random.
     seed
-        Of that chance: the same seed chooses the same series.
+        Seed of the sample: the same seed chooses the same series.
     strict
-        A value of `where` that matches nothing is an error, of whatever column; otherwise only of columns
-        with identifiers, and else a note of the plan.
+        Raise if a value of `where` matches nothing, in any column. By default only values in columns of
+        identifiers raise; others add a note to the plan.
     """
 
     where: Where | None
@@ -82,20 +82,20 @@ class PlanOptions(TypedDict, total=False):
 
 
 class NetworkOptions(TypedDict, total=False):
-    """How the network is reached; what is not given here is looked for elsewhere, see docs/networks.md.
+    """How to reach the network; docs/networks.md lists the other places that settings come from.
 
     Attributes
     ----------
     endpoint_url
-        Address of an S3 service that holds IDC's buckets; that of `store` if not given.
+        Address of an S3 service that holds IDC's buckets; defaults to that of `store`.
     store
         ``aws`` (the default) or ``gcs``, the two stores that IDC publishes to.
     sign
-        Sign requests with the credentials of the usual AWS chain, as a mirror may want.
+        Sign requests with credentials from the usual AWS chain, which a mirror may require.
     proxy
-        Address of the proxy to go through.
+        Address of the proxy to use.
     ca_bundle
-        A PEM file, or a folder of them, with certificate authorities to trust besides the system's.
+        A PEM file, or a folder of PEM files, with certificate authorities to trust as well as the system's.
     """
 
     endpoint_url: str | None
@@ -106,27 +106,28 @@ class NetworkOptions(TypedDict, total=False):
 
 
 class DownloadOptions(NetworkOptions, total=False):
-    """How to fetch: what `download`, `stream` and `download_events` all take, besides `NetworkOptions`.
+    """How to fetch: options of `download`, `stream` and `download_events`, including `NetworkOptions`.
 
     Attributes
     ----------
     engine
-        The engine that fetches: its name, or an object that keeps to `dataset_dl.engines.Engine`. ``auto``,
-        the default, takes the best that is installed.
+        The engine that fetches: its name, or an object that implements `dataset_dl.engines.Engine`. ``auto``,
+        the default, takes the best one installed.
     workers
-        Objects fetched at once; chosen by the machine and the distance of the store if not given.
+        Number of objects fetched in parallel; by default it depends on the machine and the distance of the
+        store.
     retries
-        How often series are tried again that failed for a transient reason; 2 if not given.
+        How many times to retry series that failed for a transient reason; defaults to 2.
     stall_timeout_seconds
-        After so long without enough bytes (120 if not given) the engine is ended and a new one fetches the
-        rest; after three times in a row without a series completed, the download gives up.
+        If too few bytes arrive for this long (120 by default), the engine is stopped and a new one fetches
+        the rest. After three times in a row without a completed series, the download gives up.
     verify
-        ``size`` (the default): count and bytes of each series are those of the index. ``md5``: besides,
-        every file is compared with the checksums of the store.
+        ``size`` (the default) compares the count and bytes of each series with the index; ``md5`` also
+        compares every file with the store's checksums.
     trust_journal
-        Believe the journal for the series that it has as complete, without a look at the disk.
+        Trust the journal for the series that it lists as complete, without checking the disk.
     max_rate_mbps
-        A bound on what is fetched, in MB a second, for a network that others use, too.
+        Limit on the transfer rate in MB/s, for a network that others use too.
     reuse
         Other destinations on this machine: series that are complete there are copied instead of fetched.
     """
@@ -142,10 +143,10 @@ class DownloadOptions(NetworkOptions, total=False):
 
 
 class TransferOptions(DownloadOptions, PlanOptions, total=False):
-    """`DownloadOptions`, and `PlanOptions` where what is to be fetched is no plan yet."""
+    """`DownloadOptions`, and `PlanOptions` for a download that has no plan yet."""
 
 
-# Defaults in signatures: of an option that is not listed it is None.
+# Defaults shown in signatures; None for every other option.
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(DownloadSettings)} | {"seed": 0}
 DEFAULTS |= dict.fromkeys(
     ("skip_missing", "original_only", "with_references", "with_annotations", "strict"), False
@@ -153,18 +154,18 @@ DEFAULTS |= dict.fromkeys(
 
 
 def network_of(options: Mapping[str, Any]) -> NetworkSettings:
-    """How the network is reached: the options of a call, and what is said elsewhere."""
+    """Return the network settings: the options of a call, then the other places they may come from."""
     names = inspect.get_annotations(NetworkOptions)
     return NetworkSettings.gather(**{name: options.get(name) for name in names})
 
 
 def settings_of(options: Mapping[str, Any]) -> DownloadSettings:
-    """How to fetch: the options of a call, then ``DATASET_DL_…`` variables, then the configuration file.
+    """Return the options of a call, then ``DATASET_DL_…`` variables, then the configuration file.
 
     Raises
     ------
     SelectionError, PlanError
-        If one cannot be understood, is out of range, or contradicts another.
+        If a value cannot be parsed, is out of range, or contradicts another.
     """
     elsewhere = {name: value for name, (value, _) in configuration.said("download", _DOWNLOAD_KINDS).items()}
     if "reuse" in elsewhere:
@@ -174,12 +175,12 @@ def settings_of(options: Mapping[str, Any]) -> DownloadSettings:
 
 
 def spelled_out(kind: Any = None) -> Callable[[F], F]:
-    """Show the options of a function in its signature, and refuse others with the nearest name.
+    """Show the options of a function in its signature; reject others and suggest the nearest name.
 
     Parameters
     ----------
     kind
-        The `TypedDict` that its ``**options`` are; None if it has none.
+        The `TypedDict` of its ``**options``; None if it has none.
     """
     names = list(inspect.get_annotations(kind)) if kind is not None else []
     for base in getattr(kind, "__orig_bases__", ()):
@@ -221,6 +222,6 @@ def _unknown(function: str, name: str, known: set[str]) -> str:
     hint = (
         f"Did you mean {' or '.join(near[:2])}?"
         if near
-        else f"There are {', '.join(sorted(known - {'self'}))}."
+        else f"The known arguments are {', '.join(sorted(known - {'self'}))}."
     )
     return f"{function}() got an unexpected keyword argument '{name}'. {hint}"

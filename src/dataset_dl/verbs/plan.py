@@ -32,8 +32,8 @@ from dataset_dl.wording import first_few
 # A table of pandas, polars or Arrow, none of which is imported here.
 Table = Any
 log = logging.getLogger("dataset_dl")
-log.addHandler(logging.NullHandler())  # whoever wants to hear it says so
-# Windows takes 259 characters; the name of an instance and s5cmd's temporary figures need 51.
+log.addHandler(logging.NullHandler())  # silent until the application configures logging
+# Windows allows paths of 259 characters; the file name of an instance with s5cmd's temporary suffix needs 51.
 _WINDOWS_PATH_CHARACTERS = 259
 _NAME_CHARACTERS = 51
 
@@ -51,28 +51,28 @@ def plan(
     Parameters
     ----------
     what
-        Collections (in any spelling, or a pattern like ``tcga_*``), patients, studies, series, crdc series
-        uuids, analysis results, DOIs, addresses of the portal or the viewer, or single files by
-        SOPInstanceUID, mixed, one or several, and files: manifests, lists of identifiers, saved plans. Or a
-        table with a column of identifiers, of pandas, polars or Arrow. Addresses like ``SCHEME://…`` are
-        for the source that is installed for them.
+        One or several identifiers, in any mix: collections (in any spelling, or a pattern like ``tcga_*``),
+        patients, studies, series, crdc series uuids, analysis results, DOIs, addresses of the portal or the
+        viewer, or single files by SOPInstanceUID. Also paths of manifests, lists of identifiers and saved
+        plans, or a pandas, polars or Arrow table with a column of identifiers. An address like
+        ``SCHEME://…`` goes to the source installed for that scheme.
     into
-        The destination, kept with the plan for `download`.
+        The destination, stored in the plan for `download`.
     **options
         See `PlanOptions`.
 
     Returns
     -------
     Plan
-        Its ``notes`` say what was asked for and matches nothing, or was left out.
+        Its ``notes`` list what matched nothing or was left out.
 
     Raises
     ------
     SelectionError
-        If an identifier or a column is unknown, nothing is selected, a table is not here, or the tables do
-        not tell what the version held.
+        If an identifier or a column is unknown, nothing is selected, a table is not on this machine, or the
+        tables do not record what the version held.
     PlanError
-        If the layout or a manifest is wrong.
+        If the layout or a manifest is invalid.
     """
     began = time.monotonic()
     destination = _absolute(into) if into is not None else None
@@ -89,7 +89,7 @@ def plan(
 
 
 def plan_quietly(what: Any, places: Places, options: PlanOptions) -> tuple[Plan, bool]:
-    """The plan, and whether what it is made from was named one by one, not by a file; it warns of nothing."""
+    """Make a plan without warnings; also return whether its contents were named one by one, not by a file."""
     destination = places.destination
     chosen = conditions(options.get("where"))
     if options.get("original_only"):
@@ -100,8 +100,8 @@ def plan_quietly(what: Any, places: Places, options: PlanOptions) -> tuple[Plan,
     if options.get("idc_version") is not None and (found.plans or found.entries):
         raise SelectionError(
             f"v{options['idc_version']}",
-            "A manifest names series of the versions that it was made for, so no other can be asked for;"
-            " nothing was started.",
+            "A manifest names series of the IDC versions that it was made for, so another version cannot be"
+            " chosen; nothing was started.",
             "Leave the IDC version out, or give identifiers.",
         )
     origin = found.origin
@@ -128,7 +128,7 @@ def _of_idc(
     destination: Path | None,
     options: PlanOptions,
 ) -> Plan:
-    """The plan of what the tables of IDC know."""
+    """Make the plan of everything that the tables of IDC list."""
     layout, skip = options.get("layout"), options.get("skip_missing")
     entries = found.all_entries()
     if layout is not None:
@@ -163,7 +163,7 @@ def _of_idc(
         strict=bool(options.get("strict")),
         origin=origin._replace(requests=requests),
     )
-    # What a saved plan accepted as missing does not hold for what is missing besides.
+    # A saved plan accepts only what was missing when it was made, and nothing else that is missing now.
     is_accepted = bool(skip) or (origin.skip_missing and made.missing == origin.missing)
     return replace(made, origin=made.origin._replace(skip_missing=is_accepted))
 
@@ -171,13 +171,13 @@ def _of_idc(
 def _of_other_sources(
     found: named.Named, destination: Path | None, options: PlanOptions, *, is_chosen: bool
 ) -> PlanFile | None:
-    """The rows that other sources give for their addresses, laid out; None if nothing of theirs was named."""
+    """Lay out the rows that other sources return for their addresses; None if no address was named."""
     if not found.addresses:
         return None
     if is_chosen:
         raise SelectionError(
             found.addresses[0],
-            f"Conditions ask the tables of IDC, and {found.addresses[0]} is not in them;"
+            f"Conditions apply to the tables of IDC, which do not contain {found.addresses[0]};"
             " nothing was started.",
             "Leave the conditions out.",
         )
@@ -187,7 +187,7 @@ def _of_other_sources(
     def rows() -> Iterator[PlannedSeries]:
         for address in found.addresses:
             source = SOURCES.find(scheme_of(address))
-            assert source is not None, "it was looked for when the address was read"
+            assert source is not None, "reading the address has found its source"
             for series in source.rows(address):
                 if series.directory:
                     yield series
@@ -202,21 +202,21 @@ def _check_counts(options: PlanOptions) -> None:
     counts = {"limit": options.get("limit"), "sample": options.get("sample")}
     for name, count in counts.items():
         if count is not None and (not isinstance(count, int) or count < 1):
-            raise PlanError(name, f"{name} is {count!r}, and has to be a whole number from 1.")
+            raise PlanError(name, f"{name} is {count!r}; it must be a whole number of at least 1.")
     if None not in counts.values():
         raise PlanError("sample", "limit and sample contradict each other.", "Choose one.")
 
 
 def _notes_on(found: named.Named) -> Iterator[str]:
-    """What was left out of files, and what is strange in them."""
+    """Yield notes on rows of files that were left out, and on buckets that are not IDC's."""
     for account in found.accounts:
         for sentence in account.left_out:
             yield f"Left out of {account.read_from}: {sentence}."
     if strange := [each for each in found.buckets if each.lower() not in KNOWN_BUCKETS]:
         yield (
-            f"The bucket {strange[0]} is none of IDC's"
-            + (f" ({len(strange):,} such buckets are named)" if len(strange) > 1 else "")
-            + ": the series are fetched from where the index has them."
+            f"The bucket {strange[0]} is not one of IDC's"
+            + (f" (the first of {len(strange):,})" if len(strange) > 1 else "")
+            + ": the series are fetched from the buckets that the index lists."
         )
 
 
@@ -232,7 +232,7 @@ def _absolute(into: str | Path) -> Path:
 
 
 def path_limit(destination: Path | None) -> int | None:
-    """Characters that a directory below a destination may have; None where the system sets no bound."""
+    """Return how many characters a directory below a destination may have; None if there is no limit."""
     if os.name != "nt":
         return None
     length = len(os.path.abspath(destination)) if destination is not None else 100

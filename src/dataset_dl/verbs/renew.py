@@ -1,4 +1,4 @@
-"""A tree that was downloaded once, against today's index; and what brings it up to date."""
+"""Compare a downloaded tree with today's index, and bring it up to date."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _OUTDATED = ("revised", "withdrawn")
 
 @spelled_out()
 def diff(root: str | Path) -> Difference:
-    """Say what today's index has newer, added or withdrawn against a tree that was downloaded.
+    """List the series that today's index has revised, added or withdrawn since a tree was downloaded.
 
     Parameters
     ----------
     root
-        Where a download went. Nothing in it is changed, and no request is made.
+        The destination of a download. Nothing in it is changed, and no request is made.
 
     Returns
     -------
@@ -55,8 +55,8 @@ def diff(root: str | Path) -> Difference:
     if kept is None:
         raise ManifestError(
             str(tree),
-            f"{tree} holds no plan, so nobody knows which versions of series are there.",
-            "Give a directory that a download of this program went to.",
+            f"{tree} holds no plan, so the versions of its series are unknown.",
+            "Give the destination of a dataset-dl download.",
         )
     requests = kept.origin.requests
     plan, changes = renewed(kept, requests, tree)
@@ -81,11 +81,11 @@ def update(
     observers: Iterable[Observer] = (),
     **options: Unpack[DownloadOptions],
 ) -> Report:
-    """Bring a tree up to date: fetch what is newer or was added, and set aside what is no longer so.
+    """Bring a tree up to date: fetch what is newer or was added, and set aside what is outdated.
 
-    What did not change is not touched, files that a revised series keeps included. Files that a newer version
-    no longer has, and those of series that were withdrawn, are moved below ``.dataset-dl/replaced`` in the
-    tree, to be looked at and removed by you.
+    Unchanged files are not touched, not even those of revised series. Files that a newer version no longer
+    has, and files of withdrawn series, are moved below ``.dataset-dl/replaced`` in the tree, for you to check
+    and remove.
 
     Parameters
     ----------
@@ -99,26 +99,26 @@ def update(
     Returns
     -------
     Report
-        Of everything that the tree should hold; look at its ``failures``.
+        Covers everything that the tree should hold; check its ``failures``.
 
     Raises
     ------
     DatasetDlError
-        As for `download`, but not for failed series.
+        As for `download`, except that failed series do not raise.
     """
     root = difference.root
     if not difference.is_current:
         with disk.guard(root), Records(root) as records:
-            # What was downloaded in the meantime counts, too.
+            # Another download may have changed the tree since.
             difference = diff(root)
             _make_way(difference, records, options)
     return download(difference.plan, progress=progress, observers=observers, check=False, **options)
 
 
 def _make_way(difference: Difference, records: Records, options: DownloadOptions) -> None:
-    """Set aside what is no longer so, and keep the plan of what is."""
+    """Set aside outdated files, and store the new plan."""
     root, kept, journal = difference.root, kept_plan(difference.root), records.journal
-    assert kept is not None, "a difference is of what is kept"
+    assert kept is not None, "a difference is made from a kept plan"
     new = [each for each in difference.changes if each.change in ("added", "revised")]
     disk.check_space(root, sum(each.size_bytes for each in new), sum(each.instanceCount for each in new))
     outdated = {each.earlier_crdc_series_uuid for each in difference.changes if each.change in _OUTDATED}
@@ -132,7 +132,7 @@ def _make_way(difference: Difference, records: Records, options: DownloadOptions
         naming.take_back(series)
     for series, names, stay in _obsolete(earlier, difference.plan, fleet):
         gone: Iterable[str] = names
-        if not names:  # the store no longer says
+        if not names:  # the store no longer lists them
             gone = journal.names(series) or ()
         if not gone and series.directory not in shared and _is_called_like(series):
             gone = [entry.name for entry in instances(root / series.directory)]
@@ -148,7 +148,7 @@ def _is_called_like(series: PlannedSeries) -> bool:
 def _obsolete(
     earlier: list[PlannedSeries], plan: Plan, fleet: Fleet
 ) -> Iterator[tuple[PlannedSeries, set[str], set[str]]]:
-    """The files of earlier versions, by the store's lists, and those that a newer one has there."""
+    """Yield each earlier series, the names of its files, and the names that stay for its newer version."""
     wanted = {series.SeriesInstanceUID for series in earlier}
     today = {series.SeriesInstanceUID: series for series in plan if series.SeriesInstanceUID in wanted}
     for batch in batches(earlier, lambda series: max(series.expected_instances, 1)):
@@ -157,7 +157,7 @@ def _obsolete(
         if silent := [series for series in newer if series.key not in stored]:
             raise NetworkError(
                 str(silent[0].address),
-                f"The store does not say what the new version of {len(silent):,} series has, so they were"
+                f"The store does not list the new version of {len(silent):,} series, so they were"
                 " left as they are; nothing was fetched.",
                 "Run the same command again later.",
             )
@@ -173,7 +173,7 @@ def _names(stored: Mapping[str, list[StoredObject]], series: PlannedSeries) -> s
 
 
 def _set_aside(root: Path, replaced: Path, directory: str, names: Iterable[str]) -> None:
-    """Move files out of the way, and leave no empty directory."""
+    """Move files out of the way, and remove the directories that are then empty."""
     disk.Cage(root).check(directory)
     aside = replaced / directory
     for name in names:

@@ -102,7 +102,7 @@ def test_what_the_tables_do_not_tell_is_no_condition() -> None:
 
 def test_a_manifest_names_its_version_itself(tmp_path: Path) -> None:
     manifest = dd.plan("qin_pet_phantom").save(tmp_path / "m.s5cmd")
-    with pytest.raises(SelectionError, match="no other can be asked for"):
+    with pytest.raises(SelectionError, match="another version cannot be chosen"):
         dd.plan(manifest, idc_version=11)
 
 
