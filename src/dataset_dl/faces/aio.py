@@ -39,9 +39,9 @@ async def adownload(
 ) -> Report:
     """Download without blocking the event loop; parameters, result and errors as for `download`.
 
-    Cancelling the task stops the download and its engine before `CancelledError` is raised; finished files are
-    kept. The callback is called in the event loop and may be a coroutine function; observers are called in the
-    thread.
+    Cancelling the task stops the download and its engine before `CancelledError` is raised; finished files
+    are kept. The callback is called in the event loop and may be a coroutine function; observers are called
+    in the thread.
     """
     loop = asyncio.get_running_loop()
     unwanted = threading.Event()
