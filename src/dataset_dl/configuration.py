@@ -14,7 +14,7 @@ _TABLES = ("network", "download", "index")
 _KINDS = {bool: "Boolean", int: "whole number", float: "number", str: "string"}
 
 # A value, and where it was set.
-Said = tuple[Any, str]
+Stated = tuple[Any, str]
 
 
 def config_path(environment: Mapping[str, str] | None = None) -> Path:
@@ -27,9 +27,9 @@ def config_path(environment: Mapping[str, str] | None = None) -> Path:
     return user_config_path("dataset-dl", appauthor=False) / "config.toml"
 
 
-def said(
+def stated(
     table: str, kinds: Mapping[str, type], environment: Mapping[str, str] | None = None
-) -> dict[str, Said]:
+) -> dict[str, Stated]:
     """Read settings by name: environment variables override the configuration file.
 
     Parameters
@@ -50,8 +50,8 @@ def said(
     return _of_file(config_path(inherited), table, kinds) | _of_variables(inherited, kinds)
 
 
-def _of_variables(environment: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Said]:
-    found: dict[str, Said] = {}
+def _of_variables(environment: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Stated]:
+    found: dict[str, Stated] = {}
     for name, kind in kinds.items():
         variable = f"{_PREFIX}{name.upper()}"
         if value := environment.get(variable):
@@ -73,7 +73,7 @@ def _parsed(value: str, kind: type, variable: str) -> Any:
         ) from None
 
 
-def _of_file(path: Path, table: str, kinds: Mapping[str, type]) -> dict[str, Said]:
+def _of_file(path: Path, table: str, kinds: Mapping[str, type]) -> dict[str, Stated]:
     import tomllib
 
     try:
@@ -92,7 +92,7 @@ def _of_file(path: Path, table: str, kinds: Mapping[str, type]) -> dict[str, Sai
                 f"“{name}” in {path} is not a known table; nothing was started.",
                 f"The tables are {', '.join(f'[{each}]' for each in _TABLES)}.",
             )
-    found: dict[str, Said] = {}
+    found: dict[str, Stated] = {}
     for name, value in content.get(table, {}).items():
         kind = kinds.get(name)
         # Compare exact types: TOML distinguishes 1, 1.0 and true, but isinstance(True, int) holds in Python.

@@ -45,7 +45,7 @@ class Answer:
     stderr: str
 
 
-def ask(argv: Sequence[str], *, environment: Mapping[str, str], timeout_seconds: float) -> Answer:
+def run_to_end(argv: Sequence[str], *, environment: Mapping[str, str], timeout_seconds: float) -> Answer:
     """Run a command that ends by itself; retry it if a signal killed it.
 
     Raises
@@ -180,7 +180,7 @@ class Process:
             time.sleep(_TICK_SECONDS)
         child = self._child
         if child is not None and child.poll() is None:
-            _ask_to_end(child)
+            _terminate(child)
             deadline = time.monotonic() + grace_seconds
             try:
                 while not self._is_over and time.monotonic() < deadline:
@@ -280,15 +280,15 @@ def _dying_with(parent: int) -> Callable[[], None] | None:
         return None
     prctl = _prctl
 
-    def ask() -> None:
+    def end_with_parent() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # the parent was killed in between
             os._exit(1)
 
-    return ask
+    return end_with_parent
 
 
-def _ask_to_end(child: subprocess.Popen[bytes]) -> None:
+def _terminate(child: subprocess.Popen[bytes]) -> None:
     gentle = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
     with suppress(OSError):
         child.send_signal(gentle)

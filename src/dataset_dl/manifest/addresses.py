@@ -41,8 +41,8 @@ def named(address: str) -> tuple[str, ...]:
     parts = urlsplit(address)
     if (parts.hostname or "").lower() in _DOI_HOSTS:
         return (unquote(parts.path.strip("/")),)
-    asked = parse_qs(parts.query)
-    query = {name.lower(): values for name, values in asked.items()}
+    parameters = parse_qs(parts.query)
+    query = {name.lower(): values for name, values in parameters.items()}
     if stored := _S3.findall(unquote(parts.query)):  # of VolView
         return tuple(dict.fromkeys(stored))
     if series := _values(query, _NAMING[0]):
@@ -56,7 +56,7 @@ def named(address: str) -> tuple[str, ...]:
     for names in _NAMING[1:]:
         if values := _values(query, names):
             known = {name for several in _NAMING for name in several}
-            _refuse_filters(address, {name for name in asked if name.lower() not in known})
+            _refuse_filters(address, {name for name in parameters if name.lower() not in known})
             return values
     raise ManifestError(
         address,

@@ -22,10 +22,10 @@ class Frame(pd.DataFrame):
     """
 
     @classmethod
-    def of(cls, ask: Callable[[], Result]) -> Frame:
+    def of(cls, run_query: Callable[[], Result]) -> Frame:
         """Create the frame from a query that can be repeated."""
-        frame = cls(ask().to_pandas())
-        object.__setattr__(frame, "_ask", ask)  # bypass pandas, which may take it for a column
+        frame = cls(run_query().to_pandas())
+        object.__setattr__(frame, "_run_query", run_query)  # bypass pandas, which may take it for a column
         return frame
 
     @property
@@ -34,9 +34,9 @@ class Frame(pd.DataFrame):
 
     def arrow(self) -> pyarrow.Table:
         """Return the result as an Arrow table; needs `pip install pyarrow`."""
-        ask = self.__dict__.get("_ask")
-        if ask is not None:
-            return ask().arrow()
+        run_query = self.__dict__.get("_run_query")
+        if run_query is not None:
+            return run_query().arrow()
         import pyarrow
 
         return pyarrow.Table.from_pandas(self, preserve_index=False)

@@ -54,8 +54,8 @@ class _Retry(urllib3.Retry):
     """Respects ``Retry-After``, but waits at most a minute."""
 
     def get_retry_after(self, response: Any) -> float | None:
-        asked = super().get_retry_after(response)
-        return None if asked is None else min(asked, _LONGEST_PAUSE_SECONDS)
+        seconds = super().get_retry_after(response)
+        return None if seconds is None else min(seconds, _LONGEST_PAUSE_SECONDS)
 
 
 class _Adapter(HTTPAdapter):

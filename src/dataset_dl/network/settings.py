@@ -117,20 +117,20 @@ class NetworkSettings:
         given = {"endpoint_url": endpoint_url, "store": store, "proxy": proxy,
                  "ca_bundle": str(ca_bundle) if ca_bundle else None, "sign": sign}  # fmt: skip
         # Empty values, for example from unset shell variables, are ignored.
-        said = configuration.said("network", _SETTINGS, inherited)
-        said |= {name: (value, "given") for name, value in given.items() if value not in (None, "")}
+        stated = configuration.stated("network", _SETTINGS, inherited)
+        stated |= {name: (value, "given") for name, value in given.items() if value not in (None, "")}
         found: dict[str, Any] = {}
         origins: dict[str, str] = {}
         for name in ("endpoint_url", "store", "sign", "no_proxy"):
-            if name in said:
-                found[name], origins[name] = said[name]
+            if name in stated:
+                found[name], origins[name] = stated[name]
         for name, variables in (("https_proxy", _HTTPS_PROXIES), ("http_proxy", _HTTP_PROXIES)):
-            value, origin = said.get("proxy") or _first(inherited, variables)
+            value, origin = stated.get("proxy") or _first(inherited, variables)
             if value:
                 found[name], origins[name] = value, origin
         if "no_proxy" not in found:
             found["no_proxy"], origins["no_proxy"] = _first(inherited, _NO_PROXIES)
-        bundles = [said["ca_bundle"]] if "ca_bundle" in said else []
+        bundles = [stated["ca_bundle"]] if "ca_bundle" in stated else []
         bundles += [(inherited[name], name) for name in _CA_BUNDLES if inherited.get(name) and not bundles]
         if bundles:
             paths = (path for each, origin in bundles for path in _paths(str(each), origin))

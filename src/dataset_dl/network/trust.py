@@ -141,7 +141,7 @@ def _expired(certificates: list[bytes]) -> dict[bytes, str]:
     """Return expired certificates of authorities, and when they expired; OpenSSL lists no others."""
     context = _load(certificates)
     listed = zip(context.get_ca_certs(binary_form=True), context.get_ca_certs(), strict=True)
-    ends = ((der, str(told["notAfter"])) for der, told in listed)
+    ends = ((der, str(certificate["notAfter"])) for der, certificate in listed)
     return {der: end for der, end in ends if ssl.cert_time_to_seconds(end) < time.time()}
 
 

@@ -43,7 +43,7 @@ class Bar(Drawing):
     ) -> None:
         self._progress.stop()
 
-    def _tell(self, line: str) -> None:
+    def _show_line(self, line: str) -> None:
         self._progress.console.print(visible(line), markup=False, highlight=False)
 
     def _draw(self) -> None:

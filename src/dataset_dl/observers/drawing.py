@@ -31,13 +31,13 @@ class Drawing:
         if isinstance(event, Working):
             self._working = event
         if line := self._notices.line(event):
-            self._tell(line)
+            self._show_line(line)
         now = time.monotonic()
         if now - self._drawn >= self._every_seconds:
             self._drawn = now
             self._draw()
 
-    def _tell(self, line: str) -> None:
+    def _show_line(self, line: str) -> None:
         """Show a notice to the user."""
         raise NotImplementedError
 

@@ -38,7 +38,7 @@ class NotebookBar(Drawing):
     ) -> None:
         self._draw()
 
-    def _tell(self, line: str) -> None:
+    def _show_line(self, line: str) -> None:
         self._last = [*self._last, line][-_NOTICES_SHOWN:]
 
     def _draw(self) -> None:

@@ -100,11 +100,11 @@ def copy_of(path: Path, name: str | None = None) -> PlanFile:
 
 def _selected(columns: Sequence[str] | dict[str, Any], values: dict[str, str] | None = None) -> str:
     """SQL that selects `COLUMNS` from a plan of any age."""
-    told = dict(values or {})
+    expressions = dict(values or {})
     if "key" not in columns:
-        told |= _FORMER_VALUES | _FORMER_NAMES
-    told |= {name: "NULL" for name in _LATER if name not in columns and name not in told}
-    return ", ".join(f"CAST({told.get(name, name)} AS {type_of(name)}) AS {name}" for name in COLUMNS)
+        expressions |= _FORMER_VALUES | _FORMER_NAMES
+    expressions |= {name: "NULL" for name in _LATER if name not in columns and name not in expressions}
+    return ", ".join(f"CAST({expressions.get(name, name)} AS {type_of(name)}) AS {name}" for name in COLUMNS)
 
 
 def open_table(path: Path, name: str, header: Sequence[str], delimiter: str) -> PlanFile:

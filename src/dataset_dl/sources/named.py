@@ -280,8 +280,8 @@ def _of_table(source: Any) -> Named:
             f"No column of the table names series; it has {', '.join(header[:10])}.",
             "Name one crdc_series_uuid, SeriesInstanceUID, StudyInstanceUID, PatientID or collection_id.",
         )
-    told = [source[names[index]] for index in columns]
-    values = [each.to_pylist() if hasattr(each, "to_pylist") else each.to_list() for each in told]
+    series_columns = [source[names[index]] for index in columns]
+    values = [each.to_pylist() if hasattr(each, "to_pylist") else each.to_list() for each in series_columns]
     rows = enumerate(zip(*values, strict=True), 1)
     return _of_rows(identifiers(rows, [header[index] for index in columns], "table"), "table")
 

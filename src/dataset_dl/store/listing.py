@@ -22,10 +22,10 @@ def objects_below(network: NetworkSettings, bucket: str, prefix: str) -> Iterato
         If the endpoint does not answer, or not like a store.
     """
     url = object_url(network, bucket, "")
-    asked = {"list-type": "2", "prefix": prefix}
+    query = {"list-type": "2", "prefix": prefix}
     with session(network) as requesting, plain_words(url):
         while True:
-            answer = requesting.get(f"{url}?{urlencode(asked)}")
+            answer = requesting.get(f"{url}?{urlencode(query)}")
             page = _page(answer.content) if answer.ok else None
             if page is None:
                 shown = without_secrets(url)
@@ -42,9 +42,9 @@ def objects_below(network: NetworkSettings, bucket: str, prefix: str) -> Iterato
                     found["Key"].removeprefix(prefix), int(found["Size"]), found["ETag"].strip('"')
                 )
             token = page.findtext("{*}NextContinuationToken")
-            if not token or token == asked.get("continuation-token"):
+            if not token or token == query.get("continuation-token"):
                 return
-            asked["continuation-token"] = token
+            query["continuation-token"] = token
 
 
 def _page(content: bytes) -> ElementTree.Element | None:

@@ -115,7 +115,7 @@ class _Transfer:
         pause_seconds: float,
         rights_of: Callable[[PlanFile], Rights] | None,
     ) -> None:
-        self._asked = plan
+        self._requested = plan
         self._destination = destination
         self._fleet = fleet
         self._settings = settings
@@ -128,7 +128,7 @@ class _Transfer:
         self._stopped = ""
 
     def events(self) -> Iterator[Event]:
-        plan, self._unlisted = sized(self._asked, self._destination, self._fleet, self._part)
+        plan, self._unlisted = sized(self._requested, self._destination, self._fleet, self._part)
         self._plan, self._ledger = plan, Ledger(plan)
         self._tally = tally = Tally(self._unlisted)
         yield Started(
@@ -250,7 +250,8 @@ class _Transfer:
             )
         records.keep(self._plan)
         if self._unlisted:  # they stay in the kept plan, although their size is unknown
-            records.keep(self._asked.rows.of_keys([series.key for series, _ in self._unlisted]).plan(None))
+            keys = [series.key for series, _ in self._unlisted]
+            records.keep(self._requested.rows.of_keys(keys).plan(None))
         if self._rights_of is not None:
             records.credit(self._rights_of)
 
@@ -299,7 +300,7 @@ class _Transfer:
             yield seen, names
 
     def _naming(self, records: Records) -> Naming:
-        template = self._asked.origin.file_template
+        template = self._requested.origin.file_template
         if not template and records.kept is not None:
             template = records.kept.origin.file_template
         return Naming(template, self._destination, records.journal)

@@ -79,7 +79,7 @@ class Rounds:
         }
         self._verdicts = Verdicts(ledger, records.destination, naming, options)
         self._made_in = os.getpid()
-        self._asked = 0
+        self._requested = 0
         self.fetched_bytes = 0
 
     @property
@@ -101,14 +101,14 @@ class Rounds:
         verdicts = self._verdicts
         while True:
             verdicts.begin()
-            self._asked = 0
+            self._requested = 0
             for scheme in self._fleet.schemes:
                 if not (verdicts.stopped or verdicts.ended):
                     yield from self._round(scheme)
             left = self._ledger.count(State.ABSENT, State.PARTIAL)
             if verdicts.stopped or not left:
                 break
-            if not self._asked:
+            if not self._requested:
                 verdicts.stopped = (
                     f"the plan no longer lists {left:,} of its series; this is a bug in dataset-dl"
                 )
@@ -151,7 +151,7 @@ class Rounds:
         if not self._options.by_name:
             watch.remove_surplus(window.closed.values())
         yield from self._verdicts.settle(window)
-        self._asked += window.asked
+        self._requested += window.requested
         yield from self._verdicts.prove()
 
     def _follow(self, events: Iterator[Event], window: Window, watch: Watch) -> Iterator[Event]:

@@ -115,7 +115,7 @@ class Window:
         Whether files have to be known by name.
     open, closed
         Series that have been read and are not judged, and the latest of those that are complete.
-    asked, forgotten
+    requested, forgotten
         How many series have been read of `undone`; how many were closed and are no longer in `closed`.
     """
 
@@ -124,7 +124,7 @@ class Window:
     by_name: bool
     open: dict[str, Pending] = field(default_factory=dict)
     closed: dict[str, PlannedSeries] = field(default_factory=dict)
-    asked: int = 0
+    requested: int = 0
     forgotten: int = 0
 
     def find(self, key: str) -> Pending | None:
@@ -144,7 +144,7 @@ class Window:
         each = next(self.undone, None)
         if each is None:
             return None
-        self.asked += 1
+        self.requested += 1
         pending = self.open[each.series.key] = self._pending(each)
         return pending
 

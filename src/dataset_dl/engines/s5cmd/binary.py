@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset_dl.errors import EngineMissing
-from dataset_dl.process import ask
+from dataset_dl.process import run_to_end
 
 # Major and minor version whose output and faults the tests cover; see third_party/s5cmd.
 SUPPORTED_SERIES = (2, 3)
@@ -44,7 +44,7 @@ def require() -> Binary:
     """
     path = _find()
     try:
-        answer = ask([str(path), "version"], environment={}, timeout_seconds=30)
+        answer = run_to_end([str(path), "version"], environment={}, timeout_seconds=30)
     except OSError as error:
         raise _missing(str(path), f"s5cmd at {path} does not start: {error.strerror or error}") from None
     match = _VERSION.match(answer.stdout)

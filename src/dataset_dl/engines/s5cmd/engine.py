@@ -119,7 +119,7 @@ class S5cmdEngine:
         # Without its last slash, the list contains only the folder of the series, however large that is.
         url = at_store(address, self._network).removesuffix("/*")
         for _ in range(_PROBE_TRIES):
-            answer = self._ask(url)
+            answer = self._probe_once(url)
             if answer.returncode >= 0:  # a killed s5cmd proves nothing
                 break
         if answer.arrivals:
@@ -135,7 +135,7 @@ class S5cmdEngine:
 
             check_store(self._network, at_store(address, self._network))
 
-    def _ask(self, url: str) -> _Answer:
+    def _probe_once(self, url: str) -> _Answer:
         arrivals: list[float] = []
         failures: list[str] = []
         questions = [list_line(url)] * _PROBE_QUESTIONS
@@ -185,9 +185,9 @@ class S5cmdEngine:
                 for line in batch:
                     if listed := parse_listed(line):
                         uuid, stored = listed
-                        told = answers.setdefault(uuid, [])
-                        if stored is not None and len(told) < bounds.get(uuid, 0):
-                            told.append(stored)
+                        found_objects = answers.setdefault(uuid, [])
+                        if stored is not None and len(found_objects) < bounds.get(uuid, 0):
+                            found_objects.append(stored)
                             continue
                         unclear.add(uuid)
                     elif isinstance(failed := parse_line(line), CommandFailed):

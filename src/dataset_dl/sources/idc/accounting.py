@@ -59,11 +59,11 @@ def accounted(
 def _sentence(lost: Sequence[Unmatched]) -> str:
     unknown = [each.what for each in lost if not each.is_known]
     absent = [each.what for each in lost if each.is_known]
-    said = []
+    sentences = []
     for what, several in (("No series of IDC has", unknown), ("No series asked for has", absent)):
         if several:
-            said.append(f"{what} {first_few(several, noun='values')}.")
-    return " ".join(said)
+            sentences.append(f"{what} {first_few(several, noun='values')}.")
+    return " ".join(sentences)
 
 
 def _excluded(database: Database, matches: Matches, entries: Sequence[Entry], rows: Rows) -> list[str]:
@@ -71,12 +71,12 @@ def _excluded(database: Database, matches: Matches, entries: Sequence[Entry], ro
     if sum(map(len, matches.values.values())) + len(entries) < 2:
         return []  # if the only one is excluded, nothing is selected, which is an error elsewhere
     excluded: list[str] = []
-    asked = {column: list(values) for column, values in matches.values.items()}
+    requested = {column: list(values) for column, values in matches.values.items()}
     if entries:
         uuids = (each.key for each in entries)
-        asked["crdc_series_uuid"] = list(dict.fromkeys([*asked.get("crdc_series_uuid", ()), *uuids]))
+        requested["crdc_series_uuid"] = list(dict.fromkeys([*requested.get("crdc_series_uuid", ()), *uuids]))
     named = {file.crdc_series_uuid: file.identifier for file in matches.files}
-    for column, values in asked.items():
+    for column, values in requested.items():
         clause, bound = among(f'"{column}"', values)
         sql = f'SELECT DISTINCT "{column}" FROM {rows.origin} WHERE ({rows.where}) AND {clause}'
         there = set(database.column(sql, [*rows.parameters, *bound]))

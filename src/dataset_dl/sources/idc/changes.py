@@ -85,11 +85,11 @@ def _today(request: Request, into: Path) -> PlanFile:
 
 
 def _changes(database: Database, kept: PlanFile, rows: PlanFile) -> list[Change]:
-    told = "collection_id, PatientID, SeriesInstanceUID, Modality, directory"
-    there = told.replace("directory", _PLACE)
+    identity = "collection_id, PatientID, SeriesInstanceUID, Modality, directory"
+    there = identity.replace("directory", _PLACE)
     known = f"SELECT SeriesInstanceUID FROM {kept.sql}"
     sql = f"""
-        SELECT 'added' AS change, {told}, key, NULL AS earlier, instanceCount, size_bytes
+        SELECT 'added' AS change, {identity}, key, NULL AS earlier, instanceCount, size_bytes
         FROM {rows.sql} WHERE SeriesInstanceUID NOT IN ({known})
         UNION ALL
         SELECT {_KIND}, {there}, today.key, kept.key, today.instanceCount,
@@ -98,7 +98,7 @@ def _changes(database: Database, kept: PlanFile, rows: PlanFile) -> list[Change]
         WHERE kept.key <> today.key
         AND today.key NOT IN (SELECT key FROM {kept.sql})
         UNION ALL
-        SELECT 'withdrawn', {told}, NULL, key, instanceCount, size_bytes
+        SELECT 'withdrawn', {identity}, NULL, key, instanceCount, size_bytes
         FROM {kept.sql} WHERE SeriesInstanceUID NOT IN (SELECT SeriesInstanceUID FROM today)
         ORDER BY 1, 2, directory
     """

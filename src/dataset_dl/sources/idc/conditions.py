@@ -78,9 +78,9 @@ def _clause(condition: Condition, column: str, type_name: str) -> tuple[str, lis
 
 def among(what: str, values: Sequence[Any], type_name: str = "VARCHAR") -> tuple[str, list[object]]:
     """SQL that tests whether an expression is one of some values, and what to bind; NULL never is."""
-    told = literals(values) if type_name == "VARCHAR" else None
-    if told is not None:
-        return f"{what} IN ({told or 'NULL'})", []
+    constants = literals(values) if type_name == "VARCHAR" else None
+    if constants is not None:
+        return f"{what} IN ({constants or 'NULL'})", []
     return f"{what} IN (SELECT unnest(?::{type_name}[]))", [list(values)]
 
 

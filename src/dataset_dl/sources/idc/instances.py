@@ -10,7 +10,7 @@ from dataset_dl.sources.idc.tables import table_columns, table_sql, tables
 
 # Columns that identify a file: its DICOM name and its IDC name.
 _NAMES = ("SOPInstanceUID", "crdc_instance_uuid")
-_TELLING = (*_NAMES, "SeriesInstanceUID", "instance_size")
+_REQUIRED = (*_NAMES, "SeriesInstanceUID", "instance_size")
 _FILES = f"""
     SELECT {", ".join(_NAMES)}, crdc_series_uuid AS key, file FROM (
         SELECT {", ".join(_NAMES)}, SeriesInstanceUID,
@@ -28,11 +28,11 @@ class NamedFile(NamedTuple):
     file: str
 
 
-def is_telling(table: str) -> bool:
+def lists_files(table: str) -> bool:
     """Whether a table, on this machine or not, lists the single files of series."""
     if tables()[table].parquet_path is not None:
-        return set(_TELLING) <= table_columns(table).keys()
-    return set(_TELLING) <= {column["name"] for column in tables()[table].schema()["columns"]}
+        return set(_REQUIRED) <= table_columns(table).keys()
+    return set(_REQUIRED) <= {column["name"] for column in tables()[table].schema()["columns"]}
 
 
 def named(database: Database, identifiers: Sequence[str]) -> list[NamedFile]:
@@ -41,7 +41,7 @@ def named(database: Database, identifiers: Sequence[str]) -> list[NamedFile]:
     found = []
     condition = " OR ".join(f"{name} IN (SELECT unnest($1::VARCHAR[]))" for name in _NAMES)
     for table in tables():
-        if tables()[table].parquet_path is not None and is_telling(table):
+        if tables()[table].parquet_path is not None and lists_files(table):
             for *names, uuid, file in database.run(_files(table, condition), [list(lowered)]):
                 found += [NamedFile(lowered[name], uuid, file) for name in names if name in lowered]
     return found
@@ -54,7 +54,7 @@ def meeting(table: str, condition: str) -> str:
 
 def hint_of_unknown() -> str:
     """A hint for a UID that matches no series and no study; empty if no table is left to fetch."""
-    absent = [name for name, table in tables().items() if table.parquet_path is None and is_telling(name)]
+    absent = [name for name, table in tables().items() if table.parquet_path is None and lists_files(name)]
     if not absent:
         return ""
     return f" If it is a SOPInstanceUID of a slide, run `dataset-dl idc indices fetch {absent[0]}` first."

@@ -80,8 +80,8 @@ def make_plan(
     """
     database = Database()
     named = [known_column(condition.column) for condition in selection.where]
-    asked = [column if table == MAIN_INDEX else joining_columns(table)[0] for table, column, _ in named]
-    columns = [*NEEDED, *layout.columns, *asked]
+    requested = [column if table == MAIN_INDEX else joining_columns(table)[0] for table, column, _ in named]
+    columns = [*NEEDED, *layout.columns, *requested]
     matches = resolve(database, selection.identifiers, columns, version, optional, only_series)
     if studies := studies_among(database, matches.missing, only_series):
         note = f"{studies[0]} is a StudyInstanceUID, but a manifest of TCIA names series: it was left out."
@@ -94,8 +94,8 @@ def make_plan(
     everything = "false" if selection.identifiers else "true"
     chosen, parameters = _chosen(matches, with_entries=bool(entries), otherwise=everything)
     if matches.has_earlier:
-        told = [column if table == MAIN_INDEX else f"{table}.{column}" for table, column, _ in named]
-        check_conditions(database, told, f"{matches.rows} WHERE {chosen}", parameters)
+        names = [column if table == MAIN_INDEX else f"{table}.{column}" for table, column, _ in named]
+        check_conditions(database, names, f"{matches.rows} WHERE {chosen}", parameters)
     of_files, of_series = _split(selection.where)
     has_parts = bool(of_files) or any(entry.files is not None for entry in entries)
     if has_parts:
@@ -205,8 +205,8 @@ def _with_entries(
     )
     if not unknown and not matches.has_earlier:
         return replace(matches, rows=table_sql())
-    asked = [*unknown, *matches.values.get("crdc_series_uuid", [])]
-    rows, held = with_earlier(database, asked, [*matches.values, *columns])
+    requested = [*unknown, *matches.values.get("crdc_series_uuid", [])]
+    rows, held = with_earlier(database, requested, [*matches.values, *columns])
     lost = {uuid: line for uuid, line in unknown.items() if uuid not in held}
     if lost and not skip_missing:
         uuid, line = next(iter(lost.items()))
@@ -249,7 +249,7 @@ def _split(where: Iterable[Condition]) -> tuple[dict[str, list[Condition]], list
     of_series = []
     for condition in where:
         table = known_column(condition.column)[0]
-        if instances.is_telling(table):
+        if instances.lists_files(table):
             of_files.setdefault(table, []).append(condition)
         else:
             of_series.append(condition)

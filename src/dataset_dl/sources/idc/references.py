@@ -9,13 +9,13 @@ from dataset_dl.errors import SelectionError
 from dataset_dl.sources.idc.tables import table_sql, tables
 
 # Modality → the table with its series, and the column with the image.
-_TELLING = {
+_REFERRING = {
     "SEG": ("seg_index", "segmented_SeriesInstanceUID"),
     "RTSTRUCT": ("rtstruct_index", "referenced_SeriesInstanceUID"),
     "ANN": ("ann_index", "referenced_SeriesInstanceUID"),
 }
 # Modalities that refer to images too, but no table lists which ones.
-_UNTOLD = ("SR", "PR", "KO", "REG", "FID", "RTDOSE", "RTPLAN")
+_UNREFERENCED = ("SR", "PR", "KO", "REG", "FID", "RTDOSE", "RTPLAN")
 
 
 def store_related(
@@ -44,9 +44,9 @@ def store_related(
     SelectionError
         If a required table is not on this machine.
     """
-    database.run(f"CREATE TEMP TABLE asked AS SELECT SeriesInstanceUID, Modality FROM {rows}", parameters)
-    counts: dict[str, int] = dict(database.run("SELECT Modality, count(*) FROM asked GROUP BY 1"))
-    needed = [table for kind, (table, _) in _TELLING.items() if annotations or kind in counts]
+    database.run(f"CREATE TEMP TABLE selected AS SELECT SeriesInstanceUID, Modality FROM {rows}", parameters)
+    counts: dict[str, int] = dict(database.run("SELECT Modality, count(*) FROM selected GROUP BY 1"))
+    needed = [table for kind, (table, _) in _REFERRING.items() if annotations or kind in counts]
     if lacking := [table for table in needed if tables()[table].parquet_path is None]:
         names = " ".join(lacking)
         raise SelectionError(
@@ -56,23 +56,23 @@ def store_related(
             f"`dataset-dl idc indices fetch {names}` fetches them.",
         )
     database.run("CREATE TEMP TABLE related (SeriesInstanceUID VARCHAR)")
-    untold = {kind: counts[kind] for kind in _UNTOLD if kind in counts} if references else {}
-    for kind, (table, column) in _TELLING.items():
+    untold = {kind: counts[kind] for kind in _UNREFERENCED if kind in counts} if references else {}
+    for kind, (table, column) in _REFERRING.items():
         if references and kind in counts:
             named = (
                 f"SELECT SeriesInstanceUID, {column} AS image FROM {table_sql(table)}"
                 f" WHERE image IN (SELECT SeriesInstanceUID FROM {table_sql()})"
             )
             joined = f"({named}) AS named USING (SeriesInstanceUID)"
-            database.run(f"INSERT INTO related SELECT image FROM asked JOIN {joined}")
-            sql = f"SELECT count(*) FROM asked ANTI JOIN {joined} WHERE Modality = $1"
+            database.run(f"INSERT INTO related SELECT image FROM selected JOIN {joined}")
+            sql = f"SELECT count(*) FROM selected ANTI JOIN {joined} WHERE Modality = $1"
             if left := database.column(sql, [kind])[0]:
                 untold[kind] = left
         if annotations:
             database.run(
                 f"INSERT INTO related SELECT SeriesInstanceUID FROM {table_sql(table)}"
-                f" WHERE {column} IN (SELECT SeriesInstanceUID FROM asked)"
+                f" WHERE {column} IN (SELECT SeriesInstanceUID FROM selected)"
             )
     # The requested series are selected already, perhaps in an earlier version.
-    database.run("DELETE FROM related WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM asked)")
+    database.run("DELETE FROM related WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM selected)")
     return untold

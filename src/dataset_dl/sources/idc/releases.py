@@ -82,7 +82,7 @@ def _configured() -> str | None:
 @functools.cache
 def _of_file(config: str | None) -> str | None:
     """The version in the configuration file, cached because every statement needs it."""
-    value = configuration.said("index", {"version": str}, {"DATASET_DL_CONFIG": config} if config else {})
+    value = configuration.stated("index", {"version": str}, {"DATASET_DL_CONFIG": config} if config else {})
     return value["version"][0] if value else None
 
 

@@ -113,20 +113,20 @@ def resolve(
         ("StudyInstanceUID", _UID),
         ("PatientID", None),
     ):
-        asked = {
+        candidates = {
             _canonical(column, each): each
             for each in rest
             if (shape is None or shape.fullmatch(each))
             and (column == "SeriesInstanceUID" or each not in only_series)
         }
-        if asked:
-            is_alone = len(identifiers) == len(asked) == 1 and is_today
+        if candidates:
+            is_alone = len(identifiers) == len(candidates) == 1 and is_today
             if is_alone:
-                found = set(_keep(database, column, next(iter(asked)), columns))
+                found = set(_keep(database, column, next(iter(candidates)), columns))
                 rows = _KEPT if found else rows
             else:
-                found = set(present(database, base, column, list(asked)))
-            if column == "crdc_series_uuid" and is_today and (lost := asked.keys() - found):
+                found = set(present(database, base, column, list(candidates)))
+            if column == "crdc_series_uuid" and is_today and (lost := candidates.keys() - found):
                 # A uuid means the same content of the same series in every version.
                 widened, earlier = with_earlier(database, sorted(lost), [*values, column, *columns])
                 if earlier:

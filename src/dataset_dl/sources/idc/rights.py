@@ -96,9 +96,9 @@ def terms(license_short_name: str | None) -> str:
     """What a licence requires, in a few words."""
     if license_short_name is None:
         return "not in the tables; ask the collection"
-    for beginning, asked in _TERMS:
+    for beginning, requirement in _TERMS:
         if license_short_name.startswith(beginning):
-            return asked
+            return requirement
     return "read its terms"
 
 
@@ -142,15 +142,15 @@ def licences_text(found: Sequence[Share], cited: Iterable[Work]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for share in found:
-        name, asked = share.license_short_name or "unknown", terms(share.license_short_name)
+        name, requirement = share.license_short_name or "unknown", terms(share.license_short_name)
         work = by_doi.get((share.source_DOI or "").lower())
         name = _markdown(name)
         licence = f"[{name}]({_link(work.license_url)})" if work and work.license_url else name
         if is_restricted(share.license_short_name):
-            licence, asked = f"**{licence}**", f"**{asked}**"
+            licence, requirement = f"**{licence}**", f"**{requirement}**"
         told = f"[{_markdown(work.title)}]({_link(_doi_url(work))})" if work else "not in the tables"
         lines.append(
-            f"| {licence} | {asked} | {_markdown(str(share.collection_id))} | {share.series_count:,} |"
+            f"| {licence} | {requirement} | {_markdown(str(share.collection_id))} | {share.series_count:,} |"
             f" {share.size_bytes / 1e6:,.1f} | {told} |"
         )
     return "\n".join(lines) + "\n"
