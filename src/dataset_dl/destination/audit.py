@@ -166,7 +166,7 @@ def _problem(expected: Expected, found: Found) -> Problem | None:
 
 
 def _find(directory: Path, expected: Expected, found: Found, findings: _Findings) -> None:
-    """Look for the files that were asked for by name."""
+    """Check the files that the plan requests by name."""
     for series in expected.series:
         for name, size_bytes in (series.wanted() or {}).items():
             _is_as_long(directory, name, size_bytes, expected, found, findings)

@@ -48,7 +48,7 @@ def keep_outside(destination: Path) -> None:
         destination.mkdir(parents=True, exist_ok=True)
         if _is_of(outside, destination):
             return
-        # What is there belongs to an earlier directory at this path.
+        # These records belong to an earlier directory at this path.
         shutil.rmtree(outside, ignore_errors=True)
         outside.mkdir(parents=True)
         token = _mark(destination)

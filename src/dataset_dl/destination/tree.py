@@ -14,7 +14,7 @@ from dataset_dl.model.series import STATE_DIRECTORY, PlannedSeries
 T = TypeVar("T")
 
 INSTANCE_SUFFIX = ".dcm"
-# The most objects and series to list at once; a single series may have more objects.
+# The most objects and series to list together; a single series may have more objects.
 _BATCH_INSTANCES = 50_000
 _BATCH_SERIES = 2_000
 

@@ -172,6 +172,6 @@ class Metrics:
             self._free.set(shutil.disk_usage(existing).free)
 
     def _write(self) -> None:
-        """Replace the file at once, so a collector never sees half of it."""
+        """Replace the file atomically, so a collector never sees half of it."""
         self._written = time.monotonic()
         self._library.write_to_textfile(str(self._file), self.registry)
