@@ -84,7 +84,7 @@ def _display(style: Style, stream: IO[str] | None) -> AbstractContextManager[Sho
 
         if is_notebook():
             return NotebookBar()
-    if style == "plain" or stream.isatty():
+    if style == "plain" or (style == "auto" and stream.isatty()):
         from dataset_dl.observers.plain import PlainLines
 
         return PlainLines(stream)
