@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from html import escape
-from itertools import groupby
 
 _INK, _PALE, _OURS, _THEIRS = "#1f2933", "#eef4f4", "#00897b", "#b0bec5"
 _FONT = "font-family='system-ui, sans-serif'"
@@ -81,10 +80,13 @@ def _animated(attribute: str, values: str, begin: float, end: float, total: floa
 
 def architecture(document: str) -> str:
     """Draw the floors and their rooms, the highest on top."""
-    rows = re.findall(r"^\| (\d) \| (.+?) \| (.+?) \|$", document, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| [^|]* \| ([^|]*) \|$", document, re.MULTILINE)
+    levels: dict[str, int] = {}
+    for room, imported in rows:  # in the order of the table a room stands below those that it imports
+        levels[room] = 1 + max((levels[each] for each in re.findall(r"\w+", imported)), default=0)
     floors = [
-        (number, [room for row in several for room in re.findall(r"`(\w+)`", row[1])])
-        for number, several in groupby(rows, key=lambda row: row[0])
+        (str(level), [room for room in levels if levels[room] == level])
+        for level in sorted(set(levels.values()))
     ]
     height, parts = 54, []
     for level, (number, rooms) in enumerate(reversed(floors)):

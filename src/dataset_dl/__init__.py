@@ -117,8 +117,8 @@ __all__ = [
     "verify",
 ]
 
-# Nothing is imported before it is used: duckdb and pandas take half a second, and most commands need
-# neither. A name that is not listed here lives in `errors`.
+# Import lazily: duckdb and pandas take half a second to load, and most commands need neither.
+# Names not listed here live in `errors`.
 _HOMES = {
     name: module
     for module, names in {

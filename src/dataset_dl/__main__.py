@@ -1,4 +1,4 @@
-"""``python -m dataset_dl`` is ``dataset-dl``."""
+"""Run the command line: ``python -m dataset_dl`` is ``dataset-dl``."""
 
 from dataset_dl.cli import main
 

@@ -1,4 +1,4 @@
-"""Settings outside of calls and commands: ``DATASET_DL_…`` variables and the configuration file."""
+"""Settings from ``DATASET_DL_…`` environment variables and the configuration file."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from dataset_dl.errors import SelectionError
 
 _PREFIX = "DATASET_DL_"
 _TABLES = ("network", "download", "index")
-_KINDS = {bool: "truth value", int: "whole number", float: "number", str: "text"}
+_KINDS = {bool: "Boolean", int: "whole number", float: "number", str: "string"}
 
-# A value, and where it was said.
-Said = tuple[Any, str]
+# A value, and where it was set.
+Stated = tuple[Any, str]
 
 
 def config_path(environment: Mapping[str, str] | None = None) -> Path:
-    """The configuration file: that of ``DATASET_DL_CONFIG``, or ours where the system keeps such files."""
+    """Path of the configuration file: ``DATASET_DL_CONFIG``, or the default of this system."""
     inherited = os.environ if environment is None else environment
     if named := inherited.get(f"{_PREFIX}CONFIG"):
-        return Path(os.path.expanduser(named))  # noqa: PTH111 (pathlib's raises for a user who is not there)
+        return Path(os.path.expanduser(named))  # noqa: PTH111 (pathlib's raises for an unknown user)
     from platformdirs import user_config_path
 
     return user_config_path("dataset-dl", appauthor=False) / "config.toml"
 
 
-def said(
+def stated(
     table: str, kinds: Mapping[str, type], environment: Mapping[str, str] | None = None
-) -> dict[str, Said]:
-    """Settings by name: those of variables before those of a table of the configuration file.
+) -> dict[str, Stated]:
+    """Read settings by name: environment variables override the configuration file.
 
     Parameters
     ----------
     table
-        The table of the file.
+        The table of the configuration file.
     kinds
-        Each setting that there is, and the type of its value.
+        The known settings and the type of each value.
     environment
-        The variables; those of this process if not given.
+        Environment variables; defaults to those of this process.
 
     Raises
     ------
     SelectionError
-        If a value is of another type, or the file holds something that is not known.
+        If a value has the wrong type, or the file contains an unknown table or setting.
     """
     inherited = os.environ if environment is None else environment
     return _of_file(config_path(inherited), table, kinds) | _of_variables(inherited, kinds)
 
 
-def _of_variables(environment: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Said]:
-    found: dict[str, Said] = {}
+def _of_variables(environment: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Stated]:
+    found: dict[str, Stated] = {}
     for name, kind in kinds.items():
         variable = f"{_PREFIX}{name.upper()}"
         if value := environment.get(variable):
@@ -69,11 +69,11 @@ def _parsed(value: str, kind: type, variable: str) -> Any:
         return kind(value)
     except ValueError:
         raise SelectionError(
-            value, f"“{value}” in {variable} is no {_KINDS[kind]}; nothing was started."
+            value, f"“{value}” in {variable} is not a {_KINDS[kind]}; nothing was started."
         ) from None
 
 
-def _of_file(path: Path, table: str, kinds: Mapping[str, type]) -> dict[str, Said]:
+def _of_file(path: Path, table: str, kinds: Mapping[str, type]) -> dict[str, Stated]:
     import tomllib
 
     try:
@@ -89,19 +89,19 @@ def _of_file(path: Path, table: str, kinds: Mapping[str, type]) -> dict[str, Sai
         if name not in _TABLES or not isinstance(values, dict):
             raise SelectionError(
                 str(path),
-                f"“{name}” in {path} is not known; nothing was started.",
-                f"There are the tables {', '.join(f'[{each}]' for each in _TABLES)}.",
+                f"“{name}” in {path} is not a known table; nothing was started.",
+                f"The tables are {', '.join(f'[{each}]' for each in _TABLES)}.",
             )
-    found: dict[str, Said] = {}
+    found: dict[str, Stated] = {}
     for name, value in content.get(table, {}).items():
         kind = kinds.get(name)
-        # TOML tells 1 from 1.0 and from true, and Python takes one for the other.
+        # Compare exact types: TOML distinguishes 1, 1.0 and true, but isinstance(True, int) holds in Python.
         fits = type(value) is kind or (kind is float and type(value) is int)
         if kind is None or not fits:
-            what = f", or not a {_KINDS[kind]}" if kind is not None else ""
+            what = f": its value is not a {_KINDS[kind]}" if kind is not None else ""
             raise SelectionError(
                 str(path),
-                f"“{name}” in the table [{table}] of {path} is not a setting{what}; nothing was started.",
+                f"“{name}” in table [{table}] of {path} is not a valid setting{what}; nothing was started.",
                 f"The settings are {', '.join(kinds)}.",
             )
         if value != "":

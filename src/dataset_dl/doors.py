@@ -1,7 +1,7 @@
-"""The doors: registries that sources, engines, consumers and commands attach to.
+"""The doors: registries that sources, engines, consumers, commands and options attach to.
 
-What this package brings is listed by the place it is loaded from, so that nothing is imported before it is
-used. Other packages add theirs by entry points of the same group; a program can call `register`.
+This package's own entries are import strings, so nothing is imported before it is used. Other packages add
+entries through entry points of the same group; a program calls `register`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Named things that are loaded when they are asked for.
+    """Entries by name, loaded on first use.
 
     Parameters
     ----------
     group
         The entry point group that other packages use.
     own
-        Name → ``module:attribute`` of what this package brings.
+        Name → ``module:attribute`` of this package's own entries.
     """
 
     def __init__(self, group: str, own: Mapping[str, str] | None = None) -> None:
@@ -41,7 +41,7 @@ class Registry(Generic[T]):
         self._found: dict[str, EntryPoint] | None = None
 
     def register(self, name: str, value: T) -> Callable[[], None]:
-        """Add something for the life of this process; returns a function that takes it out again."""
+        """Add an entry for the life of this process; return a function that removes it."""
         self._loaded[name] = value
 
         def remove() -> None:
@@ -50,11 +50,11 @@ class Registry(Generic[T]):
         return remove
 
     def names(self) -> list[str]:
-        """Every name that is known, sorted."""
+        """All known names, sorted."""
         return sorted({*self._own, *self._loaded, *self._entry_points()})
 
     def find(self, name: str) -> T | None:
-        """What goes by a name; None if nothing does."""
+        """Return the entry with this name, or None."""
         if name not in self._loaded:
             if name in self._own:
                 module, _, attribute = self._own[name].partition(":")
@@ -64,7 +64,7 @@ class Registry(Generic[T]):
         return self._loaded.get(name)
 
     def _entry_points(self) -> dict[str, Any]:
-        # Reading the metadata of every installed package takes a while, so the own names come first.
+        # Slow, as it reads the metadata of every installed package; so `find` tries the own names first.
         if self._found is None:
             self._found = {each.name: each for each in entry_points(group=self.group)}
         return self._found
@@ -72,18 +72,18 @@ class Registry(Generic[T]):
 
 @dataclass(frozen=True)
 class Extension:
-    """An option of another command.
+    """An option added to an existing command.
 
     Attributes
     ----------
     flag
-        Like ``--metrics``.
+        The flag, like ``--metrics``.
     help, metavar
-        As `click.option` takes them.
+        As in `click.option`.
     multiple
-        Whether it may be repeated; `observers` then gets a tuple.
+        Whether the option may be repeated; `observers` then receives a tuple.
     observers
-        The observers that its value stands for.
+        Function that creates the observers for a value of the option.
     """
 
     flag: str
@@ -94,18 +94,18 @@ class Extension:
 
     @property
     def parameter(self) -> str:
-        """The name of its parameter."""
+        """The parameter name that click uses for the option."""
         return f"extension_{self.flag.lstrip('-').replace('-', '_')}"
 
 
-# By the scheme of the addresses that a source's rows have.
+# Keyed by the address scheme of the source's rows.
 SOURCES: Registry[Source] = Registry("dataset_dl.sources", {"s3": "dataset_dl.sources.idc.source:IDC"})
-# By scheme and name, with a dot between: an engine that serves two schemes stands here twice.
+# Keyed by ``scheme.name``: an engine that serves two schemes has two entries.
 ENGINES: Registry[MakeEngine] = Registry(
     "dataset_dl.engines", {"s3.s5cmd": "dataset_dl.engines.s5cmd.engine:make"}
 )
 CONSUMERS: Registry[MakeConsumer] = Registry("dataset_dl.consumers")
-# By the words of the command, with dots between: ``xnat``, ``idc.facets``.
+# Keyed by the words of the command, joined by dots: ``xnat``, ``idc.facets``.
 COMMANDS: Registry[click.Command] = Registry("dataset_dl.commands")
-# By the command that it is added to, and a name: ``idc.download.metrics``.
+# Keyed by the command that gets the option, and a name: ``idc.download.metrics``.
 OPTIONS: Registry[Extension] = Registry("dataset_dl.options")

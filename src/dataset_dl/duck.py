@@ -1,4 +1,4 @@
-"""DuckDB: sessions, quoting, and the one way a stranger's SQL is answered. The only user of duckdb."""
+"""DuckDB sessions, quoting, and a safe way to run untrusted SQL. The only user of duckdb."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow
 
-# Its errors, for those who read files with it.
+# DuckDB's errors, for callers that read files with it.
 DuckError = duckdb.Error
 DuckFileError = duckdb.IOException
 DuckNameError = duckdb.BinderException
@@ -28,7 +28,7 @@ _MOST_LITERALS = 100
 
 
 class Result:
-    """Rows of a query, read in batches as they are asked for."""
+    """Rows of a query, fetched lazily in batches."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
         self._cursor = cursor
@@ -43,26 +43,26 @@ class Result:
             return self._cursor.fetchmany(_BATCH_ROWS)
 
     def to_pandas(self) -> pd.DataFrame:
-        """All rows as a frame."""
+        """Return all rows as a pandas frame."""
         with enough_memory():
             return self._cursor.df()
 
     def arrow(self) -> pyarrow.Table:
-        """All rows as a table of Arrow."""
+        """Return all rows as an Arrow table."""
         with enough_memory():
             answer = self._cursor.arrow()
-            # A reader of it since DuckDB 1.5, the table itself before.
+            # DuckDB 1.5 and later return a reader, earlier versions the table itself.
             return answer.read_all() if hasattr(answer, "read_all") else answer
 
 
 @contextmanager
 def enough_memory() -> Iterator[None]:
-    """Say it plainly when memory runs out.
+    """Translate out-of-memory errors.
 
     Raises
     ------
     StorageError
-        In place of the error of DuckDB or Python.
+        Instead of the error of DuckDB or Python.
     """
     try:
         yield
@@ -75,7 +75,7 @@ def enough_memory() -> Iterator[None]:
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
-    """Names of columns with a number behind each that stood before."""
+    """Make column names unique: append its position to a name that occurred before."""
     found: dict[str, None] = {}
     for number, name in enumerate(names, 1):
         is_new = name not in found and name not in names[: number - 1]
@@ -84,16 +84,16 @@ def _distinct(names: list[str]) -> tuple[str, ...]:
 
 
 class Database:
-    """A DuckDB session of our own over the tables; nothing is loaded before it is asked for."""
+    """A DuckDB session with its own temporary tables."""
 
     def __init__(self) -> None:
-        # A cursor is a session with temporary tables of its own, and may be used in its own thread.
+        # A cursor is a session with its own temporary tables, and may be used in its own thread.
         self._connection = _shared().cursor()
 
     def run(self, sql: str, parameters: Sequence[object] = ()) -> Result:
-        """Run one of this package's own statements; every value is bound, or written by `literals`.
+        """Run one of this package's own statements; every value is bound, or quoted by `literals`.
 
-        It ends the result before it, so two results at once need two databases.
+        A new statement closes the previous result, so two open results need two databases.
         """
         try:
             with enough_memory():
@@ -101,7 +101,7 @@ class Database:
         except UnicodeEncodeError as error:
             text = str(error.object).encode(errors="backslashreplace").decode()
             raise SelectionError(
-                text, f"“{shortened(text)}” is no text in UTF-8, so nothing in IDC is called so."
+                text, f"“{shortened(text)}” is not valid UTF-8, so it matches nothing in IDC."
             ) from None
 
     def _execute(self, sql: str, parameters: list[object]) -> duckdb.DuckDBPyConnection:
@@ -116,7 +116,7 @@ class Database:
         *,
         threads: int | None = None,
     ) -> None:
-        """Write the rows of a SELECT to a file, in their order; on as many threads as there are cores."""
+        """Write the rows of a SELECT to a file, in order; on one thread per core if `threads` is None."""
         copy = f"COPY ({select}) TO {quote(str(path))} ({options})"
         if threads is None:
             self.run(copy, parameters)
@@ -128,12 +128,12 @@ class Database:
             self._connection.execute("RESET threads")
 
     def column(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
-        """The first column of a query."""
+        """Return the first column of a query."""
         return [row[0] for row in self.run(sql, parameters)]
 
 
-# One DuckDB instance a process: starting one takes as long as answering a small question. A forked child
-# cannot use its parent's, whose threads it does not have, nor close it.
+# One DuckDB instance per process, because starting one takes as long as a small query. A forked child can
+# neither use nor close its parent's instance, because the threads of that instance are not forked.
 _instances: dict[int, duckdb.DuckDBPyConnection] = {}
 
 
@@ -152,26 +152,26 @@ def _instance() -> duckdb.DuckDBPyConnection:
         "python_enable_replacements",
     ):
         connection.execute(f"SET {setting} = false")
-    # In a notebook without ipywidgets DuckDB has no bar, and refuses even to switch it off.
+    # In a notebook without ipywidgets DuckDB has no progress bar, and raises even on switching it off.
     with suppress(duckdb.InvalidInputException):
         connection.execute("SET enable_progress_bar = false")
     return connection
 
 
 def unlocked_session() -> duckdb.DuckDBPyConnection:
-    """A DuckDB of the caller's own, which may do what DuckDB may."""
+    """Return a separate DuckDB connection without restrictions."""
     return duckdb.connect()
 
 
 def select_only(sql: str, views: Mapping[str, Path]) -> Result:
-    """Answer one SELECT over Parquet files by the names of their views; nothing else can be reached.
+    """Run one SELECT over Parquet files, which appear as views; nothing else is accessible.
 
     Raises
     ------
     QueryError
-        If the statement is not a single SELECT, or reaches for another file.
+        If the statement is not a single SELECT, or accesses another file.
     DuckError
-        If DuckDB finds it wrong.
+        If DuckDB rejects the statement.
     """
     connection = _instance()
     connection.execute("SET allowed_paths = $1", [[str(path) for path in views.values()]])
@@ -180,24 +180,24 @@ def select_only(sql: str, views: Mapping[str, Path]) -> Result:
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     try:
-        # Old DuckDB reads files while it parses some statements, so even this is done behind the lock.
+        # Old DuckDB versions read files while parsing some statements, so lock before parsing.
         statements = connection.extract_statements(sql)
         if len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT:
             with enough_memory():
                 return Result(_interruptibly(connection, statements[0]))
     except duckdb.PermissionException:
         raise QueryError(
-            sql, "The statement reaches for a file, so it was not run.", "Only the IDC tables can be read."
+            sql, "The statement accesses a file, so it was not run.", "Only the IDC tables can be read."
         ) from None
     raise QueryError(
-        sql, "Only a single SELECT is answered here, so nothing was run.", "The tables are read-only."
+        sql, "Only a single SELECT statement is allowed, so nothing was run.", "The tables are read-only."
     )
 
 
 def _interruptibly(
     connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement
 ) -> duckdb.DuckDBPyConnection:
-    """Run a statement so that Ctrl-C ends it; DuckDB itself stops looking for signals after a while."""
+    """Run a statement that Ctrl-C can interrupt; DuckDB itself stops checking for signals after a while."""
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(connection.execute, statement)
         try:
@@ -210,9 +210,9 @@ def _interruptibly(
 
 
 def literals(values: Sequence[str]) -> str | None:
-    """Texts as SQL, to compare a column with; None where they have to be bound.
+    """Quote texts as an SQL list; return None if they have to be bound as parameters.
 
-    DuckDB 1 compares a column with a constant while it decodes the file, and with a parameter afterwards,
+    DuckDB 1 compares a column with constants while it decodes the file, but with parameters only afterwards,
     which takes three times as long.
     """
     if len(values) > _MOST_LITERALS or any("\0" in value for value in values):
@@ -221,10 +221,10 @@ def literals(values: Sequence[str]) -> str | None:
 
 
 def quote(text: str) -> str:
-    """A text as an SQL string."""
+    """Quote a text as an SQL string."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def first_line(error: Exception) -> str:
-    """What DuckDB says first; the rest points into the statement."""
+    """Return the first line of a DuckDB error; the rest points into the statement."""
     return str(error).strip().splitlines()[0]

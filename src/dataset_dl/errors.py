@@ -1,25 +1,25 @@
 """Every error that dataset_dl raises on purpose.
 
 DatasetDlError
-├── SelectionError            what was asked for does not exist or is not clear
-│   └── QueryError            an SQL statement that is wrong or not allowed
-├── PlanError                 the plan cannot be made or read
-│   ├── LayoutError           the layout template
-│   └── ManifestError         a manifest or plan file, with the line
+├── SelectionError            the selection or a setting is invalid, or matches nothing
+│   └── QueryError            an SQL statement is wrong or not allowed
+├── PlanError                 the plan cannot be created or read
+│   ├── LayoutError           the layout template is wrong
+│   └── ManifestError         a manifest or plan file cannot be read; has the line number
 ├── NetworkError              nothing can be fetched
 │   ├── ProxyError
 │   ├── CertificateError
 │   └── ConnectionTimeout
-├── StorageError              a disk, or the memory, that has no room or cannot be used
+├── StorageError              a disk or the memory is full or unusable
 │   └── InsufficientDiskSpace
-├── MissingExtra              a part of this package that is not installed
-├── TransferError             the download
-│   ├── EngineMissing         s5cmd is not here, or is another version
-│   ├── EngineCrashed         s5cmd ended on its own, with the tail of its stderr
-│   └── TransferIncomplete    some series failed, with the report
-└── VerificationError         what is on disk is not what the plan says
+├── MissingExtra              an optional dependency is not installed
+├── TransferError             the download failed
+│   ├── EngineMissing         the engine is not installed, or has an untested version
+│   ├── EngineCrashed         the engine crashed; has the tail of its stderr
+│   └── TransferIncomplete    some series failed; has the report
+└── VerificationError         the files on disk differ from the plan
 
-Each class knows the exit code that the command line ends with. The first two are ValueErrors, too.
+Each class sets the exit code of the command line. `SelectionError` and `PlanError` are also ValueErrors.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 
 class DatasetDlError(Exception):
-    """Base of all errors of this package.
+    """Base class of all errors of this package.
 
     Parameters
     ----------
     reference
-        What it is about: an identifier, a path, an address. May be empty.
+        The identifier, path or address that the error is about. May be empty.
     message
         What happened and what it means for the data, as a sentence.
     hint
@@ -55,7 +55,7 @@ class DatasetDlError(Exception):
         return f"{self.message} {self.hint}".strip()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Subclasses take further keywords, which the default would not hand back.
+        # Subclasses take extra keyword arguments, which the default implementation would lose.
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
@@ -66,36 +66,36 @@ def _rebuild(cls: type[DatasetDlError], args: tuple[str, ...], state: dict[str, 
 
 
 class SelectionError(DatasetDlError, ValueError):
-    """An identifier, a column or a condition that matches nothing in the index."""
+    """An identifier, a column, a condition or a setting is invalid or matches nothing."""
 
     exit_code = 2
 
 
 class SelectionWarning(UserWarning):
-    """Something that was asked for matches nothing, or was left out, and the rest was planned."""
+    """Part of the selection matches nothing or was skipped; the rest was planned."""
 
 
 class QueryError(SelectionError):
-    """An SQL statement that is wrong, or that tries to do more than read."""
+    """An SQL statement is wrong, or tries to do more than read."""
 
 
 class PlanError(DatasetDlError, ValueError):
-    """A plan that cannot be made or read."""
+    """A plan cannot be created or read."""
 
     exit_code = 2
 
 
 class LayoutError(PlanError):
-    """A layout template, or a directory that leaves the destination."""
+    """A layout template is wrong, or a directory is outside the destination."""
 
 
 class ManifestError(PlanError):
-    """A manifest or plan file that cannot be read.
+    """A manifest or plan file cannot be read.
 
     Attributes
     ----------
     line
-        Number of the first wrong line, counted from 1; None where lines do not count.
+        Number of the first wrong line, counted from 1; None if the error is not about a line.
     """
 
     def __init__(self, reference: str, message: str, hint: str = "", line: int | None = None) -> None:
@@ -110,19 +110,19 @@ class NetworkError(DatasetDlError):
 
 
 class ProxyError(NetworkError):
-    """A proxy refuses, or wants a password."""
+    """The proxy cannot be used: it refuses, does not answer, or requires a password."""
 
 
 class CertificateError(NetworkError):
-    """The certificate of the endpoint is not trusted."""
+    """The endpoint's certificate is not trusted, or a CA bundle cannot be used."""
 
 
 class ConnectionTimeout(NetworkError):
-    """Nothing answered in time."""
+    """The connection timed out."""
 
 
 class StorageError(DatasetDlError):
-    """The destination, the temporary directory or the memory cannot be used, or has no room."""
+    """The destination, the temporary directory or the memory is full or unusable."""
 
     exit_code = 5
 
@@ -133,7 +133,7 @@ class InsufficientDiskSpace(StorageError):
     Attributes
     ----------
     needed_bytes, free_bytes
-        What is needed with its margin, and what there is.
+        Bytes needed, including a safety margin, and bytes free.
     """
 
     def __init__(
@@ -145,14 +145,14 @@ class InsufficientDiskSpace(StorageError):
 
 
 class MissingExtra(DatasetDlError):
-    """A part of this package that is not installed.
+    """An optional dependency is not installed.
 
     Parameters
     ----------
     extra
-        Its name, as pip takes it.
+        Name of the extra, as passed to pip.
     library
-        What is lacking.
+        The missing library.
     """
 
     exit_code = 2
@@ -161,25 +161,25 @@ class MissingExtra(DatasetDlError):
         super().__init__(
             extra,
             f"This needs {library}, which is not installed; nothing was started.",
-            f'`pip install "dataset-dl[{extra}]"` brings it.',
+            f'Run `pip install "dataset-dl[{extra}]"`.',
         )
 
 
 class TransferError(DatasetDlError):
-    """The download could not be carried out."""
+    """The download failed."""
 
 
 class EngineMissing(TransferError):
-    """s5cmd is not installed, or is a version this package is not tested with."""
+    """The engine is not installed, or is a version that this package is not tested with."""
 
 
 class EngineCrashed(TransferError):
-    """s5cmd ended on its own before its work was done.
+    """The engine ended by itself before its work was done.
 
     Attributes
     ----------
     stderr_tail
-        The last lines that it wrote to standard error.
+        The last lines of its standard error.
     """
 
     def __init__(self, reference: str, message: str, hint: str, *, stderr_tail: str) -> None:
@@ -204,6 +204,6 @@ class TransferIncomplete(TransferError):
 
 
 class VerificationError(DatasetDlError):
-    """What is on disk is not what the plan or the index says."""
+    """The files on disk differ from the plan or the index."""
 
     exit_code = 3

@@ -1,4 +1,4 @@
-"""The one place where a process is started: it is drained, watched and stopped here."""
+"""Start, drain, watch and stop child processes. The only user of `subprocess`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     import psutil
 
 _READ_BYTES = 1 << 16
-# Read ahead of a slow consumer: 256 reads are up to 60,000 files; then s5cmd waits.
+# Reads buffered for a slow consumer: 256 reads are up to 60,000 files; after that s5cmd waits.
 _QUEUE_READS = 256
 _TAIL_LINES = 20
 _TICK_SECONDS = 0.002
 _TRIES = 3
 _FULL_TICK_SECONDS = 0.02
-# A read that brought so much is followed by the next at once: the pipe holds 64 KB on Linux.
+# After a read this large, read again at once: the pipe holds only 64 KB on Linux.
 _MANY_BYTES = 1 << 14
 _PR_SET_PDEATHSIG = 1
 # Loaded before any fork: a child between fork and exec must not wait for a lock.
@@ -38,22 +38,22 @@ _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a short command said."""
+    """Exit code and output of a short command."""
 
     returncode: int
     stdout: str
     stderr: str
 
 
-def ask(argv: Sequence[str], *, environment: Mapping[str, str], timeout_seconds: float) -> Answer:
-    """Run a command that ends by itself; one that is killed says nothing, and is run again.
+def run_to_end(argv: Sequence[str], *, environment: Mapping[str, str], timeout_seconds: float) -> Answer:
+    """Run a command that ends by itself; retry it if a signal killed it.
 
     Raises
     ------
     OSError
         If it cannot be started.
     TimeoutError
-        If it has not ended in time; it is gone then.
+        If it does not end in time; it is then killed.
     """
     for _ in range(_TRIES):
         answer = _ask(argv, environment, timeout_seconds)
@@ -75,19 +75,19 @@ def _ask(argv: Sequence[str], environment: Mapping[str, str], timeout_seconds: f
 
 
 class Process:
-    """A long-running child whose lines are handed over as they come.
+    """A long-running child process; its output lines are passed on as they arrive.
 
-    A thread of its own starts the child, reads it and waits for it, and a second one reads its
-    standard error: an undrained pipe would stop the child for good. Nothing between the threads, their start
-    and their end included, needs a lock that is taken in Python, as `threading` does: a Ctrl-C between taking
-    and holding one would leave it locked for ever.
+    One thread starts the child, reads its standard output and waits for it; a second one reads its standard
+    error, because an undrained pipe would block the child. The threads share no lock that is acquired in
+    Python code, not even to start and end, so `threading` is not used: a Ctrl-C right after acquiring such a
+    lock would leave it locked.
 
     Parameters
     ----------
     argv, directory, environment
-        What is run, and where.
+        Command, working directory and environment of the child.
     gather_seconds
-        How long lines may wait for others: each hand-over costs ten times as much as a line in it.
+        How long to gather lines into a batch: passing on a batch costs ten times as much as a line in it.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Process:
                 time.sleep(_TICK_SECONDS)
             if self._start_error is not None:
                 raise self._start_error
-        except BaseException:  # Ctrl-C comes at any moment
+        except BaseException:  # Ctrl-C may come at any moment
             self.stop()
             raise
 
@@ -130,16 +130,16 @@ class Process:
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, negative for a signal; None while it runs."""
+        """Exit code of the child, negative for a signal; None while it runs."""
         return self._child.returncode if self._child else None
 
     @property
     def stderr_tail(self) -> str:
-        """The last lines of its standard error."""
+        """Last lines of the child's standard error."""
         return b"\n".join(self._stderr).decode(errors="replace")
 
     def lines(self, tick_seconds: float) -> Iterator[list[bytes]]:
-        """Lines of both its outputs, in batches; an empty batch each `tick_seconds` of silence."""
+        """Yield lines of both outputs in batches; an empty batch after each `tick_seconds` of silence."""
         while True:
             try:
                 batch = self._queue.get(timeout=tick_seconds)
@@ -151,43 +151,43 @@ class Process:
             yield batch
 
     def ignore_output(self) -> None:
-        """From now on read the output only to throw it away."""
+        """Discard all output from now on."""
         self._discard = True
 
     def pause(self) -> None:
-        """Let it rest until `resume`; not one that is being ended, which could not tidy up."""
+        """Suspend the child until `resume`, unless it is being stopped: it must be able to clean up."""
         if not self._is_unwanted:
             self._is_paused = True
             self._ask(lambda child: child.suspend())
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Resume the child."""
         self._ask(lambda child: child.resume())
 
     def _ask(self, act: Callable[[psutil.Process], None]) -> None:
         import psutil
 
-        with suppress(psutil.Error):  # it has just ended
+        with suppress(psutil.Error):  # the child has just ended
             act(psutil.Process(self.pid))
 
     def stop(self, grace_seconds: float = 5.0) -> None:
-        """End it, gently at first: s5cmd removes its temporary files when it is asked to stop."""
+        """Stop the child, gently at first: s5cmd removes its temporary files on a signal; then kill it."""
         if os.getpid() != self._made_in:
-            return  # a fork has the object, but the child is its parent's
+            return  # a fork inherits the object, but the child belongs to the parent
         self._is_unwanted = self._discard = True
-        # A thread that has not come so far yet sees that the child is unwanted.
+        # A thread that has not begun sees `_is_unwanted` and starts no child.
         while self._is_begun and not self._is_started:
             time.sleep(_TICK_SECONDS)
         child = self._child
         if child is not None and child.poll() is None:
-            _ask_to_end(child)
+            _terminate(child)
             deadline = time.monotonic() + grace_seconds
             try:
                 while not self._is_over and time.monotonic() < deadline:
                     if self._is_paused:
-                        self.resume()  # whoever paused it may just have done so
+                        self.resume()  # another thread may just have paused it
                     time.sleep(_TICK_SECONDS)
-            finally:  # a second Ctrl-C ends the waiting
+            finally:  # a second Ctrl-C ends the wait
                 if child.poll() is None:
                     child.kill()
         while child is not None and not self._is_over:
@@ -250,11 +250,12 @@ class Process:
 def _start(
     argv: Sequence[str], directory: Path | None, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a group of its own, so that Ctrl-C reaches us first and the child through us."""
+    """Start a child in its own process group, so that Ctrl-C reaches only us and we stop the child."""
     group: dict[str, object] = {"process_group": 0, "preexec_fn": _dying_with(os.getpid())}
     if sys.platform == "win32":
         group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    # Where the system ends it with its parent, the pipe that breaks then must not end it sooner and harder.
+    # On Linux the child gets SIGTERM when its parent dies; SIGPIPE stays ignored, so that the broken pipe
+    # does not kill it first.
     group["restore_signals"] = _prctl is None
     child: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
         argv,
@@ -270,24 +271,24 @@ def _start(
 
 
 def _dying_with(parent: int) -> Callable[[], None] | None:
-    """What a child on Linux does before it runs: ask to be ended when its parent is killed.
+    """Return a function that makes a child on Linux end when its parent is killed; None elsewhere.
 
-    The system means the thread that started it, hence a thread that lives as long as the child.
-    Elsewhere a child whose parent was killed ends when it next writes to its closed pipe.
+    Linux signals the child when the thread that started it ends, so that thread lives as long as the child.
+    On other systems a child whose parent was killed ends when it next writes to its closed pipe.
     """
     if _prctl is None:
         return None
     prctl = _prctl
 
-    def ask() -> None:
+    def end_with_parent() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it was killed in between
+        if os.getppid() != parent:  # the parent was killed in between
             os._exit(1)
 
-    return ask
+    return end_with_parent
 
 
-def _ask_to_end(child: subprocess.Popen[bytes]) -> None:
+def _terminate(child: subprocess.Popen[bytes]) -> None:
     gentle = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
     with suppress(OSError):
         child.send_signal(gentle)

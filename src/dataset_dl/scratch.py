@@ -1,4 +1,4 @@
-"""Temporary directories: each goes with its owner, and those of a killed process go with the next run."""
+"""Temporary directories: removed with their owner, or by the next run if the process was killed."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from dataset_dl.errors import StorageError
 
 _PREFIX = "dataset-dl-"
 _ALIVE = ".alive"
-# A mark is there within a millisecond; a directory that has none after so long never will.
+# The mark appears within a millisecond; a directory without one after this long was abandoned.
 _UNFINISHED_SECONDS = 60
 _swept: set[str] = set()
 
 
 class Scratch:
-    """A temporary directory, removed when it is closed, with the object, or when Python exits.
+    """A temporary directory, removed on `close`, with the object, or when Python exits.
 
     Parameters
     ----------
     kind
-        A word for its name, so that a person who finds it knows what it is.
+        A word in the directory's name that says what it is for.
 
     Raises
     ------
     StorageError
-        If the temporary directory of this system has no room or is not writable.
+        If the system's temporary directory is full or not writable.
     """
 
     def __init__(self, kind: str) -> None:
@@ -53,18 +53,18 @@ class Scratch:
         self.close()
 
     def close(self) -> None:
-        """Remove it now."""
+        """Remove the directory now."""
         self._end()
 
 
 @contextmanager
 def writing_scratch() -> Iterator[None]:
-    """Name the temporary directory as the reason when writing to it fails, not the destination.
+    """Blame the temporary directory, not the destination, when writing to it fails.
 
     Raises
     ------
     StorageError
-        In place of an `OSError`.
+        Instead of an `OSError`.
     """
     try:
         yield
@@ -73,34 +73,34 @@ def writing_scratch() -> Iterator[None]:
 
 
 def scratch_error(reason: str) -> StorageError:
-    """The error of a temporary directory that cannot be written to."""
-    # Python itself gives up on it where it cannot write anywhere.
+    """Create the error for a temporary directory that is not writable."""
+    # `tempfile.tempdir` is None if Python found no writable directory.
     directory = tempfile.tempdir or os.environ.get("TMPDIR") or "of this system"
     return StorageError(
         directory,
-        f"The temporary directory {directory} cannot be written to: {reason}; nothing else is touched.",
+        f"The temporary directory {directory} cannot be written to: {reason}; nothing else is affected.",
         "Make space there, or set TMPDIR to another directory.",
     )
 
 
 def _hold(directory: Path) -> IO[bytes]:
-    """A file that stays locked while this process, or a fork of it, lives; locked before it has its name."""
+    """Create a file that stays locked while this process or a fork lives; lock it before it gets its name."""
     unnamed = directory / f"{_ALIVE}.new"
     mark = unnamed.open("wb")
     if sys.platform == "win32":
-        # An open file cannot be removed or renamed there, which serves as the lock.
+        # On Windows an open file cannot be removed or renamed, which serves as the lock.
         mark.close()
         return (directory / _ALIVE).open("wb")
     import fcntl
 
-    with suppress(OSError):  # a file system without locks: nothing there is ever swept
+    with suppress(OSError):  # a file system without locks: its directories are never swept
         fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
         unnamed.rename(directory / _ALIVE)
     return mark
 
 
 def _is_dead(directory: Path) -> bool:
-    """Whether the process that made a directory is gone: its mark can be locked, or was never finished."""
+    """Whether the process that created a directory is gone: its mark is unlocked or was never finished."""
     mark = directory / _ALIVE
     if not mark.exists():
         with suppress(OSError):
@@ -116,12 +116,12 @@ def _is_dead(directory: Path) -> bool:
         with mark.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
-    except OSError:  # it lives, or is not ours
+    except OSError:  # the process lives, or the directory is not ours
         return False
 
 
 def _sweep(parent: str) -> None:
-    """Remove what processes left here that were killed; looked for once in the life of a process."""
+    """Remove the directories of killed processes; done once per process."""
     if parent in _swept:
         return
     _swept.add(parent)
@@ -134,5 +134,5 @@ def _sweep(parent: str) -> None:
 
 def _remove(directory: Path, mark: IO[bytes], owner: int) -> None:
     mark.close()
-    if os.getpid() == owner:  # a fork has the object, but the directory is its parent's
+    if os.getpid() == owner:  # a fork inherits the object, but the directory belongs to the parent
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Numbers, and the texts of strangers, as people read them."""
+"""Format numbers and untrusted text for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import escape
 
 
 def size(size_bytes: float) -> str:
-    """Bytes in decimal units, as IDC counts them: ``246.3 MB``."""
+    """Format bytes in decimal units, as IDC does: ``246.3 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size_bytes < 999.95:
             return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
@@ -17,21 +17,21 @@ def size(size_bytes: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A number with its noun: ``1 directory``, ``1,200 directories``, ``3 series``."""
+    """Format a count with its noun: ``1 directory``, ``1,200 directories``, ``3 series``."""
     if count == 1 or noun == "series":
         return f"{count:,} {noun}"
     return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
 
 
 def first_few(names: Sequence[str], most: int = 5, noun: str = "") -> str:
-    """The first names, and how many more there are: ``a, b, c and 2 more``."""
+    """List the first names and count the rest: ``a, b, c and 2 more``."""
     rest = len(names) - most
     more = f" and {rest:,} more{f' {noun}' if noun else ''}" if rest > 0 else ""
     return f"{', '.join(names[:most])}{more}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as ``1.2 s``, ``3:05`` or ``12:03:05``."""
+    """Format seconds as ``1.2 s``, ``3:05`` or ``12:03:05``."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -42,7 +42,7 @@ def duration(seconds: float) -> str:
 def html_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], notes: Iterable[str] = ()
 ) -> str:
-    """A small table as a notebook shows it, below a line and above others; nothing in it is markup."""
+    """Build a small HTML table with a title and notes; all text is escaped."""
     head = "".join(f"<th>{escape(name)}</th>" for name in columns)
     body = "".join(f"<tr>{''.join(f'<td>{escape(_shown(cell))}</td>' for cell in row)}</tr>" for row in rows)
     lines = "".join(f"<div>{escape(note)}</div>" for note in notes)
@@ -57,12 +57,12 @@ def _shown(cell: object) -> str:
 
 
 def shortened(text: str, characters: int = 100) -> str:
-    """A text as a sentence shows it."""
+    """Shorten a text for use in a sentence."""
     return text if len(text) <= characters else f"{text[: characters - 1]}…"
 
 
 def visible(text: str) -> str:
-    """A text in one line, in which each character that a terminal acts on is written as its escape."""
+    """Escape every character that a terminal acts on, line breaks included."""
     if text.isprintable():
         return text
     return "".join(

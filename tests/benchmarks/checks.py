@@ -40,7 +40,7 @@ print(time.monotonic() - began)
 _MD5 = """
 import os, sys, time
 from pathlib import Path
-from dataset_dl import checksums
+from dataset_dl.destination import checksums
 from dataset_dl.model.series import StoredObject
 began = time.monotonic()
 paths = sorted(Path(sys.argv[1]).rglob("*.dcm"))

@@ -69,9 +69,7 @@ def _fill(root: Path, series: PlannedSeries, sizes: Sequence[int]) -> PlannedSer
     _write_listing(root, f"{name}/", len(contents), "".join(contents))
     prefixes = f"<CommonPrefixes><Prefix>{name}/</Prefix></CommonPrefixes>"
     _write_listing(root, name, 1, prefixes)
-    return series._replace(
-        series_aws_url=f"s3://{BUCKET}/{name}/*", instanceCount=len(sizes), size_bytes=sum(sizes)
-    )
+    return series._replace(address=f"s3://{BUCKET}/{name}/*", instanceCount=len(sizes), size_bytes=sum(sizes))
 
 
 def _write_listing(root: Path, prefix: str, count: int, contents: str) -> None:

@@ -13,6 +13,7 @@ from benchmarks.measure import Row
 _REPLAY = """
 import json, sys, tempfile, time
 from pathlib import Path
+import dataset_dl.transfer.watch as watch
 import dataset_dl.transfer.window as window
 from benchmarks.stream import rows_of, lines_of
 from dataset_dl.observers.progress import ProgressTracker
@@ -22,7 +23,7 @@ from dataset_dl.destination.tree import Found
 
 series, each = int(sys.argv[1]), int(sys.argv[2])
 found = Found(each, 10 * each)
-window.look = lambda directory: found
+window.look = watch.look = lambda directory: found
 plan = rows_of(series, each)
 
 class Replay:
@@ -63,9 +64,10 @@ def rows_of(series: int, each: int):
     select = f"""
         SELECT 'bench' AS collection_id, 'patient ' || i // 50 AS PatientID, '1.2.' || i // 5 AS StudyInstanceUID,
                '1.2.3.' || i AS SeriesInstanceUID, 'CT' AS Modality, 'CC BY 4.0' AS license_short_name, '10.7937/x' AS source_DOI,
-               uuid AS crdc_series_uuid, 's3://idc-open-data/' || uuid || '/*' AS series_aws_url,
+               uuid AS key, 's3://idc-open-data/' || uuid || '/*' AS address,
                'bench/patient ' || i // 50 || '/1.2.' || i // 5 || '/CT_1.2.3.' || i AS directory,
-               {each}::BIGINT AS instanceCount, {10 * each}::BIGINT AS size_bytes, 25::BIGINT AS idc_version
+               {each}::BIGINT AS instanceCount, {10 * each}::BIGINT AS size_bytes,
+               NULL::VARCHAR AS files, NULL::BIGINT AS estimated_bytes, 25::BIGINT AS idc_version
         FROM (SELECT i, printf('%08x-0000-4000-8000-%012x', i, i) AS uuid FROM range({series}) AS t(i))
     """
     return PlanFile.create(Database(), select, []).plan(None)

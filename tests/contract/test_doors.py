@@ -202,7 +202,7 @@ def test_an_engine_is_an_object_or_a_name(tmp_path: Path) -> None:
     assert len(given.fetched) == 4
     assert dd.download(plan, tmp_path / "b", engine="toy").ok
     assert [series.planned.key for series in dd.stream(plan, tmp_path / "c", engine=MemoryEngine())]
-    with pytest.raises(dd.EngineMissing, match="no engine “other”"):
+    with pytest.raises(dd.PlanError, match="no engine “other”"):
         dd.download(plan, tmp_path / "d", engine="other")
 
 

@@ -121,7 +121,7 @@ def test_a_password_is_in_no_argument(
          "the proxy does not reach it"),
         ({"HTTPS_PROXY": "{inspecting}"}, "its certificate is not trusted here"),
         ({"HTTPS_PROXY": "socks5://127.0.0.1:9"}, "is a SOCKS proxy"),
-        ({"DATASET_DL_CA_BUNDLE": "/nowhere.pem"}, "is not there"),
+        ({"DATASET_DL_CA_BUNDLE": "/nowhere.pem"}, "does not exist"),
     ],
 )  # fmt: skip
 def test_what_stands_in_the_way_is_said_within_seconds(

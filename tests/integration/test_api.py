@@ -117,6 +117,18 @@ def test_the_bar_draws_in_a_terminal(plan: dd.Plan, monkeypatch: pytest.MonkeyPa
     assert "MB/s" in screen.getvalue()
 
 
+def test_none_draws_nothing_in_a_terminal(plan: dd.Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    dd.download(plan, progress="none")
+    dd.verify(plan.into, progress="none")
+    assert screen.getvalue() == ""
+
+
 def test_nothing_is_printed_where_there_is_no_terminal(
     plan: dd.Plan, capfd: pytest.CaptureFixture[str]
 ) -> None:

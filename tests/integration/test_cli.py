@@ -189,7 +189,7 @@ def test_a_destination_that_is_full(cli: Cli, bucket: LocalBucket) -> None:
     [
         (None, "which is no file"),
         ("#!/bin/sh\necho v2.2.2-abc\n", "2.3 is needed"),
-        ("#!/bin/sh\necho hello\n", "does not say"),
+        ("#!/bin/sh\necho hello\n", "does not print a version"),
     ],
 )
 def test_s5cmd_missing_or_another_version(

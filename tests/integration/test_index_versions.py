@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 import dataset_dl as dd
+from dataset_dl.model.events import Event, Working
 from dataset_dl.sources.idc import releases, tables
 from support.cli import Cli
 from support.web import serving
@@ -98,6 +99,16 @@ def test_the_newest_is_brought_and_used(cli: Cli, site: str, monkeypatch: pytest
     # What is here is not fetched again.
     monkeypatch.setenv("DATASET_DL_ASSETS_URL", "http://127.0.0.1:9")
     assert dd.update_index(NEWER).is_used
+
+
+def test_it_is_seen_growing(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATASET_DL_ASSETS_URL", f"{site}/download")
+    seen: list[Event] = []
+    assert dd.update_index(OLDER, observers=[seen.append]).version == OLDER
+    working = [event for event in seen if isinstance(event, Working)]
+    assert len(working) >= len(releases.CORE)
+    assert all(event.activity == "fetching the index" for event in working)
+    assert sum(event.done_bytes == event.total_bytes for event in working) >= len(releases.CORE)
 
 
 def test_an_older_one_is_chosen(cli: Cli, site: str, monkeypatch: pytest.MonkeyPatch) -> None:

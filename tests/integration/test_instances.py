@@ -235,7 +235,7 @@ def test_files_of_a_table_of_another_release_select_nothing(
     values["SeriesInstanceUID"] = list(dd.query("SELECT SeriesInstanceUID AS u FROM idc_index LIMIT 1").u)
     again = indices.make("sm_instance_index", tmp_path / "u.parquet", values)
     dd.fetch_index("sm_instance_index", from_file=again)
-    with pytest.raises(dd.SelectionError, match="as no file is called"):
+    with pytest.raises(dd.SelectionError, match="contains invalid file names"):
         dd.plan("1.9.3")
     tables.look_again()
 
@@ -279,10 +279,10 @@ def test_the_client_fetches_them(slides: LocalBucket, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files_text", "problem"),
     [
-        ("a.dcm:1/../b.dcm:2", "not told as"),
+        ("a.dcm:1/../b.dcm:2", "not written as"),
         ("a.dcm:10/a.dcm:10", "more than once"),
-        ("a.dcm:10", "not as many"),
-        ("a.dcm:10/b.dcm:11", "not of as many bytes"),
+        ("a.dcm:10", "do not add up"),
+        ("a.dcm:10/b.dcm:11", "add up to its instanceCount and size_bytes"),
     ],
 )
 def test_a_plan_with_wrong_files_is_refused(

@@ -227,7 +227,7 @@ def test_what_the_store_does_not_tell_of_stays_asked_for(
     assert [failure.planned.crdc_series_uuid for failure in report.failures] == [old.crdc_series_uuid]
     shown = cli("idc", "verify", tmp_path)
     assert shown.code == 3
-    assert "has never told how many files" in shown.out
+    assert "has never listed the files" in shown.out
     assert dd.download(planned(THEN), tmp_path).ok
     assert dd.verify(tmp_path).ok
 

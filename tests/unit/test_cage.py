@@ -7,7 +7,7 @@ import shlex
 from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 import dataset_dl as dd
@@ -127,6 +127,7 @@ def test_no_identifier_and_no_value_is_more_than_a_value(
     identifier: str, column: str, value: str, operator: str
 ) -> None:
     assert column in main_columns()
+    assume(not set("*?") & set(identifier))  # a pattern names collections on purpose
     try:
         plan = dd.plan(["rider_pilot", identifier], where=[f"{column}{operator}{value}"])
     except (SelectionError, ManifestError):

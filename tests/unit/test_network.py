@@ -276,16 +276,16 @@ def refused(path: Path) -> str:
 
 
 def test_what_is_no_certificate_is_refused(tmp_path: Path, authority: Path) -> None:
-    assert "is not there" in refused(tmp_path / "none.pem")
+    assert "does not exist" in refused(tmp_path / "none.pem")
     (tmp_path / "text.pem").write_text("hello")
     assert "holds no certificate" in refused(tmp_path / "text.pem")
     (tmp_path / "empty.pem").touch()
     assert "holds no certificate" in refused(tmp_path / "empty.pem")
     cut = authority.read_text().splitlines()
     (tmp_path / "cut.pem").write_text("\n".join([*cut[:3], *cut[5:]]))
-    assert "is no certificate file" in refused(tmp_path / "cut.pem")
+    assert "is not a certificate file" in refused(tmp_path / "cut.pem")
     (tmp_path / "der.cer").write_bytes(b"\x30\x82garbage")
-    assert "is no certificate file" in refused(tmp_path / "der.cer")
+    assert "is not a certificate file" in refused(tmp_path / "der.cer")
     (tmp_path / "folder").mkdir()
     assert "holds no certificate" in refused(tmp_path / "folder")
     assert "cannot be read" in refused(tmp_path / ("long" * 100))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import dataset_dl as dd
 from dataset_dl.cli.download import download
-from dataset_dl.configuration import said
+from dataset_dl.configuration import stated
 from dataset_dl.errors import PlanError, SelectionError
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.verbs.options import settings_of
@@ -63,7 +63,7 @@ def test_a_file_that_cannot_be_understood_is_named(
 @given(st.dictionaries(st.sampled_from(["DATASET_DL_RETRIES", "DATASET_DL_VERIFY"]), st.text(), max_size=2))
 def test_no_variable_is_a_bug(environment: dict[str, str]) -> None:
     try:
-        found = said(
+        found = stated(
             "download", {"retries": int, "verify": str}, environment | {"DATASET_DL_CONFIG": "/none"}
         )
     except SelectionError:

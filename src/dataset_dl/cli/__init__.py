@@ -138,7 +138,7 @@ def main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     for number in _signals():
         signal.signal(number, _interrupt)
-    warnings.showwarning = _tell_warning
+    warnings.showwarning = _show_warning
     try:
         try:
             code, message = _outcome(arguments, debug)
@@ -153,7 +153,7 @@ def main() -> NoReturn:
     _leave(code)
 
 
-def _tell_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     """Print what was left out as a line for the user; other warnings are for programmers."""
     if issubclass(category, SelectionWarning):
         click.echo(visible(str(message)), err=True)
@@ -193,13 +193,13 @@ def _outcome(arguments: list[str], debug: bool) -> tuple[int, str | None]:
         hint = f" See `{context.command_path} --help`." if context is not None else ""
         text = error.format_message().rstrip(".")
         message = text if text.endswith(("?", "`")) else f"{text}.{hint}"
-        _tell_program(arguments, error.exit_code, message)
+        _report_as_json(arguments, error.exit_code, message)
         return error.exit_code, message
     except DatasetDlError as error:
         if debug:
             traceback.print_exc()
         if error.exit_code == SelectionError.exit_code:
-            _tell_program(arguments, error.exit_code, str(error))
+            _report_as_json(arguments, error.exit_code, str(error))
         return error.exit_code, str(error)
     except Exception as error:
         if isinstance(error, MemoryError):
@@ -208,8 +208,8 @@ def _outcome(arguments: list[str], debug: bool) -> tuple[int, str | None]:
                 "This machine has too little free memory for that; finished files are kept.",
             )
         if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
-            said = f"The output of this command cannot be written ({error.strerror})"
-            return StorageError.exit_code, f"{said}; fetched files are kept."
+            failed_output = f"The output of this command cannot be written ({error.strerror})"
+            return StorageError.exit_code, f"{failed_output}; fetched files are kept."
         if debug:
             traceback.print_exc()
         if _interrupted:  # DuckDB turns an interrupt into an error of its own
@@ -218,7 +218,7 @@ def _outcome(arguments: list[str], debug: bool) -> tuple[int, str | None]:
                    " Run it again with --debug and report what it shows.")  # fmt: skip
 
 
-def _tell_program(arguments: list[str], code: int, message: str) -> None:
+def _report_as_json(arguments: list[str], code: int, message: str) -> None:
     """Report a wrong request as JSON with --json; nothing else has been written to that stream yet."""
     if "--json" in arguments:
         click.echo(json.dumps({"event": "error", "exit_code": code, "message": message}))

@@ -145,18 +145,18 @@ def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None
     names = set(PlanOptions.__annotations__) - {"where"}
     chosen = {name: options.pop(name) for name in names}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SelectionWarning)  # `_tell` reports it
+        warnings.simplefilter("ignore", SelectionWarning)  # `_show_notes` reports it
         made = plan(sources, where=where, into=into, **chosen)
-    _tell(made)
+    _show_notes(made)
     if made.missing:
-        _tell_missing(made)
+        _show_missing(made)
     if made.unreferenced:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in made.unreferenced.items())
         click.echo(f"No table lists the images in IDC that these were drawn on: {kinds} series.", err=True)
     return made
 
 
-def _tell(plan: Plan) -> None:
+def _show_notes(plan: Plan) -> None:
     """Report how the rows of each file were used, and the notes of the plan."""
     for account in plan.origin.accounts:
         if not account.rows:
@@ -176,7 +176,7 @@ def _tell(plan: Plan) -> None:
         click.echo(f"No series of {what} meets the conditions: {first_few(plan.excluded)}", err=True)
 
 
-def _tell_missing(plan: Plan) -> None:
+def _show_missing(plan: Plan) -> None:
     from dataset_dl.manifest.tcia import SERIES_URL, is_uid
 
     missing = plan.missing

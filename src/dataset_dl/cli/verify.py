@@ -50,10 +50,10 @@ def verify(
     if repair and not outcome.ok:
         report = check.repair(outcome, **options)
     if as_json:
-        told = outcome.to_dict()
+        document = outcome.to_dict()
         if report is not None:
-            told["repair"] = report.to_dict()
-        click.echo(json.dumps(told))
+            document["repair"] = report.to_dict()
+        click.echo(json.dumps(document))
     else:
         _show(outcome, report)
     if report is not None:

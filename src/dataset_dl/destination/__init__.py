@@ -1,1 +1,1 @@
-"""The directory that a download goes to, and what is recorded there."""
+"""The directory that a download goes to, and its records."""

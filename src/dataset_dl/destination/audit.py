@@ -1,4 +1,4 @@
-"""A tree held against its plan: by count and size, by the files' headers, by the store's checksums."""
+"""Compare a tree with its plan: counts and sizes, file headers, the store's checksums."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OnProgress = Callable[[int, int], object]
 
 
 class Expected(NamedTuple):
-    """What a directory should hold: its series, and their instances and bytes together."""
+    """The series planned for a directory, with the sums of their instances and bytes."""
 
     directory: str
     series: list[PlannedSeries]
@@ -60,24 +60,24 @@ def audit(
     renamed: Renamed = lambda uuid: {},
     on_progress: OnProgress | None = None,
 ) -> Verification:
-    """Hold a tree against a plan.
+    """Compare a tree with a plan.
 
     Parameters
     ----------
     root
         The tree.
     plan
-        What it should hold.
+        The plan that it should match.
     strangers
         Directories that should not be there → why.
     deep
         Read the header of each file, and compare its UIDs with the plan's.
     objects
-        Asks the store what it holds of some series; compare each file with the checksum it gives.
+        Lists the store's objects of some series. If given, each file is compared with its checksum there.
     renamed
-        Tells the objects of a series whose files have other names, with those.
+        Returns object name → file name for a series whose files were renamed, by its key.
     on_progress
-        Called now and then with the series and bytes looked at.
+        Called after each directory with the number of series and bytes checked so far.
     """
     findings = _Findings()
     series_count = size_bytes = 0
@@ -113,7 +113,7 @@ def audit(
 
 
 def _as_named(listed: list[StoredObject], files: Mapping[str, str]) -> list[StoredObject]:
-    """Objects by the names that their files have here."""
+    """Give objects the names of their local files."""
     return [each._replace(name=files.get(each.name, each.name)) for each in listed]
 
 
@@ -149,10 +149,10 @@ def _check(
         _read(directory, expected, found, findings)
     for series in expected.series:
         if not series.is_exact:
-            detail = f"the store has never told how many files the series {series.SeriesInstanceUID} has"
+            detail = f"the store has never listed the files of the series {series.SeriesInstanceUID}"
             findings.add(expected, "missing", "", found, detail)
     problem = _problem(expected, found)
-    # A file that is named says more than its directory.
+    # A finding that names a file is more specific than one about its directory.
     if problem and len(findings.deviations) == of_files:
         findings.add(expected, problem, "", found)
 
@@ -166,7 +166,7 @@ def _problem(expected: Expected, found: Found) -> Problem | None:
 
 
 def _find(directory: Path, expected: Expected, found: Found, findings: _Findings) -> None:
-    """Look for the files that were asked for by name."""
+    """Check the files that the plan requests by name."""
     for series in expected.series:
         for name, size_bytes in (series.wanted() or {}).items():
             _is_as_long(directory, name, size_bytes, expected, found, findings)
@@ -180,14 +180,14 @@ def _is_as_long(
     found: Found,
     findings: _Findings,
 ) -> bool:
-    """Whether a file is there and of so many bytes; what it is instead is a finding."""
+    """Whether a file exists with the wanted size; if not, add a finding."""
     size = file_size(directory / name)
     if size is None:
         findings.add(expected, "missing", name, found)
     elif size != wanted_bytes:
         stored_bytes = wanted_bytes or 0
         problem: Problem = "short" if size < stored_bytes else "long"
-        findings.add(expected, problem, name, found, f"{size:,} bytes where the store has {stored_bytes:,}")
+        findings.add(expected, problem, name, found, f"{size:,} bytes, but the store has {stored_bytes:,}")
     return size is not None and size == wanted_bytes
 
 
@@ -198,7 +198,7 @@ def _compare(
     findings: _Findings,
     stored: dict[str, list[StoredObject]],
 ) -> None:
-    """Hold the files against the objects of the store, one by one."""
+    """Compare each file with its object in the store."""
     answers = [stored.get(series.key) for series in expected.series]
     if None in answers:
         findings.unchecked.append(expected.directory)
@@ -217,7 +217,7 @@ def _compare(
     for (path, each), outcome in zip(comparable, checksums.compare(comparable), strict=True):
         if outcome == "different":
             findings.add(
-                expected, "altered", path.name, found, f"its MD5 sum is not the store's, {each.etag}"
+                expected, "altered", path.name, found, f"its MD5 sum differs from the store's, {each.etag}"
             )
         elif outcome == "unknown":
             findings.unchecked.append(f"{expected.directory}/{path.name}")
@@ -234,7 +234,7 @@ def _read(directory: Path, expected: Expected, found: Found, findings: _Findings
             continue
         try:
             series, study = _uids(path)
-        except Exception as error:  # pydicom raises whatever a broken file makes it stumble over
+        except Exception as error:  # a broken file can make pydicom raise almost anything
             findings.add(expected, "unreadable", name, found, str(error) or type(error).__name__)
             continue
         counts[series] += 1
@@ -261,7 +261,7 @@ def _uids(path: Path) -> tuple[str, str]:
 
 
 def suspects(verification: Verification) -> Suspects:
-    """Directories that deviate → the files there that are wrong, whatever their size."""
+    """Return directories that deviate → the names of their wrong files, whatever their size."""
     names: dict[str, set[str]] = {}
     for each in verification.deviations:
         if not each.expected_instances:

@@ -1,4 +1,4 @@
-"""Files against the ETags of a store, which are MD5 sums, of the object or of its parts."""
+"""Compare files with the ETags of a store: MD5 sums of the object or of its parts."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Outcome = Literal["same", "different", "unknown"]
 _PLAIN = re.compile(r"[0-9a-f]{32}")
 _OF_PARTS = re.compile(r"[0-9a-f]{32}-([0-9]+)")
 _MIB = 1 << 20
-# In MiB: sizes of parts that uploaders use, and how many others are tried; a store does not say which it was.
+# Part sizes in MiB that uploaders use, and how many others to try: a store does not return the part size.
 _PART_SIZES_MIB = (8, 5, 16, 50, 64, 15, 10, 32, 100, 128, 25, 20, 256, 512, 1024, 1000, 500, 200, 250)
 _OTHER_SIZES = 20
 
 
 def compare(files: Iterable[tuple[Path, StoredObject]]) -> list[Outcome]:
-    """Whether each file is the object that a store says it has, on all cores.
+    """Compare each file with the size and checksum of its object, on all cores.
 
     Returns
     -------
     list of str
-        ``same``, ``different``, or ``unknown`` where the ETag is no MD5 sum, or is of an upload in parts and
-        none of the usual sizes of parts gives it. A file that is not there is different.
+        ``same``, ``different``, or ``unknown`` if the ETag is no MD5 sum, or belongs to a multipart upload
+        and no part size that was tried reproduces it. A missing file is different.
     """
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return list(pool.map(_compare, files))
@@ -51,7 +51,7 @@ def _compare(wanted: tuple[Path, StoredObject]) -> Outcome:
 
 
 def _part_sizes(size_bytes: int, parts: int) -> Iterator[int]:
-    """Sizes of parts that make so many parts of a file, the usual ones first."""
+    """Yield part sizes in bytes that split a file into this many parts, the usual ones first."""
     if parts < 1:
         return
     least = max(1, -(-size_bytes // parts) // _MIB)
@@ -82,5 +82,5 @@ def _md5_of_parts(path: Path, part_bytes: int) -> str:
 
 
 def _new() -> hashlib._Hash:
-    # Not a matter of security, so machines that forbid MD5 there may compute it here.
+    # Not used for security, so machines that forbid MD5 for security (FIPS) still allow it here.
     return hashlib.md5(usedforsecurity=False)

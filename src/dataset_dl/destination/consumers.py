@@ -1,4 +1,4 @@
-"""What takes verified series: the protocol, and the receipts that make it resumable."""
+"""Consumers of verified series: the protocol, and the receipts that make delivery resumable."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Consumer(Protocol):
     Attributes
     ----------
     name
-        What it is called, with where it delivers to: ``thumbnails``, ``pacs:NODE``.
+        Its name and where it delivers to: ``thumbnails``, ``pacs:NODE``.
     options
-        Whatever changes what it makes. A series with a receipt for other options is delivered again.
+        All settings that change what it makes. A series whose receipt has other options is delivered again.
     """
 
     name: str
@@ -30,34 +30,34 @@ class Consumer(Protocol):
         Returns
         -------
         Mapping
-            What was made, as plain values for the receipt; may be empty.
+            Plain values for the receipt that describe what was made; may be empty.
 
         Raises
         ------
         Exception
-            If it could not be delivered; there is no receipt then, and another run tries again.
+            If the series could not be delivered. It gets no receipt, and the next run tries again.
         """
 
 
-# Makes a consumer from what stands behind the colon in NAME:WHERE; empty if nothing does.
+# Makes a consumer from the WHERE in NAME:WHERE, which is empty if it is left out.
 MakeConsumer = Callable[[str], Consumer]
 
 
 class Receipt(NamedTuple):
-    """That a series was delivered.
+    """A record that a series was delivered.
 
     Attributes
     ----------
     consumer, key
-        To whom, and which series.
+        The name of the consumer and the key of the series.
     options_digest
         A digest of the consumer's options.
     delivered_at
         Seconds since 1970.
     made
-        What the consumer said of it.
+        The values that `Consumer.take` returned.
     run_id
-        In which run.
+        The run that delivered it.
     """
 
     consumer: str
@@ -69,6 +69,6 @@ class Receipt(NamedTuple):
 
 
 def digest_of(options: Mapping[str, Any]) -> str:
-    """A digest of a consumer's options: the same for the same options, in every process."""
+    """Return a digest of a consumer's options: equal options have the same digest in every process."""
     text = json.dumps(options, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""The disk that a download goes to: whether it can be used, its space, and links on it."""
+"""The disk of a destination: whether it is usable, its free space, and symbolic links on it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 from dataset_dl.errors import InsufficientDiskSpace, PlanError, StorageError
 from dataset_dl.wording import size
 
-# Directories, file system overhead and what others write meanwhile.
+# Room for directories, file system overhead and writes of other processes.
 _MARGIN_SHARE = 0.01
 _MARGIN_BYTES = 16 * 1024 * 1024
 _BLOCK_BYTES = 4096
-# What nearly every file system takes.
+# The longest name that nearly every file system accepts.
 _USUAL_NAME_BYTES = 255
 
 
 def check(destination: Path) -> None:
-    """Make sure that a directory is there or can be made, without making it.
+    """Make sure that a directory exists or can be created, without creating it.
 
     Raises
     ------
@@ -39,29 +39,29 @@ def check(destination: Path) -> None:
         raise StorageError(
             str(destination),
             f"{existing} is not writable, so nothing was started.",
-            "Choose a directory of your own, or ask for the right to write there.",
+            "Choose another directory, or ask for permission to write there.",
         )
 
 
 def _refuse_other_places(text: str) -> None:
-    """Refuse what is no directory of this machine; pathlib would make a strange one of it."""
+    """Refuse addresses and Windows paths, which pathlib would turn into odd local directories."""
     if match := re.match(r"([a-z][a-z0-9+.-]+):/", text, re.IGNORECASE):
         raise PlanError(
             text,
-            f"{text} is an address ({match[1]}), and a download goes to a directory of this machine;"
+            f"{text} is an address ({match[1]}), but a download needs a directory on this machine;"
             " nothing was started.",
-            "Mount it and give the directory, or download first and copy then.",
+            "Mount it and give that directory, or download first and then copy.",
         )
     if os.name != "nt" and re.match(r"[a-z]:[\\/]", text, re.IGNORECASE):
         raise PlanError(
             text,
-            f"{text} is a directory of Windows, and this is {platform.system()}; nothing was started.",
-            f"In WSL it is /mnt/{text[0].lower()}/…; elsewhere give a path with / between its parts.",
+            f"{text} is a directory of Windows, but this is {platform.system()}; nothing was started.",
+            f"In WSL it is /mnt/{text[0].lower()}/…; elsewhere give a path with / as separator.",
         )
 
 
 def _check_names(path: Path) -> None:
-    """Refuse a name that is too long, which would be noticed only when the directory is made."""
+    """Refuse a name that is too long now, not only when the directory is created."""
     longest = max(map(os.fsencode, path.parts), key=len)
     if len(longest) <= _USUAL_NAME_BYTES:
         return
@@ -76,7 +76,7 @@ def _check_names(path: Path) -> None:
 
 
 def check_space(destination: Path, missing_bytes: int, missing_instances: int) -> None:
-    """Make sure that what is still missing fits, with a margin.
+    """Make sure that the missing data fits, with a margin.
 
     Raises
     ------
@@ -96,26 +96,26 @@ def check_space(destination: Path, missing_bytes: int, missing_instances: int) -
 
 
 def needed_bytes(missing_bytes: int, missing_instances: int) -> int:
-    """Space for so much data, with half a block lost per file and a margin."""
+    """Return the space that the missing data needs, with half a block lost per file and a margin."""
     if missing_instances == 0 and missing_bytes == 0:
         return 0
     return int(missing_bytes * (1 + _MARGIN_SHARE)) + missing_instances * _BLOCK_BYTES // 2 + _MARGIN_BYTES
 
 
 def free_bytes(destination: Path) -> int:
-    """Bytes that may still be written at a destination that need not exist yet."""
+    """Return the free bytes at a destination, which need not exist yet."""
     return shutil.disk_usage(nearest_existing(destination)).free
 
 
 def nearest_existing(path: Path) -> Path:
-    """The path itself, or the nearest of its parents that exists."""
+    """Return the path itself, or its nearest parent that exists."""
     while not os.path.lexists(path):
         path = path.parent
     return path
 
 
 def absolute(directory: str | Path) -> Path:
-    """A directory as a person names it; links in its path stay, for they may be wanted."""
+    """Return the absolute path of a directory that the user names; keep links, they may be intended."""
     _refuse_other_places(str(directory))
     text = os.path.expanduser(directory)
     if text.startswith("~") and not os.path.lexists(text):
@@ -123,7 +123,7 @@ def absolute(directory: str | Path) -> Path:
         raise StorageError(
             text,
             f"There is no user “{user[1:]}”, so {text} names no directory.",
-            "Write ./~ for a name that begins so.",
+            "Write ./~… if the name itself begins with ~.",
         )
     try:
         path = Path(os.path.abspath(text))
@@ -131,14 +131,14 @@ def absolute(directory: str | Path) -> Path:
         return path
     except FileNotFoundError:
         raise StorageError(
-            text, f"The working directory is gone, so nobody knows where {text} is.", "Go to another one."
+            text, f"The working directory is gone, so {text} cannot be found.", "Change to another one."
         ) from None
 
 
 class Cage:
     """Refuses directories that a symbolic link would lead out of the destination.
 
-    The destination itself may be a link; what is below it must be real.
+    The destination itself may be a link; nothing below it may be.
     """
 
     def __init__(self, destination: Path) -> None:
@@ -146,7 +146,7 @@ class Cage:
         self._real = {""}
 
     def check(self, directory: str) -> None:
-        """Look at each level of a directory, once.
+        """Check each level of a directory once.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class Cage:
 
 
 def is_link(path: str | Path) -> StorageError:
-    """The error of a symbolic link where something would be written."""
+    """Return the error for a symbolic link on a path to write to."""
     return StorageError(
         str(path),
         f"{path} is a symbolic link, and nothing is written through one; nothing was started.",
@@ -176,12 +176,12 @@ def is_link(path: str | Path) -> StorageError:
 
 @contextmanager
 def guard(destination: Path) -> Iterator[None]:
-    """Say in plain words what the system refuses while a destination is worked on.
+    """Translate errors of the system and of SQLite while a destination is in use.
 
     Raises
     ------
     StorageError
-        In place of an `OSError`, or of an error of the journal.
+        Instead of an `OSError`, or of a `sqlite3.Error` of the journal.
     """
     import sqlite3
 
@@ -195,21 +195,21 @@ def guard(destination: Path) -> Iterator[None]:
 
 
 def storage_error(destination: Path, reason: str) -> StorageError:
-    """The error of a destination that takes no more, with what space there is."""
+    """Return the error for a destination that cannot be read or written, with its free space."""
     try:
         space = f"; {size(free_bytes(destination))} are free there"
     except OSError:
         space = ""
     return StorageError(
         str(destination),
-        f"Reading or writing in {destination} failed ({reason}){space}. What was finished is kept.",
-        "Make space or check the disk, then run the same command again to go on.",
+        f"Reading or writing in {destination} failed ({reason}){space}. Finished files are kept.",
+        "Make space or check the disk, then run the same command again to continue.",
     )
 
 
 def _longest_name(directory: Path) -> int:
-    """Bytes that a name may have below a directory."""
+    """Return how many bytes a name below a directory may have."""
     try:
         return os.pathconf(directory, "PC_NAME_MAX")
-    except (AttributeError, OSError, ValueError):  # Windows, and systems that do not say
+    except (AttributeError, OSError, ValueError):  # Windows, and systems that do not report it
         return _USUAL_NAME_BYTES

@@ -1,4 +1,4 @@
-"""What is complete in a destination, durably: a memory that the disk overrules."""
+"""The durable record of complete series in a destination. The disk overrules it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from types import TracebackType
 from dataset_dl.destination.consumers import Receipt
 from dataset_dl.model.series import PlannedSeries, Size
 
-# “ddlj”: it marks the file as ours. The version is that of the schema.
+# “ddlj”, which marks the file as ours; and the version of the schema.
 _APPLICATION_ID = 0x64646C6A
 _VERSION = 2
 _RENAMED = (
     "CREATE TABLE renamed (key TEXT PRIMARY KEY, files TEXT NOT NULL, template TEXT NOT NULL) WITHOUT ROWID;"
 )
-# What version 1 had not.
+# Added in version 2.
 _SINCE_2 = """
     CREATE TABLE pinned (
         key TEXT PRIMARY KEY, instanceCount INTEGER NOT NULL, size_bytes INTEGER NOT NULL, files TEXT
@@ -36,8 +36,8 @@ _SINCE_2 = """
         PRIMARY KEY (consumer, key)
     ) WITHOUT ROWID;
 """
-# Digests in place of what the plan has anyway keep the journal of all NLST at 40 MB: one of everything that
-# must not have changed, and one of the directory where series share it.
+# Digests instead of values that the plan contains anyway keep the journal of all NLST at 40 MB: one covers
+# everything that must not change, the other the directory if several series share it.
 _SCHEMA = f"""
     BEGIN;
     PRAGMA application_id = {_APPLICATION_ID};
@@ -59,23 +59,23 @@ _COMMIT_SECONDS = 1.0
 
 
 class Journal:
-    """Which series are complete, and where; of those that share a directory, also which files are theirs.
+    """Records which series are complete and where; for those that share a directory, also their files.
 
-    Only the holder of a destination may open its journal. What is recorded is durable within about a
-    second, and at the latest when the journal is closed.
+    Only the holder of a destination may open its journal. While entries arrive, they are committed about once
+    a second; the last ones when the journal is closed.
 
     Parameters
     ----------
     path
-        The file; made if it is not there.
+        The file; created if it does not exist.
     run_id
-        The run that is recorded with each entry.
+        The run to record with each entry.
 
     Attributes
     ----------
     set_aside
-        Where a file was moved to that stood there and is damaged, no journal, or of a newer version of this
-        program; None if none was.
+        New path of a file found at `path` that is damaged, no journal, or written by a newer version of this
+        program; None if there was none.
     """
 
     def __init__(self, path: Path, run_id: str = "") -> None:
@@ -93,7 +93,7 @@ class Journal:
         self._run_id = run_id
         self._run: int | None = None
         self._began: float | None = None
-        # Sorted, and read when first asked for: a look-up in the file takes ten times as long.
+        # Sorted, and read on first use: a lookup in the file takes ten times as long.
         self._digests: array[int] | None = None
 
     def __enter__(self) -> Journal:
@@ -102,14 +102,14 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # An error of the work matters more than that of a journal on the same disk.
+        # The error raised in the block matters more than one of the journal on the same disk.
         with suppress(sqlite3.Error) if error is not None else nullcontext():
             self.close()
 
     def holds(self, series: PlannedSeries) -> bool:
-        """Whether it has a series as complete where the plan puts it.
+        """Whether a series is recorded as complete in the directory that the plan gives it.
 
-        The answer is of the time when this was first asked; what is recorded later is not in it.
+        Answers show the journal as of the first call; they ignore later entries.
         """
         if self._digests is None:
             rows = self._connection.execute("SELECT digest FROM series")
@@ -119,14 +119,14 @@ class Journal:
         return place < len(self._digests) and self._digests[place] == digest
 
     def names(self, series: PlannedSeries) -> list[str] | None:
-        """The files of a series that shares its directory; None if it is not complete, or alone there."""
+        """Return the files of a series that shares its directory; None if it is incomplete or alone there."""
         found = self._connection.execute(
             "SELECT names FROM series WHERE key = ? AND digest = ?", (series.key, _digest_of(series))
         ).fetchone()
         return found[0].split("/") if found and found[0] else None
 
     def instances(self, directory: str) -> int:
-        """Files of all series that it knows the names of in a directory, of this plan and of others."""
+        """Count the files recorded by name in a directory, for series of this plan and of others."""
         count: int = self._connection.execute(
             "SELECT coalesce(sum(instanceCount), 0) FROM series WHERE shared_directory = ?",
             (_digest(directory),),
@@ -134,10 +134,10 @@ class Journal:
         return count
 
     def record(self, series: PlannedSeries, names: Iterable[str] | None = None) -> None:
-        """Keep that a series is complete; `names` are its files where it shares its directory."""
+        """Record a series as complete; `names` are its files if it shares its directory."""
         kept = directory = None
         if names is not None:
-            kept, directory = "/".join(sorted(names)), _digest(series.directory)  # no name holds a slash
+            kept, directory = "/".join(sorted(names)), _digest(series.directory)  # no name contains a slash
         values = (
             series.key,
             _digest_of(series),
@@ -149,30 +149,30 @@ class Journal:
         self._write("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def forget(self, series: PlannedSeries) -> None:
-        """Keep that a series is not complete."""
+        """Delete the entry of a series that is not complete."""
         self._write("DELETE FROM series WHERE key = ?", (series.key,))
 
     def pin(self, key: str, size: Size) -> None:
-        """Keep files and bytes of a series that nobody knew before."""
+        """Record files and bytes of a series that were unknown before."""
         self._write("INSERT OR REPLACE INTO pinned VALUES (?, ?, ?, ?)", (key, *size))
 
     def renamed(self, key: str) -> dict[str, str]:
-        """The objects of a series with the names of their files; what is noted may not be done yet."""
+        """Return object name → file name for a series; recorded renames may still be pending."""
         return renamed_files(self._connection, key)
 
     def template(self, key: str) -> str:
-        """The template that the files of a series were named by; empty if they were not."""
+        """Return the template that named the files of a series; empty if they were not renamed."""
         found = self._connection.execute("SELECT template FROM renamed WHERE key = ?", (key,)).fetchone()
         return found[0] if found else ""
 
     def rename(self, key: str, files: Mapping[str, str], template: str) -> None:
-        """Note the names of the files of a series, durably, before they get them."""
-        text = "/".join(f"{name}:{file}" for name, file in files.items())  # no name holds either sign
+        """Record the new names of a series' files durably, before the files are renamed."""
+        text = "/".join(f"{name}:{file}" for name, file in files.items())  # no name contains : or /
         self._write("INSERT OR REPLACE INTO renamed VALUES (?, ?, ?)", (key, text, template))
         self.commit()
 
     def receipt(self, consumer: str, key: str) -> Receipt | None:
-        """The receipt of a consumer for a series; None if it was never delivered."""
+        """Return the receipt of a consumer for a series; None if it was never delivered."""
         found = self._connection.execute(
             "SELECT consumer, key, options_digest, delivered_at, made, run_id FROM receipts"
             " WHERE consumer = ? AND key = ?",
@@ -181,13 +181,13 @@ class Journal:
         return Receipt(*found)._replace(made=json.loads(found[4])) if found else None
 
     def write_receipt(self, receipt: Receipt) -> None:
-        """Keep that a series was delivered, durably: a delivery that was lost may not be repeatable."""
+        """Record a delivery durably: if its receipt is lost, it may not be repeatable."""
         values = receipt._replace(made=json.dumps(receipt.made, default=str))  # type: ignore[arg-type]
         self._write("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?, ?)", tuple(values))
         self.commit()
 
     def finish_run(self, report: str) -> None:
-        """Keep what a run amounted to, as JSON."""
+        """Record the report of a run, as JSON."""
         self._write(
             "UPDATE runs SET ended = ?, report = ? WHERE number = ?",
             (time.time(), report, self._number_of_run()),
@@ -195,20 +195,20 @@ class Journal:
         self.commit()
 
     def close(self) -> None:
-        """Make everything durable."""
+        """Commit everything and close the file."""
         if os.getpid() != self._made_in:
-            return  # a fork has the object, but the file is its parent's
+            return  # after a fork, the file belongs to the parent
         with closing(self._connection):
             self.commit()
 
     def commit(self) -> None:
-        """Make durable what was recorded so far."""
+        """Commit the entries recorded so far."""
         if self._began is not None:
             self._began = None
             self._connection.execute("COMMIT")
 
     def _number_of_run(self) -> int:
-        """The number of this run; a run that records nothing leaves none."""
+        """Return the number of this run; a run that records nothing has none."""
         if self._run is None:
             self._write(
                 "INSERT OR IGNORE INTO runs (run_id, began) VALUES (?, ?)", (self._run_id, time.time())
@@ -228,7 +228,7 @@ class Journal:
 
 
 def renamed_files(connection: sqlite3.Connection, key: str) -> dict[str, str]:
-    """The objects of a series with the names of their files, from a journal of either form."""
+    """Return object name → file name for a series, from a journal of either version."""
     column = "crdc_series_uuid" if schema_version(connection) == 1 else "key"
     found = connection.execute(f"SELECT files FROM renamed WHERE {column} = ?", (key,)).fetchone()
     pairs = (each.split(":", 1) for each in found[0].split("/")) if found else ()
@@ -236,7 +236,7 @@ def renamed_files(connection: sqlite3.Connection, key: str) -> dict[str, str]:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring a journal of version 1 up to today's; what it knows stays."""
+    """Migrate a journal of version 1 to the current version; keep its entries."""
     renamed = "ALTER TABLE renamed RENAME COLUMN crdc_series_uuid TO key;"
     connection.executescript(f"""
         BEGIN;
@@ -250,8 +250,8 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # The lock of the destination keeps others out; network file systems often have no locks for SQLite.
-    # An iterator of events may be taken over by another thread, one at a time.
+    # The lock of the destination keeps others out; network file systems often lack the locks of SQLite.
+    # Another thread may take over the iterator of events; one at a time uses it.
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?nolock=1", uri=True, isolation_level=None, check_same_thread=False
     )
@@ -265,7 +265,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _is_sound(path: Path) -> bool:
-    """Whether a file is a journal that can be believed, or is none yet."""
+    """Whether a file is a sound journal, empty, or missing."""
     if not path.exists():
         return True
     try:
@@ -281,17 +281,17 @@ def _is_sound(path: Path) -> bool:
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
-    """The form that a journal has."""
+    """Return the version of a journal's schema."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def tables(connection: sqlite3.Connection) -> list[str]:
-    """The names of its tables."""
+    """Return the names of a journal's tables."""
     return [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
 
 
 def _digest_of(series: PlannedSeries) -> int:
-    """A digest of what makes a series complete: which, where, how many files and bytes."""
+    """Return a digest of what makes a series complete: key, directory, files and bytes."""
     text = f"{series.key} {series.instanceCount} {series.size_bytes} {series.directory}"
     return _digest(text if series.files is None else f"{text} {series.files}")
 

@@ -1,4 +1,4 @@
-"""What a download leaves beside the data for people and for the next command: plain files."""
+"""Plain files that a download leaves beside the data, for users and for the next command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dataset_dl.model.series import PlannedSeries
 
 
 def remember(files: Files, new: Sequence[Request]) -> None:
-    """Add to what was asked for; a damaged record is set aside."""
+    """Add requests to those on record; set a damaged record aside."""
     try:
         known = requests(files)
     except ManifestError:
@@ -32,7 +32,7 @@ def remember(files: Files, new: Sequence[Request]) -> None:
 
 
 def requests(files: Files) -> list[Request]:
-    """What was asked for in a way that a newer index may bring more of.
+    """Return the requests that may match more series in a newer index.
 
     Raises
     ------
@@ -47,13 +47,13 @@ def requests(files: Files) -> list[Request]:
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ManifestError(
             str(path),
-            f"{path} is damaged ({error}), so nobody knows what was asked for in this destination.",
-            "Remove it; what was downloaded is not touched by that.",
+            f"{path} is damaged ({error}), so the requests of this destination are unknown.",
+            "Remove it; downloaded files are not affected.",
         ) from None
 
 
 def write_failures(files: Files, failures: Iterable[SeriesFailure], idc_version: int | None) -> None:
-    """Keep the failed series as a plan of their own; no file if all went well."""
+    """Write the failed series as a plan; remove the file if there are none."""
     rows = [(*failure.planned, idc_version, failure.cause, failure.message) for failure in failures]
     if not rows:
         files.failed.unlink(missing_ok=True)
@@ -65,7 +65,7 @@ def write_failures(files: Files, failures: Iterable[SeriesFailure], idc_version:
 
 
 def write_missing(files: Files, missing: Sequence[str]) -> None:
-    """Keep what IDC does not have as a manifest for TCIA's own program; no file if there is nothing."""
+    """Write the series that IDC lacks as a manifest for TCIA's own program; remove it if there are none."""
     if missing:
         files.missing.write_text(tcia.text_of(missing), encoding="utf-8", newline="\n")
     else:
@@ -73,7 +73,7 @@ def write_missing(files: Files, missing: Sequence[str]) -> None:
 
 
 def write_rights(files: Files, rights: Rights) -> None:
-    """Keep what may be done with the data, and the works to cite for it."""
+    """Write the licences of the data and the works to cite."""
     for name, text in (("LICENSES.md", rights.licences), ("CITATIONS.bib", rights.citations)):
         path, data = files.folder / name, text.encode()
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Who may write to a destination: one writer of the whole, or several with a part each."""
+"""Locks of a destination: one writer of the whole, or several with a part each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dataset_dl.destination.disk import is_link
 from dataset_dl.destination.paths import files_of, identity, parts
 from dataset_dl.errors import StorageError
 
-# A writer of a part takes the lock of the whole only to see that nobody holds it; another may be doing so.
+# A writer of a part takes the lock of the whole only to see that it is free, and waits for others doing that.
 _GLANCE_SECONDS = 5.0
 
 
@@ -36,14 +36,14 @@ class Hold:
         Raises
         ------
         StorageError
-            If it has gone, like a mount that was lost, or another one stands in its place.
+            If it is gone, like a lost mount, or another directory has taken its place.
         """
         if self._look() != self._identity:
             raise StorageError(
                 str(self._destination),
                 f"{self._destination} is no longer there: was it moved, or its disk unmounted?"
-                " What was finished is kept where it went.",
-                "Bring it back, then run the same command again to go on.",
+                " Finished files stay where they are.",
+                "Bring it back, then run the same command again to continue.",
             )
 
     def _look(self) -> list[int]:
@@ -55,15 +55,15 @@ class Hold:
 
 @contextmanager
 def hold(destination: Path, part: str = "") -> Iterator[Hold]:
-    """Be the only writer in a destination that `prepare` has made, or of a part; it ends with the process.
+    """Lock a destination that `prepare` has created, or a part of it; the lock ends with the process.
 
-    A writer of the whole and one of a part exclude each other: each takes its own lock first and looks at the
-    other's then, so whichever comes second sees the first.
+    A writer of the whole and one of a part exclude each other: each takes its own lock first and then checks
+    the other's, so the second one sees the first.
 
     Raises
     ------
     StorageError
-        If another download holds it; it is named.
+        If another download holds it; the message names its process.
     """
     folder = files_of(destination, part).folder
     _refuse_links(folder)
@@ -81,7 +81,7 @@ def hold(destination: Path, part: str = "") -> Iterator[Hold]:
         holder.write_text(json.dumps(own), encoding="utf-8")
         yield Hold(destination, part)
     finally:
-        if os.getpid() == owner:  # a fork has the lock too, but it is its parent's
+        if os.getpid() == owner:  # after a fork, the lock belongs to the parent
             holder.unlink(missing_ok=True)
             lock.release()
 
@@ -100,7 +100,7 @@ def _glance(destination: Path, folder: Path, timeout_seconds: float) -> None:
 def _acquire(lock: FileLock, destination: Path, folder: Path, timeout_seconds: float) -> None:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a file system without locks
+            warnings.simplefilter("ignore")  # about a file system without locks
             lock.acquire(timeout=timeout_seconds, poll_interval=0.02)
     except Timeout:
         raise StorageError(
@@ -110,13 +110,13 @@ def _acquire(lock: FileLock, destination: Path, folder: Path, timeout_seconds: f
             "Wait for it to end, or choose another destination.",
         ) from None
     except OSError as error:
-        # Some network file systems have no locks; two writers there are the user's to avoid.
+        # Some network file systems have no locks; there, the user has to avoid two writers.
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
             raise
 
 
 def _refuse_links(records: Path) -> None:
-    """The records of a destination must be its own files, not what a link or a pipe leads to."""
+    """Refuse records that are links, pipes or other special files."""
     for path in [records, *records.iterdir()]:
         if path.is_symlink():
             raise is_link(path)

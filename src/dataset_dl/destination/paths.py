@@ -1,4 +1,4 @@
-"""Where the records of a destination are: in it, or outside."""
+"""Where the records of a destination are: inside it, or outside."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dataset_dl.model.series import STATE_DIRECTORY
 
 PARTS = "parts"
 _PART = re.compile(r"[A-Za-z0-9_-]{1,100}")
-# Of records outside: which directory they are of.
+# These identify the directory that records outside belong to.
 _IDENTITY, _ATTRIBUTE = "destination.json", "user.dataset_dl"
 
 
 def state(destination: Path) -> Path:
-    """Where a download keeps its own records: in the destination, or outside where they were put there."""
+    """Return the folder of the records: in the destination, or outside if `keep_outside` put them there."""
     inside = destination / STATE_DIRECTORY
     if os.path.lexists(inside) or not os.path.isdir(destination):
         return inside
@@ -32,14 +32,14 @@ def state(destination: Path) -> Path:
 
 
 def keep_outside(destination: Path) -> None:
-    """Let the records of a destination that has none be outside of it, for code that reads all that is there.
+    """Put records outside the destination, unless it has some inside, for code that reads every file there.
 
-    They are found again by the path of the destination, as long as it is the same directory.
+    The path of the destination leads to them, as long as it is the same directory.
 
     Raises
     ------
     StorageError
-        If the system refuses.
+        If the records cannot be written there.
     """
     if os.path.lexists(destination / STATE_DIRECTORY):
         return
@@ -48,7 +48,7 @@ def keep_outside(destination: Path) -> None:
         destination.mkdir(parents=True, exist_ok=True)
         if _is_of(outside, destination):
             return
-        # Another directory was at this path once.
+        # These records belong to an earlier directory at this path.
         shutil.rmtree(outside, ignore_errors=True)
         outside.mkdir(parents=True)
         token = _mark(destination)
@@ -57,7 +57,7 @@ def keep_outside(destination: Path) -> None:
         raise StorageError(
             str(destination),
             f"The records of {destination} cannot be kept in {outside}: {error.strerror}.",
-            "Set DATASET_DL_STATE to a directory that can be written to.",
+            "Set DATASET_DL_STATE to a writable directory.",
         ) from None
 
 
@@ -81,7 +81,7 @@ def _is_of(outside: Path, destination: Path) -> bool:
 
 
 def _mark(destination: Path) -> str:
-    """Give a directory an attribute of ours, where that can be: its number may be another's later."""
+    """Mark a directory with an extended attribute, if possible: its inode number may be reused later."""
     token = secrets.token_hex(8)
     with suppress(AttributeError, OSError):
         os.setxattr(destination, _ATTRIBUTE, token.encode())
@@ -95,14 +95,14 @@ def _token(destination: Path) -> str:
 
 
 def identity(destination: Path) -> list[int]:
-    """What tells a directory from another that comes to stand at its path."""
+    """Return what distinguishes a directory from a later one at the same path."""
     found = os.stat(destination)
     return [found.st_dev, found.st_ino]
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files that one writer keeps of a destination.
+    """The record files of one writer of a destination.
 
     Attributes
     ----------
@@ -114,22 +114,22 @@ class Files:
 
     @property
     def journal(self) -> Path:
-        """The memory of what is complete."""
+        """The record of complete series."""
         return self.folder / "journal.sqlite"
 
     @property
     def plan(self) -> Path:
-        """All that was asked for, as one plan."""
+        """Everything requested, as one plan."""
         return self.folder / "plan.parquet"
 
     @property
     def requests(self) -> Path:
-        """What was asked for in a way that a newer index may bring more of."""
+        """The requests that may match more series in a newer index."""
         return self.folder / "requests.json"
 
     @property
     def missing(self) -> Path:
-        """The series that were asked for and IDC does not have."""
+        """The requested series that IDC does not have."""
         return self.folder / "missing.tcia"
 
     @property
@@ -139,33 +139,33 @@ class Files:
 
     @property
     def replaced(self) -> Path:
-        """Where files go that a newer version of the data no longer has."""
+        """The folder for files that a newer version of the data no longer contains."""
         return self.folder / "replaced"
 
 
 def files_of(destination: Path, part: str = "") -> Files:
-    """The files of the writer of a destination, or of one part of it."""
+    """Return the record files of the writer of a destination, or of one part of it."""
     return Files(state(destination) / PARTS / part if part else state(destination))
 
 
 def parts(destination: Path) -> list[str]:
-    """The names of all parts that a destination has records of, sorted."""
+    """Return the sorted names of all parts with records in a destination."""
     folder = state(destination) / PARTS
     return sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
 
 
 def prepare(destination: Path, part: str = "") -> None:
-    """Make the destination and the directory for its records.
+    """Create the destination and the directory for its records.
 
     Raises
     ------
     StorageError
-        If the system refuses, or that directory is a symbolic link.
+        If the system refuses, or the directory for the records is a symbolic link.
     PlanError
-        If the part has a name that is no file name.
+        If the name of the part is not valid.
     """
     if part and not _PART.fullmatch(part):
-        raise PlanError("part", f"“{part}” is no name of a part.", "Use letters, figures, - and _.")
+        raise PlanError("part", f"“{part}” is not a valid name of a part.", "Use letters, digits, - and _.")
     for folder in (state(destination), *([state(destination) / PARTS] if part else ())):
         if os.path.islink(folder):
             raise is_link(folder)
@@ -173,5 +173,7 @@ def prepare(destination: Path, part: str = "") -> None:
         files_of(destination, part).folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
-            str(destination), f"{destination} cannot be made: {error.strerror}.", "Choose another directory."
+            str(destination),
+            f"{destination} cannot be created: {error.strerror}.",
+            "Choose another directory.",
         ) from None

@@ -1,4 +1,4 @@
-"""A journal that somebody else may hold, read only."""
+"""Read a journal that another process may hold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataset_dl.model.series import Size
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """A journal that somebody else may hold, to be read only; None where there is none that can be read."""
+    """Open a journal that another process may hold, read-only; None if there is no readable one."""
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&nolock=1", uri=True)
     except sqlite3.OperationalError:
@@ -29,7 +29,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
 
 @contextmanager
 def reading_names(path: Path) -> Iterator[Callable[[str], dict[str, str]]]:
-    """`Journal.renamed` of a journal that somebody else may hold; nothing where there is none."""
+    """Give `Journal.renamed` of a journal that another process may hold; empty if there is none."""
     with reading(path) as connection:
         if connection is None or "renamed" not in tables(connection):
             yield lambda key: {}
@@ -38,7 +38,7 @@ def reading_names(path: Path) -> Iterator[Callable[[str], dict[str, str]]]:
 
 
 def pinned_sizes(path: Path) -> dict[str, Size]:
-    """`Journal.pinned` of a journal that somebody else may hold."""
+    """Return what `Journal.pin` recorded, by key; empty if there is no journal."""
     with reading(path) as connection:
         if connection is None or schema_version(connection) < 2:
             return {}
@@ -47,7 +47,7 @@ def pinned_sizes(path: Path) -> dict[str, Size]:
 
 
 def last_report(path: Path) -> str | None:
-    """`Journal.last_report` of a journal that somebody else may hold."""
+    """Return the report of the last run that has one, as JSON; None if there is none."""
     with reading(path) as connection:
         if connection is None or schema_version(connection) < 2:
             return None

@@ -1,4 +1,4 @@
-"""All that is recorded in a destination: lock, journal, receipts and the kept plan, as one object."""
+"""The records of a destination as one object: lock, journal, receipts and the kept plan."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from dataset_dl.destination.reading import last_report, reading_names
 from dataset_dl.errors import ManifestError
 from dataset_dl.model.outcome import Report
 from dataset_dl.model.plan import Origin, Plan, Rights
-from dataset_dl.plans.compare import compare, joined
+from dataset_dl.plans.compare import Comparison, compare, joined
 from dataset_dl.plans.file import PlanFile
 from dataset_dl.plans.opening import copy_of, open_plan
 
 
 class Records:
-    """What one writer records in a destination, while it holds it.
+    """The records of one writer of a destination, while it holds it.
 
-    Several writers share a destination if each has a part of the plan of its own: a lock, a journal and a
+    Several writers can share a destination if each has its own part of the plan, with a lock, a journal and a
     kept plan below ``.dataset-dl/parts/NAME``.
 
     Parameters
     ----------
     destination
-        One that `paths.prepare` has made.
+        One that `paths.prepare` has created.
     part
         The name of the part; empty for the writer of the whole.
     run_id
-        What is recorded with each entry.
+        The run to record with each entry.
 
     Attributes
     ----------
     journal
-        What is complete, delivered and renamed.
+        The record of complete, delivered and renamed series.
     kept
-        All that was asked for so far, as one plan; None if nothing was, or if that plan is damaged.
+        Everything requested so far, as one plan; None if there is none, or if that plan is damaged.
 
     Raises
     ------
@@ -63,6 +63,7 @@ class Records:
         self._stack = ExitStack()
         self._hold: Hold | None = None
         self.kept: PlanFile | None = None
+        self._compared: tuple[PlanFile, Comparison] | None = None
 
     def __enter__(self) -> Records:
         with ExitStack() as stack:
@@ -83,13 +84,21 @@ class Records:
         Raises
         ------
         StorageError
-            If it has gone, or another one stands in its place.
+            If it is gone, or another directory has taken its place.
         """
         assert self._hold is not None, "records are entered before they are used"
         self._hold.check()
 
+    def compare(self, plan: Plan) -> Comparison:
+        """Hold a plan against the kept one; the answer is remembered until something is kept."""
+        if self.kept is None:
+            return Comparison(is_new=True)
+        if self._compared is None or self._compared[0] is not plan.rows:
+            self._compared = plan.rows, compare(plan.rows, self.kept)
+        return self._compared[1]
+
     def keep(self, plan: Plan) -> None:
-        """Add a plan to what was asked for."""
+        """Add a plan to the kept plan, and its requests to those on record."""
         if self.kept is None:
             self.set_aside_damaged_plan()
             plan.rows.save(self.files.plan, _both(Origin(), plan.origin))
@@ -97,16 +106,17 @@ class Records:
         else:
             origin = _both(self.kept.origin, plan.origin)
             is_known = origin == _both(Origin(), self.kept.origin)
-            is_new = compare(plan.rows, self.kept).is_new
+            is_new = self.compare(plan).is_new
             rows = joined(plan.rows, self.kept) if is_new else self.kept
             if is_new or not is_known:
                 rows.save(self.files.plan, origin)
                 rows.origin = origin
             self.kept = rows
+        self._compared = None
         lists.remember(self.files, plan.requests)
 
     def set_aside_damaged_plan(self) -> Path | None:
-        """Move what stands in place of a kept plan out of the way; None if nothing does."""
+        """Move a damaged kept plan aside; return its new path, or None if there is none."""
         if self.kept is not None or not os.path.lexists(self.files.plan):
             return None
         aside = self.files.plan.with_suffix(".damaged")
@@ -114,19 +124,19 @@ class Records:
         return aside
 
     def credit(self, rights_of: Callable[[PlanFile], Rights]) -> None:
-        """Leave licences and citations for all that was asked for."""
+        """Write licences and citations for everything requested so far."""
         if self.kept is not None:
             lists.write_rights(self.files, rights_of(self.kept))
 
     def finish(self, report: Report, plan: Plan) -> None:
-        """Leave the report of a run, and lists of what failed and of what IDC does not have."""
+        """Write the report of a run, and the lists of failed series and of series that IDC lacks."""
         lists.write_failures(self.files, report.failures, plan.idc_version)
         lists.write_missing(self.files, plan.missing)
         self.journal.finish_run(_encode(report))
 
 
 def open_records(destination: Path, part: str = "", run_id: str = "") -> Records | None:
-    """The records of a destination, entered; None if it has none, or they cannot be written."""
+    """Enter the records of a destination; None if it has none, or they cannot be written."""
     if not paths.files_of(destination, part).folder.is_dir():
         return None
     try:
@@ -136,19 +146,19 @@ def open_records(destination: Path, part: str = "", run_id: str = "") -> Records
 
 
 def kept_plan(destination: Path, *, checked: bool = True) -> PlanFile | None:
-    """A copy of all that was asked for in a destination, by whatever writer; None if nothing was.
+    """Return a copy of everything requested in a destination by any writer; None if there is nothing.
 
     Parameters
     ----------
     destination
-        Where a download went.
+        The directory of a download.
     checked
-        Look at every row. What is only joined with a plan of today needs no look.
+        Check every row. A plan that is only joined with a new one needs no check.
 
     Raises
     ------
     ManifestError
-        If something stands there that is no plan.
+        If a kept plan is damaged or a symbolic link.
     """
     together: PlanFile | None = None
     for files in _every_writer(destination):
@@ -165,12 +175,12 @@ def kept_plan(destination: Path, *, checked: bool = True) -> PlanFile | None:
 
 
 def kept_with_requests(destination: Path) -> PlanFile | None:
-    """The same, with what was asked for in a way that a newer index may bring more of.
+    """Return `kept_plan`, with the requests that may match more series in a newer index.
 
     Raises
     ------
     ManifestError
-        If either is damaged.
+        If the plan or the requests are damaged.
     """
     rows = kept_plan(destination)
     if rows is not None:
@@ -182,14 +192,14 @@ def kept_with_requests(destination: Path) -> PlanFile | None:
 
 @contextmanager
 def reading_renamed(destination: Path) -> Iterator[Callable[[str], dict[str, str]]]:
-    """By key, the objects of a series with the names of their files, whoever wrote them."""
+    """Give a function from key to object name → file name, over the journals of all writers."""
     with ExitStack() as stack:
         writers = [stack.enter_context(reading_names(files.journal)) for files in _every_writer(destination)]
         yield lambda key: next((names for each in writers if (names := each(key))), {})
 
 
 def gather(destination: Path) -> Report | None:
-    """One report of the last runs of all writers of a destination; None if none has ended."""
+    """Combine the last reports of all writers of a destination into one; None if there are none."""
     found = [last_report(files.journal) for files in _every_writer(destination)]
     reports = [_decode(text) for text in found if text is not None]
     if not reports:
@@ -214,7 +224,7 @@ def gather(destination: Path) -> Report | None:
 
 
 def _every_writer(destination: Path) -> list[paths.Files]:
-    """The files of the writer of the whole, then those of each part."""
+    """Return the record files of the writer of the whole, then those of each part."""
     return [paths.files_of(destination, part) for part in ("", *paths.parts(destination))]
 
 
@@ -229,7 +239,7 @@ def _kept_by(path: Path, *, checked: bool) -> PlanFile | None:
 
 
 def _kept_or_damaged(path: Path) -> PlanFile | None:
-    """What is kept of earlier downloads; None where it is damaged, too: it is set aside later."""
+    """Return the plan kept of earlier downloads; None also if it is damaged, to be set aside later."""
     try:
         return _kept_by(path, checked=False)
     except ManifestError:
@@ -237,7 +247,7 @@ def _kept_or_damaged(path: Path) -> PlanFile | None:
 
 
 def _both(earlier: Origin, now: Origin) -> Origin:
-    """What is missing of either; it may be skipped if that was said of all of it."""
+    """Merge two origins; missing series may be skipped only if that was allowed for all of them."""
     missing = tuple(dict.fromkeys([*earlier.missing, *now.missing]))
     left = set(earlier.missing) - set(now.missing)
     skip = (earlier.skip_missing or not left) and (now.skip_missing or not now.missing)

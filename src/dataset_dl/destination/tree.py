@@ -1,4 +1,4 @@
-"""The disk against a plan. Nothing else in this package decides that a series is complete."""
+"""Compare the disk with a plan. Nothing else in this package decides that a series is complete."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dataset_dl.model.series import STATE_DIRECTORY, PlannedSeries
 T = TypeVar("T")
 
 INSTANCE_SUFFIX = ".dcm"
-# So many objects at the most are listed at once, unless one series has more.
+# The most objects and series to list together; a single series may have more objects.
 _BATCH_INSTANCES = 50_000
 _BATCH_SERIES = 2_000
 
 
 class Found(NamedTuple):
-    """What a directory holds: instances and their bytes."""
+    """The number of instances in a directory, and their bytes."""
 
     instances: int
     size_bytes: int
@@ -30,7 +30,7 @@ NOTHING = Found(0, 0)
 
 
 def look(directory: str | Path) -> Found:
-    """Count the instances in a directory and sum their sizes; links are not followed."""
+    """Count the instances in a directory and sum their sizes, without following links."""
     instances = size_bytes = 0
     try:
         with os.scandir(directory) as entries:
@@ -44,13 +44,13 @@ def look(directory: str | Path) -> Found:
 
 
 def look_at(directory: str | Path, names: Iterable[str]) -> Found:
-    """The same for named files only, where several series share a directory."""
+    """Do the same for named files only, if several series share a directory."""
     sizes = [size for name in names if (size := file_size(os.path.join(directory, name))) is not None]
     return Found(len(sizes), sum(sizes))
 
 
 def file_size(path: str | Path) -> int | None:
-    """Bytes of a file; None if there is none, or a link or something else in its place."""
+    """Return the bytes of a file; None if it is missing, a link or anything but a regular file."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -59,7 +59,7 @@ def file_size(path: str | Path) -> int | None:
 
 
 def instances(directory: str | Path) -> list[os.DirEntry[str]]:
-    """The files in a directory that `look` counts."""
+    """Return the files in a directory that `look` counts."""
     try:
         with os.scandir(directory) as entries:
             return [
@@ -72,24 +72,24 @@ def instances(directory: str | Path) -> list[os.DirEntry[str]]:
 
 
 def agrees(found: Found, series: PlannedSeries) -> bool:
-    """Whether a series is complete: its count and its bytes are those of the index."""
+    """Whether a series is complete: count and bytes on disk equal those of its row."""
     return found.instances == series.instanceCount and found.size_bytes == series.size_bytes
 
 
 def is_dicom(path: str | Path) -> bool:
-    """Whether a file begins as a DICOM file does (PS3.10: 128 bytes, then ``DICM``)."""
+    """Whether a file begins like a DICOM file (PS3.10: 128 bytes, then ``DICM``)."""
     with open(path, "rb") as file:
         return file.read(132)[128:] == b"DICM"
 
 
 def is_zero(path: str | Path) -> bool:
-    """Whether a file has nothing but zero bytes where its header should be, as after a loss of power."""
+    """Whether a file has only zero bytes in place of its header, as after a power loss."""
     with open(path, "rb") as file:
         return not any(file.read(1024))
 
 
 def unfinished(directory: str | Path, is_unfinished: Callable[[str], bool]) -> list[str]:
-    """The names of the files in a directory that an engine has begun and not finished."""
+    """Return the names of files in a directory that an engine has begun but not finished."""
     try:
         return [name for name in os.listdir(directory) if is_unfinished(name)]
     except (FileNotFoundError, NotADirectoryError):
@@ -97,7 +97,7 @@ def unfinished(directory: str | Path, is_unfinished: Callable[[str], bool]) -> l
 
 
 def sweep(directory: str | Path, is_unfinished: Callable[[str], bool]) -> int:
-    """Remove what an interrupted engine left in a directory; returns how many files."""
+    """Remove the unfinished files of an interrupted engine from a directory; return how many."""
     removed = 0
     for name in unfinished(directory, is_unfinished):
         with suppress(FileNotFoundError):
@@ -107,7 +107,7 @@ def sweep(directory: str | Path, is_unfinished: Callable[[str], bool]) -> int:
 
 
 def instance_paths(directory: Path, names: Iterable[str] | None = None) -> tuple[Path, ...]:
-    """The files of a series, sorted by name."""
+    """Return the files of a series, sorted by name."""
     found = names if names is not None else (
         name for name in os.listdir(directory) if name.endswith(INSTANCE_SUFFIX)
     )  # fmt: skip
@@ -115,7 +115,7 @@ def instance_paths(directory: Path, names: Iterable[str] | None = None) -> tuple
 
 
 def instance_directories(root: Path) -> Iterator[str]:
-    """Every directory below `root` that holds instances, relative to it."""
+    """Yield every directory below `root` that contains instances, relative to it."""
     for directory, subdirectories, names in os.walk(root):
         subdirectories[:] = sorted(name for name in subdirectories if name != STATE_DIRECTORY)
         if any(name.endswith(INSTANCE_SUFFIX) for name in names):
@@ -123,7 +123,7 @@ def instance_directories(root: Path) -> Iterator[str]:
 
 
 def batches(items: Iterable[T], instances_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """Lists of items small enough that what the store lists of them fits into memory."""
+    """Split items into lists so small that the store's listing of each fits into memory."""
     batch: list[T] = []
     instances = 0
     for item in items:

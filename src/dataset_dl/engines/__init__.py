@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from dataset_dl.doors import ENGINES
 from dataset_dl.engines.protocol import Engine
-from dataset_dl.errors import EngineMissing
+from dataset_dl.errors import EngineMissing, PlanError
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
 
@@ -14,7 +14,7 @@ __all__ = ["Engine", "chooser", "names"]
 
 
 def chooser(settings: DownloadSettings, network: NetworkSettings) -> Callable[[str], Engine]:
-    """What gives the engine for a scheme: the one that was asked for, else the first that is registered.
+    """Return a function from a scheme to its engine: the one in the settings, else the first registered.
 
     An engine given as an object serves the schemes in its attribute `schemes`, or all if it has none.
     """
@@ -28,25 +28,23 @@ def chooser(settings: DownloadSettings, network: NetworkSettings) -> Callable[[s
             wanted = "auto"
         here = names(scheme)
         if not here:
-            raise EngineMissing(
-                scheme, f"No engine that is installed fetches {scheme}://…, so nothing was started."
-            )
+            raise EngineMissing(scheme, f"No installed engine fetches {scheme}://…, so nothing was started.")
         if wanted != "auto" and wanted not in here:
             if any(name.endswith(f".{wanted}") for name in ENGINES.names()):
-                wanted = "auto"  # it is one for another scheme of a mixed plan
+                wanted = "auto"  # it serves another scheme of a mixed plan
             else:
-                raise EngineMissing(
+                raise PlanError(
                     wanted,
                     f"There is no engine “{wanted}”, so nothing was started.",
-                    f"For {scheme}:// there are auto, {', '.join(here)}.",
+                    f"Engines for {scheme}:// are auto, {', '.join(here)}.",
                 )
         make = ENGINES.find(f"{scheme}.{here[0] if wanted == 'auto' else wanted}")
-        assert make is not None, "it stands in the registry"
+        assert make is not None, "the registry has this name"
         return make(settings, network)
 
     return engine_for
 
 
 def names(scheme: str) -> list[str]:
-    """The engines for a scheme, the one that ``auto`` takes first."""
+    """Return the names of the engines for a scheme; ``auto`` takes the first."""
     return [each.partition(".")[2] for each in ENGINES.names() if each.partition(".")[0] == scheme]

@@ -1,4 +1,4 @@
-"""What a transfer asks of whatever moves the bytes."""
+"""The protocol of engines, which move the bytes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from dataset_dl.network import NetworkSettings
 
 
 class Engine(Protocol):
-    """Something that fetches series. It is registered for the scheme of their addresses.
+    """Fetches series; registered for the scheme of their addresses.
 
-    Nothing that it says is believed: a series is complete when the disk says so.
+    Its events prove nothing: only the disk decides that a series is complete.
 
     Attributes
     ----------
     name
-        What `--engine` calls it.
+        Its name for `--engine`.
     workers
-        Objects fetched at once. It may have begun twice as many series of which it has not reported a file.
+        Objects fetched in parallel. It may have begun twice as many series without reporting a file of them.
     lists_objects
-        Whether `objects` can answer. An engine that cannot list says with `SeriesSized` how much a series is,
-        if its plan does not.
+        Whether `objects` works. An engine that cannot list yields a `SeriesSized` for each series whose size
+        the plan does not contain.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Engine(Protocol):
     lists_objects: bool
 
     def probe(self, address: str) -> None:
-        """Ask once for one series, on the way that the download will take.
+        """Request one series once, by the route that the download will take.
 
         Raises
         ------
@@ -42,19 +42,19 @@ class Engine(Protocol):
         """
 
     def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
-        """What the store holds, by key. A series that it cannot say it of in full is left out."""
+        """Return the objects that the store lists, by key. Leave out a series without a full list."""
 
     def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
         """Fetch series below a destination, nearly in the order of the fetches.
 
         It yields a `FileCompleted` for each file that has its final name, ending in ``.dcm``, in the
-        directory of its series, and whatever else it has to say; it may leave out whole series without a
-        word. When the iterator is closed, everything that was started is stopped.
+        directory of its series, and any other events. It may skip whole series silently. Closing the
+        iterator stops everything that was started.
         """
 
     def is_unfinished(self, name: str) -> bool:
-        """Whether a file of this name is one that this engine, or another of its scheme, has not finished."""
+        """Whether a file of this name is unfinished, by this engine or another one for its scheme."""
 
 
-# Makes an engine from how to fetch and how the network is reached.
+# Makes an engine from the settings of the download and of the network.
 MakeEngine = Callable[[DownloadSettings, NetworkSettings], Engine]

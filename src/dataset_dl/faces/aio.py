@@ -8,13 +8,16 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import wait
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from dataset_dl.model.outcome import DownloadProgress, Report
 from dataset_dl.model.plan import Plan
 from dataset_dl.verbs.download import ProgressCallback, download
 from dataset_dl.verbs.options import TransferOptions, spelled_out
 from dataset_dl.verbs.plan import Table
+
+if TYPE_CHECKING:
+    from dataset_dl.observers import Observer
 
 _LOOK_SECONDS = 0.5
 
@@ -30,13 +33,15 @@ async def adownload(
     into: str | Path | None = None,
     *,
     progress_callback: ProgressCallback | None = None,
+    observers: Iterable[Observer] = (),
     check: bool = True,
     **options: Unpack[TransferOptions],
 ) -> Report:
     """Download without blocking the event loop; parameters, result and errors as for `download`.
 
-    Cancelling the task stops the download and s5cmd before `CancelledError` is raised; finished files are
-    kept. The callback is called in the event loop and may be a coroutine function.
+    Cancelling the task stops the download and its engine before `CancelledError` is raised; finished files
+    are kept. The callback is called in the event loop and may be a coroutine function; observers are called
+    in the thread.
     """
     loop = asyncio.get_running_loop()
     unwanted = threading.Event()
@@ -54,7 +59,15 @@ async def adownload(
         called.result()  # an exception in it ends the download
 
     def work() -> Report:
-        return download(what, into, progress="none", progress_callback=call_back, check=check, **options)
+        return download(
+            what,
+            into,
+            progress="none",
+            progress_callback=call_back,
+            observers=observers,
+            check=check,
+            **options,
+        )
 
     running = loop.run_in_executor(None, work)
     try:

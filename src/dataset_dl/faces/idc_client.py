@@ -486,10 +486,10 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         return made
 
     def _plan_of(
-        self, column: str, asked: str | list[str], where: list[Condition], layout: str, target: str
+        self, column: str, requested: str | list[str], where: list[Condition], layout: str, target: str
     ) -> Plan:
         """Make the plan of the series with some values in a column; unknown values are only logged."""
-        values = [asked] if isinstance(asked, str) else asked
+        values = [requested] if isinstance(requested, str) else requested
         if column == "SOPInstanceUID":
             files = {file.identifier for file in instances.named(Database(), values)}
             missing = set(values) - files

@@ -1,1 +1,1 @@
-"""Manifests: the lines that s5cmd reads, and the files in which others name series."""
+"""Manifests: s5cmd commands, and files of other programs that list series."""

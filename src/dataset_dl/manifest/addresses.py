@@ -1,4 +1,4 @@
-"""What an address from a browser names: of the portal, of a viewer, of a collection's page at TCIA."""
+"""Web addresses that name data: of the IDC portal, a viewer, a DOI, a collection's page at TCIA."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataset_dl.errors import ManifestError
 
 _WEB = re.compile(r"https?://", re.IGNORECASE)
 _DOI_HOSTS = ("doi.org", "dx.doi.org")
-# Of the query of an address, the most exact first: what names series, studies and collections.
+# Query parameters that name series, studies and collections, the most exact first.
 _NAMING = (
     ("seriesinstanceuid", "seriesinstanceuids", "initialseriesinstanceuid"),
     ("studyinstanceuid", "studyinstanceuids"),
     ("collection_id",),
 )
-# What the portal and the viewers say besides, and that chooses no data.
+# Query parameters of the portal and the viewers that select no data.
 _IDLE = re.compile(r".*_op|sort|page|view|hangingprotocolId|configUrl|names|url", re.IGNORECASE)
 _PATHS = (
     re.compile(r"/studies/(?P<study>[0-9.]+)(?:/series/(?P<series>[0-9.]+))?"),  # of Slim, and DICOMweb
@@ -26,23 +26,23 @@ _S3 = re.compile(r"s3://[a-z0-9.-]+/[0-9a-f-]{36}", re.IGNORECASE)
 
 
 def is_web(text: str) -> bool:
-    """Whether a text is an address of the web."""
+    """Whether a text is a web address."""
     return _WEB.match(text) is not None
 
 
 def named(address: str) -> tuple[str, ...]:
-    """The identifiers, or addresses of series in a store, that an address of the web names.
+    """The identifiers, or addresses of series in a store, in a web address.
 
     Raises
     ------
     ManifestError
-        If it names none, or chooses by more than can be read of it.
+        If it names none, or has filters that cannot be read from it.
     """
     parts = urlsplit(address)
     if (parts.hostname or "").lower() in _DOI_HOSTS:
         return (unquote(parts.path.strip("/")),)
-    asked = parse_qs(parts.query)
-    query = {name.lower(): values for name, values in asked.items()}
+    parameters = parse_qs(parts.query)
+    query = {name.lower(): values for name, values in parameters.items()}
     if stored := _S3.findall(unquote(parts.query)):  # of VolView
         return tuple(dict.fromkeys(stored))
     if series := _values(query, _NAMING[0]):
@@ -56,7 +56,7 @@ def named(address: str) -> tuple[str, ...]:
     for names in _NAMING[1:]:
         if values := _values(query, names):
             known = {name for several in _NAMING for name in several}
-            _refuse_filters(address, {name for name in asked if name.lower() not in known})
+            _refuse_filters(address, {name for name in parameters if name.lower() not in known})
             return values
     raise ManifestError(
         address,
@@ -75,7 +75,7 @@ def _refuse_filters(address: str, names: set[str]) -> None:
     if filters:
         raise ManifestError(
             address,
-            f"{address} chooses by {', '.join(filters)}, too, which cannot be read from an address;"
+            f"{address} also chooses by {', '.join(filters)}, which cannot be read from an address;"
             " nothing was started.",
-            "Give the collection, and say the rest with --where; or download the manifest of the portal.",
+            "Give the collection, and add the rest with --where; or download the manifest from the portal.",
         )

@@ -1,4 +1,4 @@
-"""Manifests of s5cmd commands, as the IDC portal and idc-index write them and as people change them."""
+"""Manifests of s5cmd commands, as the IDC portal and idc-index write them and users edit them."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.dcm")
 _ADDRESS = re.compile(
     r"""(?:^|(?<=\s)|(?P<mark>["']))(?P<address>(?:s3|gs)://[^/\s"'][^\s"']*)""", re.IGNORECASE
 )
-# What may stand before an address: the words of a call of s5cmd that copies.
+# Words of an s5cmd copy command that may precede an address.
 _COPYING = {"s5cmd", "run", "cp", "sync"}
 _OTHER_COMMANDS = {"rm", "mv", "ls", "cat", "du", "mb", "rb", "head", "select", "pipe", "presign"}
-_PLACES_HINT = "--layout replaces all directories of a manifest; a line may also name the destination itself."
+_PLACES_HINT = "--layout overrides all directories of a manifest; a line may also name the destination."
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]|~")
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """What the directories of a manifest are good for.
+    """How to interpret the directories and buckets in a manifest.
 
     Attributes
     ----------
     destination
-        Where the download goes: a line that names just this directory means what a line without one means.
+        Where the download goes: a line with exactly this directory counts as a line without one.
     ignored
-        A layout decides, whatever the lines say.
+        Whether a layout overrides the directories in the lines.
     buckets
-        Lines of other buckets than these name nothing; None if the bucket of a line does not matter.
+        Lines with other buckets name nothing; None if every bucket is accepted.
     """
 
     destination: Path | None = None
@@ -45,12 +45,12 @@ class Places:
 
 
 def entries(lines: Iterable[Line], name: str, places: Places = Places()) -> tuple[Entry, ...]:
-    """What lines copy: series, or files of them.
+    """The series, or files of them, that the lines copy.
 
     Raises
     ------
     ManifestError
-        If a line copies something else; the first wrong lines are named, each with its reason.
+        If a line copies something else; the message lists the first wrong lines, each with its reason.
     """
     found: list[Entry] = []
     wrong: list[WrongLine] = []
@@ -66,24 +66,24 @@ def entries(lines: Iterable[Line], name: str, places: Places = Places()) -> tupl
 
 
 def copies(text: str) -> bool:
-    """Whether a line begins like a command that copies."""
+    """Whether a line begins like a copy command."""
     return text.split(maxsplit=1)[0].lower() in _COPYING
 
 
 def buckets(lines: Iterable[Line]) -> Iterable[str]:
-    """The buckets that lines name, in their order, with repetitions."""
+    """The bucket of each line, in order, with repetitions."""
     return (urlsplit(match["address"]).netloc for _, text in lines if (match := _ADDRESS.search(text)))
 
 
 def foreign(lines: Iterable[Line], places: Places) -> list[Line]:
-    """The lines that name nothing, because of their bucket."""
+    """The lines whose bucket is not accepted."""
     if places.buckets is None:
         return []
     return [line for line in lines if not {*buckets([line])} <= places.buckets]
 
 
 def _entry(number: int, line: str, places: Places) -> Entry:
-    """Raises ValueError with the reason if the line names no series, or leads out of the destination."""
+    """Parse a line; raise ValueError with the reason if it names no series or leaves the destination."""
     match = _ADDRESS.search(line)
     before = line[: match.start()].split() if match else []
     if match is None or _OTHER_COMMANDS.intersection(before):
@@ -113,7 +113,7 @@ def _entry(number: int, line: str, places: Places) -> Entry:
     if is_file and target.endswith(".dcm"):
         folder, _, new_name = target.rpartition("/")
         if new_name != objects:
-            raise ValueError("it gives the file another name, and files keep theirs; name its directory")
+            raise ValueError("it gives the file another name, but files keep theirs; name its directory")
         target = folder or "."
     directory = target.removeprefix("./").rstrip("/")
     if directory in ("", "."):
@@ -124,15 +124,15 @@ def _entry(number: int, line: str, places: Places) -> Entry:
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text as a shell reads them, up to a comment."""
+    """Split a text into words like a shell, up to a comment."""
     try:
         return shlex.split(_without_comment(text) if "#" in text else text)
     except ValueError:
-        raise ValueError("in its directory a quotation mark is left open") from None
+        raise ValueError("a quotation mark in its directory is left open") from None
 
 
 def _without_comment(text: str) -> str:
-    """What stands before a ``#`` that begins a word and is not in quotes."""
+    """The text before a ``#`` that begins a word outside of quotes."""
     quote, before = "", " "
     for place, each in enumerate(text):
         if quote:
@@ -147,5 +147,5 @@ def _without_comment(text: str) -> str:
 
 def _is_same(directory: str, destination: Path) -> bool:
     if directory.startswith("~"):
-        directory = os.path.expanduser(directory)  # noqa: PTH111 (pathlib's raises for a user who is not there)
+        directory = os.path.expanduser(directory)  # noqa: PTH111 (pathlib's raises for an unknown user)
     return os.path.normpath(directory) == str(destination)

@@ -1,4 +1,4 @@
-"""What a manifest names, told from what is in it and not from its name."""
+"""Parse a manifest. Its content, not its name, decides what kind it is."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from dataset_dl.wording import shortened
 PARQUET_MAGIC = b"PAR1"
 _ZIP_MAGIC = b"PK\x03\x04"
 _WORKBOOK = "xl/workbook.xml"
-# A workbook packs its XML to a fifth or a twentieth. One that is large and packed much more is made to hurt.
+# A workbook compresses its XML 5 to 20 times. A large one that compresses far better is hostile.
 _LARGE_WORKBOOK_BYTES, _MOST_PACKED = 20_000_000, 50
 _OTHER_MAGIC = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
     b"%PDF": "a PDF document",
     b"\x1f\x8b": "a gzip archive",
-    b"\xd0\xcf\x11\xe0": "a document of an old Office; save it as .xlsx or .csv",
+    b"\xd0\xcf\x11\xe0": "a document in an old Office format; save it as .xlsx or .csv",
 }
 _DELIMITERS = ",\t;"
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _NAMES_SERIES = re.compile(r"[0-9]+(\.[0-9]+)+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LEFT_OUT_SHOWN = 3
-# A cell of a sheet with a formula that no value follows.
+# A cell that has a formula but no stored value.
 _BARE_FORMULA = re.compile(
     rb"""<c r="([A-Z]+[0-9]+)"[^>]*>\s*<f[^>]*>[^<]*</f>\s*(?:<v\s*/>|<v></v>)?\s*</c>"""
 )
 
 
 class PlanTable(NamedTuple):
-    """A saved plan as CSV: its text from the header on, without comments and empty lines, and its form."""
+    """A saved plan as CSV, without comments and empty lines; `rows` does not count the header."""
 
     header: list[str]
     delimiter: str
@@ -57,17 +57,17 @@ class Contents:
     Attributes
     ----------
     plan
-        The manifest as a plan that was saved, where it has all columns of one.
+        The manifest as a saved plan, if it has all columns of one.
     identifiers
         Identifiers of any kind, each once.
     optional
-        SeriesInstanceUIDs that IDC may not have: those of a manifest of TCIA, each once.
+        Identifiers that IDC may not have, each once: those of a TCIA manifest, and lines of other buckets.
     entries
-        Series named by their place in a bucket.
+        Series named by their address in a bucket.
     accounts
-        How its rows were used.
+        How the rows of the manifest were used.
     buckets
-        The buckets that its addresses name.
+        The buckets in its addresses.
     """
 
     plan: PlanTable | None = None
@@ -79,12 +79,12 @@ class Contents:
 
 
 def parse(data: bytes, name: str, places: Places = Places()) -> Contents:  # noqa: B008
-    """Read a manifest of any kind but Parquet.
+    """Parse a manifest of any kind but Parquet.
 
     Raises
     ------
     ManifestError
-        If it is no manifest, or has a wrong line.
+        If it is not a manifest, or has a wrong line.
     """
     if data.startswith(_ZIP_MAGIC):
         return _workbook(data, name)
@@ -115,7 +115,7 @@ def _account(name: str, named: Sequence[object], left_out: Sequence[str] = ()) -
 
 
 def _text(data: bytes, name: str) -> str:
-    # What Excel calls Unicode text is UTF-16 with a mark at its start.
+    # Excel saves “Unicode text” as UTF-16 with a byte order mark.
     is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = data.decode("utf-16" if is_wide else "utf-8-sig")
@@ -127,7 +127,7 @@ def _text(data: bytes, name: str) -> str:
 
 
 def _addresses(lines: Sequence[Line], name: str, places: Places) -> Contents:
-    """Lines that copy from a store; UIDs among them are identifiers, and other words are left out."""
+    """Parse lines that copy from a store; bare UIDs are identifiers, other lines are left out."""
     addressed = [line for line in lines if "://" in line.text or commands.copies(line.text)]
     others = [line for line in lines if line not in addressed]
     named = [line.text for line in others if _NAMES_SERIES.fullmatch(line.text)]
@@ -151,7 +151,7 @@ def _addresses(lines: Sequence[Line], name: str, places: Places) -> Contents:
 
 
 def _delimited(lines: Sequence[tuple[int, str]], name: str) -> Contents | None:
-    """A table whose first line is a header that names series, or a plan; None if it is no such header."""
+    """Parse a plan, or a table with a column that names series; None if the first line is no such header."""
     first, text = lines[0]
     headers = {mark: fields for mark in _DELIMITERS if (fields := _fields(text, mark))}
     if not headers:
@@ -167,12 +167,12 @@ def _delimited(lines: Sequence[tuple[int, str]], name: str) -> Contents | None:
         return None
     named = table.identifiers(_rows(lines[1:], delimiter, name), header, name)
     if not named:
-        raise ManifestError(name, f"{name} has a header and no row below it.", "Nothing was started.", first)
+        raise ManifestError(name, f"{name} has a header but no rows.", "Nothing was started.", first)
     return Contents(identifiers=_once(named), accounts=(_account(name, named),))
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
-    """The fields of a single line; none if it is not in the form of CSV."""
+    """The fields of a single line; empty if it is not valid CSV."""
     try:
         return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error:
@@ -180,13 +180,13 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 
 def _rows(lines: Sequence[tuple[int, str]], delimiter: str, name: str) -> Iterator[tuple[int, Sequence[str]]]:
-    """Each row and the number of its line; what may be one row more or less is an error.
+    """Each row with its line number; if the number of rows is ambiguous, raise an error.
 
     Raises
     ------
     ManifestError
-        If quotation marks are wrong, or a field goes on over the end of its line: a mark that was left open
-        by mistake would swallow the rows below it.
+        If quotation marks are wrong, or a field continues on the next line: a quotation mark left open by
+        mistake would swallow the rows below it.
     """
     reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
     done = 0
@@ -218,12 +218,12 @@ def _rows(lines: Sequence[tuple[int, str]], delimiter: str, name: str) -> Iterat
 
 
 def is_plan(columns: Sequence[str]) -> bool:
-    """Whether a table has the columns of a plan; those of the first ones did not tell files."""
+    """Whether a table has the columns of a plan; early plans had no `files`."""
     return {*PlannedSeries._fields} - {"files"} <= {*columns}
 
 
 def _workbook(data: bytes, name: str) -> Contents:
-    """Every sheet of an Excel workbook that begins with a column of identifiers; the others are named."""
+    """Parse the sheets of an Excel workbook that have a column of identifiers; report the others."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             is_workbook = _WORKBOOK in archive.namelist()
@@ -234,7 +234,7 @@ def _workbook(data: bytes, name: str) -> Contents:
         raise _not_a_manifest(name, "it is a ZIP archive")
     if size_bytes > max(_LARGE_WORKBOOK_BYTES, _MOST_PACKED * len(data)):
         raise _not_a_manifest(
-            name, f"the workbook would unpack to {size_bytes / 1e6:,.0f} MB, which is more than is taken"
+            name, f"the workbook would unpack to {size_bytes / 1e6:,.0f} MB, which is too much"
         )
     import openpyxl
 
@@ -245,7 +245,7 @@ def _workbook(data: bytes, name: str) -> Contents:
     try:
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         for sheet in book.worksheets:
-            sheet.reset_dimensions()  # what a file says of its size may be made up
+            sheet.reset_dimensions()  # the dimensions in the file may be wrong
             rows = _cells(sheet.iter_rows(values_only=True))
             _, header = next(rows, (0, []))
             if table.columns_of(header):
@@ -256,23 +256,21 @@ def _workbook(data: bytes, name: str) -> Contents:
                 named += found
             elif header:
                 left_out.append(
-                    f"the sheet {sheet.title} does not begin with a column of series, studies or patients"
+                    f"the first row of the sheet {sheet.title} names no column of series, studies or patients"
                 )
     except ManifestError:
         raise
-    except Exception as error:  # a damaged workbook raises whatever its parts raise
+    except Exception as error:  # a damaged workbook can raise anything
         raise _not_a_manifest(name, f"the workbook cannot be read ({error})") from None
     if not named:
-        raise _not_a_manifest(
-            name, "no sheet of the workbook begins with a column of series, studies or patients"
-        )
+        raise _not_a_manifest(name, "no sheet of the workbook has a column of series, studies or patients")
     if left_out:
         accounts.append(Account(name, 0, 0, tuple(left_out)))
     return Contents(identifiers=_once(named), accounts=tuple(accounts))
 
 
 def _refuse_formulas(data: bytes, name: str) -> None:
-    """Refuse a cell whose formula has no stored value: it would read as an empty one."""
+    """Refuse a cell whose formula has no stored value: it would read as empty."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         sheets = [
             each for each in archive.namelist() if each.startswith("xl/worksheets/") and each.endswith(".xml")
@@ -282,13 +280,13 @@ def _refuse_formulas(data: bytes, name: str) -> None:
                 cell = match[1].decode(errors="replace")
                 raise ManifestError(
                     name,
-                    f"The cell {cell} of {name} holds a formula and no value of it; nothing was started.",
-                    "Open it in a spreadsheet program and save it, which stores the values.",
+                    f"The cell {cell} of {name} holds a formula without a stored value; nothing was started.",
+                    "Open it in a spreadsheet program and save it; that stores the values.",
                 )
 
 
 def _cells(rows: Iterable[Sequence[object]]) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not empty, as texts, without the empty cells at their end."""
+    """The non-empty rows as texts, without trailing empty cells."""
     for number, row in enumerate(rows, 1):
         texts = [table.text_of(cell) for cell in row]
         while texts and not texts[-1]:
@@ -298,7 +296,7 @@ def _cells(rows: Iterable[Sequence[object]]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _of_width(rows: Iterable[tuple[int, list[str]]], width: int) -> Iterator[tuple[int, list[str]]]:
-    """Rows with as many cells as the header has; what stands to the right of it belongs to no column."""
+    """Rows cut or padded to the width of the header; cells to the right of it belong to no column."""
     for number, row in rows:
         yield number, [*row[:width], *[""] * (width - len(row))]
 

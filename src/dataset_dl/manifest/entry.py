@@ -1,4 +1,4 @@
-"""What a manifest consists of: its lines, the series that they name, and what is wrong with them."""
+"""The parts of a manifest: its lines, the series in them, and the lines that are wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Line(NamedTuple):
 class Entry(NamedTuple):
     """A series named by a manifest, or files of one.
 
-    The directory is None where the layout decides; `files` as in `PlannedSeries`.
+    The directory is None if the layout decides; `files` is as in `PlannedSeries`.
     """
 
     line: int
@@ -40,7 +40,7 @@ class WrongLine(NamedTuple):
 
 
 def wrong_lines(name: str, wrong: Sequence[WrongLine], hint: str = "") -> ManifestError:
-    """What is wrong with some lines of a manifest, as one error."""
+    """One error that lists the wrong lines of a manifest."""
     sentences = [
         f"Line {number} of {name} is wrong: {reason} (“{shortened(text, _SHOWN_CHARACTERS)}”)."
         for number, text, reason in wrong[:_SHOWN_AT_MOST]

@@ -1,4 +1,4 @@
-"""Tables of others: which columns name series or files, by the names that people give them."""
+"""Tables from elsewhere: find the columns that name series or files by their usual names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from dataset_dl.errors import ManifestError
 
-# What a column is called where it names one thing exactly, best first, without case and punctuation.
+# Names of identifying columns, the most exact kind first, without case and punctuation.
 _NAMES = (
     ("sopinstanceuid", "instanceuid", "sopinstanceuids", "crdcinstanceuuid"),
     ("crdcseriesuuid", "idcseriesuuid", "seriesuuid"),
@@ -25,21 +25,21 @@ def columns_of(header: Sequence[str]) -> list[int]:
 
 
 def identifiers(rows: Iterable[tuple[int, Sequence[object]]], header: Sequence[str], name: str) -> list[str]:
-    """What each row names most exactly, in their order, with repetitions.
+    """The most exact identifier in each row, in order, with repetitions.
 
     Parameters
     ----------
     rows
-        The number of its line or row, and each row.
+        Each row with its line or row number.
     header
-        The names of the columns.
+        The column names.
     name
-        Of the table, for an error.
+        Name of the table, for errors.
 
     Raises
     ------
     ManifestError
-        If a row has another number of fields than the header, or names nothing.
+        If a row has more or fewer fields than the header, names nothing, or contradicts itself.
     """
     columns = columns_of(header)
     rivals = _rivals(header, columns)
@@ -48,7 +48,7 @@ def identifiers(rows: Iterable[tuple[int, Sequence[object]]], header: Sequence[s
         if len(row) != len(header):
             raise ManifestError(
                 name,
-                f"Line {number} of {name} has {len(row)} fields where the header has {len(header)}.",
+                f"Line {number} of {name} has {len(row)} fields, but the header has {len(header)}.",
                 "Nothing was started.",
                 number,
             )
@@ -59,7 +59,7 @@ def identifiers(rows: Iterable[tuple[int, Sequence[object]]], header: Sequence[s
                     name,
                     f"Row {number} of {name} names one thing in two ways: its {header[first]} and its"
                     f" {header[second]} differ.",
-                    "Nothing was started. Keep the column that is meant.",
+                    "Nothing was started. Keep only the column that you mean.",
                     number,
                 )
         if not value:
@@ -67,7 +67,7 @@ def identifiers(rows: Iterable[tuple[int, Sequence[object]]], header: Sequence[s
             raise ManifestError(
                 name,
                 f"Row {number} of {name} names nothing: it is empty in {empty}.",
-                "Nothing was started. Fill it in, or take the row out.",
+                "Nothing was started. Fill it in, or delete the row.",
                 number,
             )
         found.append(value)
@@ -75,7 +75,7 @@ def identifiers(rows: Iterable[tuple[int, Sequence[object]]], header: Sequence[s
 
 
 def _rivals(header: Sequence[str], columns: Sequence[int]) -> list[tuple[int, int]]:
-    """Pairs of columns that name the same kind of thing, which should then be the same thing."""
+    """Pairs of columns that name the same kind of thing, so their values must agree."""
     kinds: dict[int, list[int]] = {}
     for index in columns:
         kind = next(number for number, names in enumerate(_NAMES) if _plain(header[index]) in names)
@@ -93,11 +93,11 @@ def _plain(name: str) -> str:
 
 
 def text_of(value: object) -> str:
-    """A cell as a text; empty if it is missing."""
-    # What is missing is None, or a float that is not equal to itself.
+    """A cell as text; empty if the value is missing."""
+    # A missing value is None or NaN, which is not equal to itself.
     if value is None or value != value:  # noqa: PLR0124
         return ""
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # pandas makes floats of whole numbers where one is missing
+        value = int(value)  # pandas turns integers into floats if a value is missing
     text = str(value).strip()
     return "" if text in ("<NA>", "NaT") else text

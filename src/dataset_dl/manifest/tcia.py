@@ -1,4 +1,4 @@
-"""Manifests of The Cancer Imaging Archive (``.tcia``), which its NBIA Data Retriever reads."""
+"""Manifests of The Cancer Imaging Archive (``.tcia``) for its NBIA Data Retriever."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from dataset_dl.manifest.entry import Line, WrongLine, wrong_lines
 
-# Answers with a ZIP archive of the series.
+# Returns the series as a ZIP archive.
 SERIES_URL = "https://services.cancerimagingarchive.net/nbia-api/services/v1/getImage?SeriesInstanceUID={0}"
 _SERVER_URL = "https://nbia.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet"
 _LIST = "listofseriestodownload"
@@ -17,14 +17,14 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 
 
 def is_manifest(lines: Sequence[Line], name: str) -> bool:
-    """Whether lines are those of such a manifest; its name decides where its headers are missing."""
+    """Whether the lines form a TCIA manifest; without headers, the file name decides."""
     if any((match := _SETTING.match(line.text)) and match[1].lower() in _KEYS for line in lines[:20]):
         return True
     return name.lower().endswith(".tcia") and all(is_uid(line.text) for line in lines)
 
 
 def series(lines: Sequence[Line], name: str) -> list[str]:
-    """The SeriesInstanceUIDs, in their order, with repetitions.
+    """The SeriesInstanceUIDs, in order, with repetitions.
 
     Raises
     ------

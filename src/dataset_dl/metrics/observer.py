@@ -1,4 +1,4 @@
-"""A download as metrics of Prometheus, on a port or in a file."""
+"""A download as metrics for Prometheus, on a port or in a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dataset_dl.observers.progress import ProgressTracker
 
 _WRITE_SECONDS = 10.0
 _SAMPLE_SECONDS = 1.0
-# IDC has about 180 collections. Whatever a plan says, there are no more values of the label than this.
+# IDC has about 180 collections. Whatever a plan contains, the label has no more values than this.
 _MOST_COLLECTIONS = 250
 _OTHERS = "(other)"
 
@@ -44,7 +44,7 @@ class Metrics:
     PlanError
         If `where` is neither.
     StorageError
-        If the port is taken or the file cannot be written; on entering.
+        On entering, if the port is taken or the file cannot be written.
     """
 
     def __init__(self, where: str | int | Path) -> None:
@@ -82,15 +82,15 @@ class Metrics:
         self._files = counter("fetched_files", "Finished files.", "store")
         self._completed = counter("series_completed", "Series on disk and verified.", "collection_id")
         self._failed = counter("series_failed", "Series that failed, by cause.", "collection_id", "cause")
-        self._starts = counter("engine_starts", "Times that an engine was started.", "engine")
-        self._stalls = counter("engine_stalls", "Times that an engine fell silent.", "engine")
+        self._starts = counter("engine_starts", "How often an engine was started.", "engine")
+        self._stalls = counter("engine_stalls", "How often an engine fell silent.", "engine")
         self._memory = gauge("engine_memory_bytes", "Resident memory of the engine.")
         self._speed = gauge("megabytes_per_second", "Speed over the last seconds, in 10^6 bytes a second.")
         self._hourly = gauge("gigabytes_per_hour", "The same speed in 10^9 bytes an hour.")
         self._free = gauge("destination_free_bytes", "Free space at the destination.")
-        self._total = gauge("planned_bytes", "Bytes of the plan, as far as they are known.")
-        self._done = gauge("completed_bytes", "Bytes that are on disk, those of files in flight included.")
-        self._run = gauge("run_info", "The run, as its log records and its report name it.", "run_id")
+        self._total = gauge("planned_bytes", "Bytes of the plan, as far as known.")
+        self._done = gauge("completed_bytes", "Bytes on disk, including those of files in flight.")
+        self._run = gauge("run_info", "The run, with the id of its log records and its report.", "run_id")
 
     def __enter__(self) -> Metrics:
         try:
@@ -120,7 +120,7 @@ class Metrics:
             self._server.server_close()
 
     def __call__(self, event: Event) -> None:
-        """Take one event into account."""
+        """Process one event."""
         self._tracker.feed(event)
         if isinstance(event, FileCompleted):
             self._bytes.labels(self._store).inc(event.size_bytes)
@@ -172,6 +172,6 @@ class Metrics:
             self._free.set(shutil.disk_usage(existing).free)
 
     def _write(self) -> None:
-        """Write the file whole: a collector never sees half of it."""
+        """Replace the file atomically, so a collector never sees half of it."""
         self._written = time.monotonic()
         self._library.write_to_textfile(str(self._file), self.registry)

@@ -1,1 +1,1 @@
-"""The nouns: frozen values, no parsing."""
+"""The nouns: frozen values without parsing."""

@@ -1,4 +1,4 @@
-"""What a tree amounts to, held against its plan or against a newer index."""
+"""The results of comparing a tree with its plan or with a newer index."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Problem = Literal["missing", "extra", "short", "long", "zeros", "unreadable", "f
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """A directory of a tree, or a file in it, that is not what it should be.
+    """A directory of a tree, or a file in it, that differs from the plan or the index.
 
     Attributes
     ----------
     directory
         Relative to the tree.
     problem
-        ``missing`` or ``extra`` (files), ``short`` or ``long`` (bytes); of a file whose header was read also
-        ``zeros`` (nothing but zero bytes where its header should be), ``unreadable`` (no DICOM) and
-        ``foreign`` (another series than the plan has there); of one whose checksum was compared ``altered``.
+        ``missing`` or ``extra`` (files), ``short`` or ``long`` (bytes). If the header of the file was read,
+        also ``zeros`` (only zero bytes instead of a header), ``unreadable`` (not DICOM) and ``foreign`` (not
+        the series that the plan has there). If its checksum was compared, also ``altered``.
     file
-        Its name; empty where the count or the bytes of the directory as a whole are meant.
+        Name of the file; empty if the count or the bytes of the whole directory are wrong.
     expected_instances, expected_bytes, present_instances, present_bytes
-        What should be there and what is.
+        Number of files and bytes that should be there, and that are there.
     detail
-        What else there is to say.
+        Further details; may be empty.
     """
 
     directory: str
@@ -45,21 +45,21 @@ class Deviation:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A tree held against its plan, or against the index.
+    """The result of comparing a tree with its plan or with the index.
 
     Attributes
     ----------
     root
         The tree.
     series_count, complete_series, size_bytes
-        Series expected, series in whose directories nothing deviates, bytes expected.
+        Number of expected series, of series without deviations in their directories, and of expected bytes.
     deviations
-        One for each directory, or file, that is wrong.
+        One entry per wrong directory or file.
     unchecked
-        Files whose checksums the store does not give in a form that can be compared, and directories of
-        series that it did not answer for; relative to the tree.
+        Files for which the store returned no comparable checksum, and directories of series that the store
+        did not list; relative to the tree.
     plan
-        What the tree was held against.
+        The plan that the tree was compared with.
     """
 
     root: Path
@@ -72,11 +72,11 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether every series is complete and nothing is left over."""
+        """Whether every series is complete and there are no extra files."""
         return not self.deviations
 
     def _repr_html_(self) -> str:
-        """The outcome as a notebook shows it."""
+        """Show the result in a notebook."""
         complete = f"{self.complete_series:,} of {self.series_count:,} series are complete"
         rows = [
             (each.problem, each.detail, f"{each.directory}/{each.file}")
@@ -89,7 +89,7 @@ class Verification:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The outcome as plain values, ready for JSON."""
+        """Return the result as plain values for JSON."""
         return {
             "ok": self.ok,
             "root": utf8(self.root),
@@ -102,22 +102,22 @@ class Verification:
 
 
 class Change(NamedTuple):
-    """A series that is another in today's index than in a tree that was downloaded.
+    """A series that differs between the current index and a downloaded tree.
 
     Attributes
     ----------
     change
-        ``added`` (the tree lacks it), ``revised`` (there is a newer version), ``withdrawn`` (the index no
-        longer has it), ``files revised`` (there is a newer version of a series of which only files were
-        asked for).
+        ``added`` (not in the tree), ``revised`` (there is a newer version), ``withdrawn`` (no longer in the
+        index), ``files revised`` (there is a newer version of a series of which only single files were
+        requested).
     collection_id, PatientID, SeriesInstanceUID, Modality
-        As the index has them.
+        As in the index.
     directory
-        Where it is, or would be, relative to the tree.
+        Its current or future directory, relative to the tree.
     crdc_series_uuid, earlier_crdc_series_uuid
-        Today's content, None if it was withdrawn; and the one that the tree has, None if it has none.
+        The version in the current index, None if withdrawn; and the version in the tree, None if added.
     instanceCount, size_bytes
-        Of today's content, or of what was withdrawn.
+        Of the version in the current index, or of the withdrawn series.
     """
 
     change: Literal["added", "revised", "withdrawn", "files revised"]
@@ -134,22 +134,22 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A tree that was downloaded, held against today's index.
+    """The difference between a downloaded tree and the current index.
 
     Attributes
     ----------
     root
         The tree.
     series_count
-        What was asked for in it.
+        Number of series requested in the tree.
     downloaded_version, idc_version
-        The newest IDC version that it was planned from, and that of the index here.
+        The newest IDC version that the tree was planned from, and that of the current index.
     changes
-        By kind, collection and directory.
+        All changes, ordered by kind, collection and directory.
     knows_request
-        Whether it is known what the tree was planned from: otherwise nobody can say what was added.
+        Whether the requests behind the tree are known; without them, added series cannot be found.
     plan
-        What brings it up to date.
+        The plan that brings the tree up to date.
     """
 
     root: Path
@@ -162,11 +162,11 @@ class Difference:
 
     @property
     def is_current(self) -> bool:
-        """Whether there is nothing newer, added or withdrawn."""
+        """Whether nothing was added, revised or withdrawn."""
         return not self.changes
 
     def to_dict(self) -> dict[str, Any]:
-        """The difference as plain values, ready for JSON."""
+        """Return the difference as plain values for JSON."""
         return {
             "root": utf8(self.root),
             "is_current": self.is_current,

@@ -1,7 +1,7 @@
-"""What happens during a download, as frozen values.
+"""The events of a download, as frozen values.
 
-They are msgspec structs because one is made for each of up to 58.8 million files: building one takes a tenth
-of the time that a frozen dataclass takes.
+They are msgspec structs because there is one for each of up to 58.8 million files: creating one takes a tenth
+of the time of a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from dataset_dl.model.series import PlannedSeries, Size
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """Base of all events.
+    """Base class of all events.
 
     Attributes
     ----------
     run_id
-        The run that it belongs to; the transfer fills it in.
+        Id of the run; the transfer sets it.
     """
 
     run_id: str = ""
 
 
 class Started(Event, frozen=True):
-    """The download begins; the totals of the plan, as far as they are known."""
+    """The download starts; contains the known totals of the plan."""
 
     destination: Path
     series_count: int
@@ -36,9 +36,9 @@ class Started(Event, frozen=True):
 
 
 class FetchStarted(Event, frozen=True):
-    """The disk has been looked at: the series that are not complete, and how many workers fetch them.
+    """The disk was checked; contains the totals of the incomplete series, and the number of workers.
 
-    `present_instances` and `present_bytes` are the part of them that is there and is not fetched again.
+    `present_instances` and `present_bytes` are the part of these totals that is already on disk.
     """
 
     series_count: int
@@ -51,7 +51,7 @@ class FetchStarted(Event, frozen=True):
 
 
 class EngineStarted(Event, frozen=True):
-    """An engine begins to fetch: once a round, and again after each time that it ended early.
+    """An engine starts to fetch: once per round, and again each time after it ended early.
 
     `store` is the host that it fetches from.
     """
@@ -62,10 +62,10 @@ class EngineStarted(Event, frozen=True):
 
 
 class SeriesSized(Event, frozen=True):
-    """Files and bytes of a series of which nobody knew them.
+    """Number of files and bytes of a series, unknown until now.
 
-    An engine says it of a series that its plan has no numbers for, before or after its files. The wanted
-    files are named where not all of the series are wanted.
+    An engine yields it for a series without numbers in the plan, before or after the files of the series. If
+    only some files of the series are wanted, `size` names them.
     """
 
     key: str
@@ -73,7 +73,7 @@ class SeriesSized(Event, frozen=True):
 
 
 class FileCompleted(Event, frozen=True, gc=False):
-    """A finished file has its final name. The path is relative to the destination."""
+    """A file is complete and has its final name. The path is relative to the destination."""
 
     key: str
     path: str
@@ -81,9 +81,9 @@ class FileCompleted(Event, frozen=True, gc=False):
 
 
 class BytesWritten(Event, frozen=True):
-    """What the engine has written so far, files in flight included, and the memory that it holds.
+    """Bytes that the engine has written so far, including incomplete files, and its memory use.
 
-    `memory_bytes` is None where the system does not tell, or the engine runs in this process.
+    `memory_bytes` is None if the system does not report it, or if the engine runs in this process.
     """
 
     size_bytes: int
@@ -91,7 +91,7 @@ class BytesWritten(Event, frozen=True):
 
 
 class CommandFailed(Event, frozen=True):
-    """The engine failed at something; the key is empty where it does not name a series."""
+    """A command of the engine failed; the key is empty if the engine does not name a series."""
 
     key: str
     cause: Cause
@@ -105,7 +105,7 @@ class EngineMessage(Event, frozen=True):
 
 
 class EngineEnded(Event, frozen=True):
-    """The engine has ended early, or was ended because it fell silent; the next round fetches the rest."""
+    """The engine ended early or was stopped; the next round fetches the rest. `stalled` if it fell silent."""
 
     message: str
     stalled: bool
@@ -113,15 +113,15 @@ class EngineEnded(Event, frozen=True):
 
 
 class Noticed(Event, frozen=True):
-    """Something that a person should know, in a sentence."""
+    """A note for the user, as a sentence."""
 
     text: str
 
 
 class RetryStarted(Event, frozen=True):
-    """Series that failed for a transient reason are fetched again, as far as they are missing.
+    """Series that failed for a transient reason are retried; only their missing files are fetched.
 
-    `present_instances` and `present_bytes` are the part of them that has arrived.
+    `present_instances` and `present_bytes` are the part of them that is on disk.
     """
 
     series_count: int
@@ -131,9 +131,10 @@ class RetryStarted(Event, frozen=True):
 
 
 class SeriesCompleted(Event, frozen=True):
-    """A series is on disk, its count and bytes checked; `fetched` is False if all of it was before.
+    """A series is on disk, its count and bytes checked; `fetched` is False if it was complete before.
 
-    `names` are its files where its directory may hold those of others; None where all there are its own.
+    `names` lists its files if its directory may contain files of other series; None if all files there are
+    its own.
     """
 
     series: PlannedSeries
@@ -142,13 +143,13 @@ class SeriesCompleted(Event, frozen=True):
 
 
 class SeriesFailed(Event, frozen=True):
-    """A series is not complete and will not be in this run."""
+    """A series is incomplete and is not retried in this run."""
 
     failure: SeriesFailure
 
 
 class SeriesDelivered(Event, frozen=True):
-    """A consumer has taken a series, and its receipt is written; or had a receipt for it already."""
+    """A consumer took a series and its receipt was written, or it already had a receipt."""
 
     consumer: str
     key: str
@@ -156,7 +157,7 @@ class SeriesDelivered(Event, frozen=True):
 
 
 class DeliveryFailed(Event, frozen=True):
-    """A consumer could not take a series; another run tries again."""
+    """A consumer failed to take a series; the next run retries."""
 
     consumer: str
     key: str
@@ -164,9 +165,9 @@ class DeliveryFailed(Event, frozen=True):
 
 
 class Working(Event, frozen=True):
-    """How far a verb is that is no download: a check of a tree, a table that is fetched.
+    """Progress of a verb other than a download, like checking a tree or fetching a table.
 
-    `total_bytes` is None where nobody knows how much there is.
+    `total_bytes` is None if the total is unknown.
     """
 
     activity: str

@@ -1,4 +1,4 @@
-"""What listings give: a pandas frame that can be asked for as a table of Arrow or polars, too."""
+"""The result of listings: a pandas frame that also converts to Arrow and polars."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class Frame(pd.DataFrame):
-    """An answer as a pandas frame. What is derived from it, a copy too, is a plain one.
+    """A query result as a pandas frame. Frames derived from it, copies included, are plain pandas frames.
 
-    pandas has no whole number that is missing, and other things that it changes; `arrow` and `pl` give the
-    answer with the types of the database, and without what was changed in the frame since.
+    pandas changes some types; for example, it has no missing integers. `arrow` and `pl` return the result
+    with the types of the database, without later changes to the frame.
     """
 
     @classmethod
-    def of(cls, ask: Callable[[], Result]) -> Frame:
-        """The frame of a question that can be asked again."""
-        frame = cls(ask().to_pandas())
-        object.__setattr__(frame, "_ask", ask)  # which pandas would take for a column
+    def of(cls, run_query: Callable[[], Result]) -> Frame:
+        """Create the frame from a query that can be repeated."""
+        frame = cls(run_query().to_pandas())
+        object.__setattr__(frame, "_run_query", run_query)  # bypass pandas, which may take it for a column
         return frame
 
     @property
@@ -33,16 +33,16 @@ class Frame(pd.DataFrame):
         return pd.DataFrame
 
     def arrow(self) -> pyarrow.Table:
-        """The answer as a table of Arrow; `pip install pyarrow` brings what it takes."""
-        ask = self.__dict__.get("_ask")
-        if ask is not None:
-            return ask().arrow()
+        """Return the result as an Arrow table; needs `pip install pyarrow`."""
+        run_query = self.__dict__.get("_run_query")
+        if run_query is not None:
+            return run_query().arrow()
         import pyarrow
 
         return pyarrow.Table.from_pandas(self, preserve_index=False)
 
     def pl(self) -> polars.DataFrame:
-        """The answer as a polars frame; `pip install polars pyarrow` brings what it takes."""
+        """Return the result as a polars frame; needs `pip install polars pyarrow`."""
         import polars
 
         return polars.DataFrame(self.arrow())

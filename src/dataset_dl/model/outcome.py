@@ -1,4 +1,4 @@
-"""What a download amounts to: how far it is, what failed and why, what is on disk."""
+"""The outcome of a download: progress, failures and their causes, and the files on disk."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ Cause = Literal[
     "name_too_long",
     "unknown",
 ]
-# What another try may mend.
+# Transient causes, worth retrying.
 PASSING_CAUSES: frozenset[Cause] = frozenset({"server_error", "network", "truncated", "altered", "unknown"})
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesFailure:
-    """A series that is not complete, and why.
+    """An incomplete series and the cause.
 
     Attributes
     ----------
     planned
         Its row of the plan.
     cause
-        One word a program can act on.
+        One word for programs to act on.
     message
-        What s5cmd or the check of the disk said.
+        Message of the engine or of the check of the disk.
     present_instances, present_bytes
-        How much of it is on disk.
+        Files and bytes of the series that are on disk.
     """
 
     planned: PlannedSeries
@@ -51,7 +51,7 @@ class SeriesFailure:
 
     @property
     def may_pass(self) -> bool:
-        """Whether trying again can help."""
+        """Whether a retry can help."""
         return self.cause in PASSING_CAUSES
 
 
@@ -62,25 +62,25 @@ class Report:
     Attributes
     ----------
     destination
-        Absolute path that the series are below.
+        Absolute path of the directory that contains the series.
     series_count, instance_count, size_bytes
-        What was asked for.
+        Totals of the plan.
     complete_series, complete_instances, complete_bytes
-        What is on disk and verified, whether fetched now or found there.
+        Totals on disk and verified, whether fetched now or already present.
     fetched_series, fetched_bytes
-        The complete series of which something was fetched now, and all bytes of files fetched now.
+        Complete series with at least one file fetched now, and the bytes of all files fetched now.
     failures
-        The series that were tried and are not complete.
+        Series that were tried but are incomplete.
     elapsed_seconds
         Wall time of the download.
     trusted_series
-        The part of the complete series that the journal was believed for, without a look at the disk.
+        Number of complete series accepted from the journal without checking the disk.
     stopped
-        Why the download was ended before every series was tried; empty otherwise.
+        Why the download stopped before it tried every series; empty otherwise.
     missing
-        What was asked for besides and IDC does not have, unless that was to be skipped.
+        Requested identifiers that IDC does not have; empty if they are skipped.
     run_id
-        The run, as its events, its log records and the journal name it.
+        Id of the run, also in its events, its log records and the journal.
     """
 
     destination: Path
@@ -101,17 +101,17 @@ class Report:
 
     @property
     def untried_series(self) -> int:
-        """Series that were not tried, because the download was ended early."""
+        """Number of series that were not tried because the download stopped early."""
         return self.series_count - self.complete_series - len(self.failures)
 
     @property
     def ok(self) -> bool:
-        """Whether all that was asked for is on disk and verified."""
+        """Whether everything requested is on disk and verified."""
         return not self.failures and not self.missing and self.complete_series == self.series_count
 
     def _repr_html_(self) -> str:
-        """The report as a notebook shows it."""
-        title = "all on disk and verified" if self.ok else "not everything is on disk; the same call resumes"
+        """Show the report in a notebook."""
+        title = "all on disk and verified" if self.ok else "incomplete; repeat the call to resume"
         rows = [
             ("asked for", self.series_count, self.instance_count, size(self.size_bytes)),
             ("complete", self.complete_series, self.complete_instances, size(self.complete_bytes)),
@@ -126,7 +126,7 @@ class Report:
         return html_table(f"{self.destination}: {title}", ("", "series", "files", "size"), rows, notes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain values, ready for JSON."""
+        """Return the report as plain values for JSON."""
         return {
             "ok": self.ok,
             "run_id": self.run_id,
@@ -163,24 +163,24 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class DownloadProgress:
-    """How far a download is. Sizes are in bytes, times in seconds, speed in 10⁶ bytes a second.
+    """Progress of a download. Sizes are in bytes, times in seconds, speeds in 10⁶ bytes per second.
 
     Attributes
     ----------
     total_files, completed_files, failed_files
-        Instances; what was on disk before counts as completed.
+        Number of instances; those already on disk count as completed.
     total_series, completed_series, failed_series
-        Series.
+        Number of series.
     total_bytes, completed_bytes
-        Bytes, those written of files not yet complete included.
+        Bytes, including those written to incomplete files.
     current_file
-        The file completed last, relative to the destination; empty before the first.
+        The last completed file, relative to the destination; empty before the first.
     throughput_mbps
-        Megabytes a second over the last few seconds.
+        Megabytes per second over the last few seconds.
     seconds_left
-        Estimate; None while there is nothing to go by.
+        Estimate; None while there is no basis for one.
     elapsed_seconds
-        Since the start.
+        Time since the start.
     """
 
     total_files: int
@@ -198,5 +198,5 @@ class DownloadProgress:
 
 
 def utf8(path: Path) -> str:
-    """A path as a text that JSON takes; bytes that are no UTF-8 as their escapes."""
+    """Convert a path to text for JSON; escape bytes that are not valid UTF-8."""
     return str(path).encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""What will be downloaded, from where and where to."""
+"""A plan: what to download, from where, and where to."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from dataset_dl.model.selection import Request
 from dataset_dl.model.series import PlannedSeries
 
 DEFAULT_LAYOUT = "%collection_id/%PatientID/%StudyInstanceUID/%Modality_%SeriesInstanceUID"
-# Of a table in a notebook.
+# Limit of tables in a notebook.
 ROWS_SHOWN = 20
 
 
 class PlanGroup(NamedTuple):
-    """One line of a plan's summary: a collection and a modality with their totals."""
+    """Totals of a plan for one collection and modality."""
 
     collection_id: str | None
     Modality: str | None
@@ -31,7 +31,7 @@ class PlanGroup(NamedTuple):
 
 
 class Share(NamedTuple):
-    """What of a plan is of one collection, under one licence, from one work; None where no table tells."""
+    """Totals of a plan for one collection, licence and DOI; each is None if no table contains it."""
 
     collection_id: str | None
     license_short_name: str | None
@@ -41,27 +41,27 @@ class Share(NamedTuple):
 
 
 class Rights(NamedTuple):
-    """What may be done with data (Markdown), and the works to cite for it (BibTeX)."""
+    """Licence terms of data (Markdown), and the works to cite for it (BibTeX)."""
 
     licences: str
     citations: str
 
 
 class Account(NamedTuple):
-    """How the rows of one file or table were used: each names something new, or what an earlier row named.
+    """How the rows of one file or table were used: each names something new or repeats an earlier row.
 
-    Of a saved plan there is none: each of its rows is a series of the plan.
+    A saved plan has no account, because each of its rows is a series of the plan.
 
     Attributes
     ----------
     read_from
-        A file, or ``table`` or ``standard input``.
+        Name of the file, or ``table`` or ``standard input``.
     rows
-        Rows, or lines, that name something; headers, comments and empty ones do not count.
+        Number of rows or lines that name something; headers, comments and empty lines do not count.
     named
-        What they name, each once.
+        Number of distinct things that they name.
     left_out
-        What was not read, a sentence each.
+        Parts that were not read, one sentence each.
     """
 
     read_from: str
@@ -71,28 +71,29 @@ class Account(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """What a plan was made from; kept in the file of the plan.
+    """What a plan was created from; stored in the plan file.
 
     Attributes
     ----------
     requests
-        What a newer index may bring more of: collections, analysis results, patients, studies, conditions.
+        Requests that may match more series in a newer index: collections, analysis results, patients,
+        studies, conditions.
     missing
-        SeriesInstanceUIDs, or other identifiers, that were asked for and that IDC does not have.
+        Requested SeriesInstanceUIDs, or other identifiers, that IDC does not have.
     skip_missing
-        Whether a download of the rest is all that was wanted; otherwise the missing ones make it incomplete.
+        Whether to ignore missing identifiers; otherwise they make the download incomplete.
     unreferenced
-        By modality, annotations of which no table tells the image, where images were to be added.
+        Modality → number of annotations whose images were requested, but are listed in no table.
     excluded
-        Identifiers that IDC has, and of which no series meets the conditions.
+        Identifiers in IDC without any series that meets the conditions.
     accounts
         How the rows of each file or table were used.
     notes
-        What else a person should know, a sentence each.
+        Other notes for the user, one sentence each.
     matching_series
-        How many series matched before only some were kept; None if all were.
+        Number of matching series before a limit or sample; None if all were kept.
     file_template
-        Template of the names that files get once their series is verified; empty if they keep theirs.
+        Template for renaming files once their series is verified; empty if they keep their names.
     """
 
     requests: tuple[Request, ...] = ()
@@ -108,25 +109,25 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be downloaded and where each series goes. Saved, it is a lockfile.
+    """What to download and where each series goes. A saved plan is a lockfile.
 
-    Iterating a plan yields its `PlannedSeries`, read from a table as they are asked for.
+    Iterating over a plan yields its `PlannedSeries`, read lazily from a table.
 
     Attributes
     ----------
     series_count, instance_count, size_bytes
-        Totals. Of `unsized_series` they hold what is known and estimated.
+        Totals. For `unsized_series` they include known numbers and estimates.
     idc_version
-        The IDC version whose index the plan was made from; None where it does not say.
+        IDC version of the index that the plan was created from; None if unknown.
     into
-        The destination named when the plan was made, if any.
+        The destination given when the plan was created, if any.
     rows
         The table behind the plan.
     unsized_series
-        The part of the series of which nobody knows the files or the bytes yet: those of an earlier IDC
-        version, for example, or files named by their address. The download counts them.
+        Number of series whose files or bytes are still unknown, for example those of an earlier IDC version,
+        or files given by address. The download counts them.
     origin
-        What it was made from.
+        What the plan was created from.
     """
 
     series_count: int
@@ -140,32 +141,32 @@ class Plan:
 
     @property
     def requests(self) -> tuple[Request, ...]:
-        """What a newer index may bring more of."""
+        """Requests that may match more series in a newer index."""
         return self.origin.requests
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What was asked for and IDC does not have."""
+        """Requested identifiers that IDC does not have."""
         return self.origin.missing
 
     @property
     def skip_missing(self) -> bool:
-        """Whether a download of the rest is all that was wanted."""
+        """Whether to ignore missing identifiers."""
         return self.origin.skip_missing
 
     @property
     def unreferenced(self) -> Mapping[str, int]:
-        """By modality, annotations of which no table tells the image."""
+        """Modality → number of annotations whose images are listed in no table."""
         return self.origin.unreferenced
 
     @property
     def excluded(self) -> tuple[str, ...]:
-        """Identifiers that IDC has, and of which no series meets the conditions."""
+        """Identifiers in IDC without any series that meets the conditions."""
         return self.origin.excluded
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of the selection, a sentence each."""
+        """Notes on the selection for the user, one sentence each."""
         return self.origin.notes
 
     def __len__(self) -> int:
@@ -175,7 +176,7 @@ class Plan:
         return True
 
     def _repr_html_(self) -> str:
-        """The plan as a notebook shows it."""
+        """Show the plan in a notebook."""
         totals = (
             f"{self.series_count:,} series, {counted(self.instance_count, 'file')}, {size(self.size_bytes)}"
         )
@@ -187,10 +188,10 @@ class Plan:
             notes.insert(0, f"and {len(groups) - ROWS_SHOWN:,} more groups")
         if self.missing:
             notes.append(
-                f"{len(self.missing):,} of what was asked for are not in IDC, the first: {self.missing[0]}"
+                f"{len(self.missing):,} requested identifiers are not in IDC, the first: {self.missing[0]}"
             )
         if self.excluded:
-            notes.append(f"Of {len(self.excluded):,} that were named no series meets the conditions.")
+            notes.append(f"{len(self.excluded):,} identifiers have no series that meets the conditions.")
         if self.into is not None:
             notes.append(f"to {self.into}")
         return html_table(
@@ -213,17 +214,17 @@ class Plan:
         Returns
         -------
         Path
-            The file, complete under its name or not there at all.
+            The file; it appears under its name only when complete.
 
         Raises
         ------
         ManifestError
-            If the name ends in none of the three.
+            If the name has another ending.
         """
         target = Path(path)
         self.rows.save(target, self.origin)
         return target
 
     def to_pandas(self) -> Frame:
-        """Every row as a frame; a plan of all of IDC takes about 1 GB."""
+        """Return all rows as a frame; a plan of all of IDC takes about 1 GB."""
         return self.rows.to_pandas()

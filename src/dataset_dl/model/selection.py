@@ -1,4 +1,4 @@
-"""What is asked for: identifiers and conditions."""
+"""The selection: identifiers and conditions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _CONDITION = re.compile(
     r"\s*((?:[A-Za-z_][A-Za-z0-9_]*\.)?[A-Za-z_][A-Za-z0-9_]*)\s*(!=|<>|<=|>=|=<|=>|==|=|<|>|~)(.*)",
     re.DOTALL,
 )
-# A value in double quotes, in which two of them are one; in single quotes; or bare; up to a comma or the end.
+# A value in double quotes ("" escapes one), in single quotes, or bare; up to a comma or the end.
 _VALUE = re.compile(
     r"""\s*(?:"(?P<double>(?:[^"]|"")*)"|'(?P<single>[^']*)'(?=\s*(?:,|$))|(?P<bare>[^,]*?))\s*(?P<end>,|$)""",
     re.DOTALL,
 )
-# Operators as others spell them.
+# Alternative spellings of operators.
 _SPELLINGS = {"==": "=", "<>": "!=", "=>": ">=", "=<": "<="}
-# How a condition says that a column has no value.
+# Stands for “no value” in a condition.
 EMPTY = "(empty)"
 
 
@@ -33,13 +33,12 @@ class Condition:
     Attributes
     ----------
     column
-        Name of the column, as IDC spells it; of another table than the main index with the table's name and
-        a dot before it.
+        Name of the column, as IDC spells it; for tables other than the main index ``TABLE.COLUMN``.
     operator
         ``=`` (any of the values), ``!=`` (none of them), ``<``, ``<=``, ``>``, ``>=``
         (one value), ``~`` (contains any of the values, in any letter case).
     values
-        The values to compare with, at least one; an empty text stands for no value.
+        The values to compare with, at least one; an empty string stands for no value.
     """
 
     column: str
@@ -51,14 +50,14 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Read ``COLUMN=VALUE[,VALUE…]``; a value with a comma stands in quotes.
+        """Parse ``COLUMN=VALUE[,VALUE…]``; a value that contains a comma needs quotes.
 
-        No value at all, or ``(empty)``, means that the column has none.
+        No value, or ``(empty)``, matches series without a value in the column.
 
         Raises
         ------
         SelectionError
-            If `text` is no condition.
+            If `text` is not a condition.
         """
         match = _CONDITION.fullmatch(text)
         if match is None:
@@ -72,7 +71,7 @@ class Condition:
 
     @classmethod
     def of(cls, column: str, value: object) -> Condition:
-        """Equality with one value, or with any of a sequence of values; None is no value."""
+        """Require equality with a value, or with any of several; None stands for no value."""
         several = isinstance(value, Iterable) and not isinstance(value, str | bytes)
         values = tuple(map(_text, value if several else [value]))  # type: ignore[call-overload]
         return cls._checked(column, "=", values, f"{column}={value!r}")
@@ -80,10 +79,10 @@ class Condition:
     @classmethod
     def _checked(cls, column: str, operator: Any, values: tuple[str, ...], text: str) -> Condition:
         if not values or ("" in values and operator not in ("=", "!=")):
-            raise SelectionError(text, f"The condition “{text}” names no value.", "Add one after the sign.")
+            raise SelectionError(text, f"The condition “{text}” lacks a value.", "Add one.")
         if operator in ("<", "<=", ">", ">=") and len(values) > 1:
             raise SelectionError(
-                text, f"“{operator}” compares with one value; “{text}” names {len(values)}.", "Keep one."
+                text, f"“{operator}” takes one value, but “{text}” has {len(values)}.", "Keep one."
             )
         return cls(column, operator, values)
 
@@ -96,7 +95,7 @@ def _values(text: str, condition: str) -> tuple[str, ...]:
         if match is None or (match["bare"] or "").startswith('"'):
             raise SelectionError(
                 condition,
-                f"The values of the condition “{condition}” cannot be read: a quotation mark is left open.",
+                f"The values of the condition “{condition}” cannot be read: a quotation mark is not closed.",
                 'Write COLUMN="VALUE, WITH A COMMA".',
             )
         bare = match["bare"]
@@ -109,8 +108,8 @@ def _values(text: str, condition: str) -> tuple[str, ...]:
         if bare == "" and (match["end"] or len(values) > 1):
             raise SelectionError(
                 condition,
-                f"The condition “{condition}” names no value beside a comma.",
-                f"Take the comma out, or write {EMPTY} for series without a value.",
+                f"The condition “{condition}” has no value next to a comma.",
+                f"Remove the comma, or write {EMPTY} for series without a value.",
             )
         if not match["end"]:
             return tuple(values)
@@ -118,14 +117,14 @@ def _values(text: str, condition: str) -> tuple[str, ...]:
 
 
 def _text(value: object) -> str:
-    # What is missing is None, or like a float that is no number not equal to itself, or cannot be compared.
+    # Missing values are None, NaN and NaT (unequal to themselves), and pandas.NA (cannot be compared).
     if value is None or type(value).__name__ == "NAType" or value != value:  # noqa: PLR0124
         return ""
     return str(value)
 
 
 def conditions(where: Where | None) -> tuple[Condition, ...]:
-    """Conditions from a mapping ``{column: value or values}`` or from texts like ``"Modality=CT"``."""
+    """Parse conditions from a mapping ``{column: value or values}`` or strings like ``"Modality=CT"``."""
     if where is None:
         return ()
     if isinstance(where, str):
@@ -149,20 +148,21 @@ def _condition(each: object) -> Condition:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is asked for: identifiers of any kind, narrowed by conditions.
+    """A selection: identifiers of any kind, narrowed by conditions.
 
     Attributes
     ----------
     identifiers
-        Collections, analysis results, patients, studies, series or crdc series uuids, mixed.
+        Any mix of collections, analysis results, patients, studies, series and crdc_series_uuids.
     where
         Conditions that every series must meet.
     with_references, with_annotations
-        Add the images that these were drawn on, and what was drawn on these, whatever the conditions.
+        Add the images that selected annotations refer to, and the annotations that refer to selected images,
+        regardless of all conditions except those on the licence.
     limit
-        Keep the first so many series, in the order of the index.
+        Keep only this many series, the first ones in the order of the index.
     sample, seed
-        Keep so many series, chosen by chance: the same seed chooses the same.
+        Keep only this many series, chosen at random; the same seed gives the same choice.
     """
 
     identifiers: tuple[str, ...]
@@ -175,7 +175,7 @@ class Selection:
 
 
 class Request(NamedTuple):
-    """What a plan was made from and could be made from again, with what a newer index adds."""
+    """The inputs of a plan; with a newer index they also match the series that it adds."""
 
     identifiers: tuple[str, ...]
     where: tuple[Condition, ...]

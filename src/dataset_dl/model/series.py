@@ -1,4 +1,4 @@
-"""A series: as a row of a plan, as the store lists it, and as it is on disk."""
+"""A series: as a row of a plan, as listed by the store, and as files on disk."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ STATE_DIRECTORY = ".dataset-dl"
 class PlannedSeries(NamedTuple):
     """One row of a plan: one series, where it comes from and where it goes.
 
-    What is unknown is None, never 0.
+    Unknown values are None, never 0.
 
     Attributes
     ----------
     collection_id, PatientID, StudyInstanceUID, SeriesInstanceUID, Modality, license_short_name, source_DOI
-        As the source has them; the names are IDC's own.
+        As in the source; the names are IDC's.
     key
-        Unique in a plan, and its content never changes: the crdc_series_uuid of IDC.
+        Identifies content that never changes; unique in a plan. For IDC the crdc_series_uuid.
     address
-        Where it is; the scheme chooses the engine: ``s3://BUCKET/SERIES/*``.
+        URL of its files, ``s3://BUCKET/SERIES/*``; the scheme chooses the engine.
     directory
-        Where it goes, relative to the destination, with ``/`` between its parts.
+        Target directory relative to the destination, with ``/`` as separator.
     instanceCount, size_bytes
-        Its files, and their bytes, exactly. None until somebody has counted them; the numbers are then pinned
-        in the destination.
+        Exact number of its files and of their bytes. None until they are counted; then the destination pins
+        the numbers.
     files
-        None if all files of the series are wanted, else ``NAME:BYTES/NAME:BYTES…``, without the bytes where
-        only the store knows them.
+        None if all files of the series are wanted, else ``NAME:BYTES/NAME:BYTES…``; BYTES is empty if only
+        the store knows the size.
     estimated_bytes
-        What to expect where `size_bytes` is None, if there is anything to go by.
+        Estimate for use if `size_bytes` is None; None without an estimate.
     """
 
     collection_id: str | None
@@ -52,12 +52,12 @@ class PlannedSeries(NamedTuple):
 
     @property
     def crdc_series_uuid(self) -> str:
-        """IDC's name of the key."""
+        """IDC's name for `key`."""
         return self.key
 
     @property
     def series_aws_url(self) -> str:
-        """IDC's name of the address."""
+        """IDC's name for `address`."""
         return self.address
 
     @property
@@ -67,48 +67,48 @@ class PlannedSeries(NamedTuple):
 
     @property
     def is_exact(self) -> bool:
-        """Whether its files and bytes are known."""
+        """Whether the numbers of files and bytes are known."""
         return self.instanceCount is not None and self.size_bytes is not None
 
     @property
     def expected_instances(self) -> int:
-        """Its files, or 0 where nobody knows; for sums that may be too small."""
+        """Number of files, or 0 if unknown; for sums that may be too small."""
         return self.instanceCount or 0
 
     @property
     def expected_bytes(self) -> int:
-        """Its bytes, or what to expect; 0 where there is nothing to go by."""
+        """Number of bytes, else the estimate, else 0."""
         return self.size_bytes if self.size_bytes is not None else self.estimated_bytes or 0
 
     def wanted(self) -> dict[str, int | None] | None:
-        """Bytes of each file that is wanted, None of unknown bytes; None if all files are wanted."""
+        """Return the bytes of each wanted file, None if unknown; return None if all files are wanted."""
         return None if self.files is None else file_sizes(self.files)
 
     def sized(self, size: Size) -> PlannedSeries:
-        """The row with files and bytes that have become known."""
+        """Return the row with the exact number of files and bytes."""
         return self._replace(
             instanceCount=size.instanceCount, size_bytes=size.size_bytes, files=size.files or self.files
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as plain values, with IDC's names of key and address besides."""
+        """Return the row as plain values; includes key and address under IDC's names, too."""
         return {**self._asdict(), "crdc_series_uuid": self.key, "series_aws_url": self.address}
 
 
 def scheme_of(address: str) -> str:
-    """The scheme of an address, in lower case: ``s3`` of ``s3://bucket/key``; empty if it has none."""
+    """Return the scheme of an address in lower case, like ``s3``; empty if it has none."""
     scheme, sign, _ = address.partition("://")
     return scheme.lower() if sign else ""
 
 
 def file_sizes(files: str) -> dict[str, int | None]:
-    """Read `PlannedSeries.files`: the bytes of each file, None where they are unknown."""
+    """Parse `PlannedSeries.files` into the bytes of each file, None if unknown."""
     pairs = (each.split(":") for each in files.split("/"))
     return {name: int(size_bytes) if size_bytes else None for name, size_bytes in pairs}
 
 
 class StoredObject(NamedTuple):
-    """One object of a series as the store lists it; the ETag is without its quotation marks."""
+    """One object of a series as listed by the store; the ETag has no quotation marks."""
 
     name: str
     size_bytes: int
@@ -116,7 +116,7 @@ class StoredObject(NamedTuple):
 
 
 class Size(NamedTuple):
-    """What makes a row exact: the number of files, their bytes, and the wanted ones with theirs."""
+    """Exact size of a row: number of files, total bytes, and if only some files are wanted, their bytes."""
 
     instanceCount: int
     size_bytes: int
@@ -124,15 +124,15 @@ class Size(NamedTuple):
 
     @classmethod
     def of(cls, sizes: Mapping[str, int], *, named: bool) -> Size:
-        """Sum up files by name and bytes; `named` if not all files of the series are wanted."""
+        """Sum up the bytes of files by name; set `named` if only some files of the series are wanted."""
         files = "/".join(f"{name}:{sizes[name]}" for name in sorted(sizes)) if named else None
         return cls(len(sizes), sum(sizes.values()), files)
 
 
 class Fetch(NamedTuple):
-    """A series to fetch, or what is missing of it.
+    """A series to fetch, or its missing files.
 
-    `missing` are the names to fetch, None for all there are; `present` those that are there already,
+    `missing` names the files to fetch, None for all; `present` names the files that are on disk already,
     checked against the store.
     """
 
@@ -142,19 +142,19 @@ class Fetch(NamedTuple):
 
     @classmethod
     def whole(cls, series: PlannedSeries) -> Fetch:
-        """All that is wanted of a series."""
+        """Create the fetch of all wanted files of a series."""
         wanted = series.wanted()
         return cls(series, None if wanted is None else tuple(wanted))
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A series that is complete on disk: its count and its bytes agree with the plan.
+    """A series that is complete on disk: its number of files and bytes match the plan.
 
     Attributes
     ----------
     planned
-        Its row of the plan, with every identifier.
+        Its row of the plan, with all identifiers.
     directory
         Absolute path of its directory.
     paths
@@ -166,5 +166,5 @@ class Series:
     paths: tuple[Path, ...]
 
 
-# Directory → names of files in it that are wrong.
+# Directory → names of the wrong files in it.
 Suspects = Mapping[str, frozenset[str]]

@@ -1,4 +1,4 @@
-"""How to fetch, as one frozen noun: the one place where its defaults stand."""
+"""Settings of a download. The only place that defines their defaults."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ Verify = Literal["size", "md5"]
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadSettings:
-    """How to fetch.
+    """Settings of a download.
 
     Attributes
     ----------
     engine
-        The name of an engine, ``auto`` for the best one here, or an object that is one.
+        Name of an engine, ``auto`` for the best one available, or an engine object.
     workers
-        Objects fetched at once; chosen by the machine and the distance of the store if None.
+        Number of objects fetched in parallel; if None, chosen from the machine and the latency of the store.
     retries
-        How often series are tried again that failed for a transient reason.
+        How often to retry series that failed for a transient reason.
     stall_timeout_seconds
-        After so long without enough bytes the engine is ended, and a new one fetches the rest.
+        Stop the engine after this long without enough bytes; a new one fetches the rest.
     verify
-        ``size``: count and bytes of each series. ``md5``: the store's checksum of each file, too.
+        ``size`` checks the number of files and bytes of each series; ``md5`` also checks each file against
+        the store's checksum.
     trust_journal
-        Believe the journal for the series that it has as complete, without a look at the disk.
+        Trust the journal for series that it lists as complete, without checking the disk.
     max_rate_mbps
-        Fetch no faster than this, in MB a second; no bound if None.
+        Upper limit of the download rate in MB/s; no limit if None.
     reuse
-        Other destinations of this machine whose series are copied instead of fetched.
+        Other destinations on this machine, from which series are copied instead of fetched.
     """
 
     engine: Any = "auto"
@@ -48,12 +49,12 @@ class DownloadSettings:
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
-            raise PlanError("workers", f"workers is {self.workers}, and at least 1 is needed.")
+            raise PlanError("workers", f"workers is {self.workers} but must be at least 1.")
         rate = self.max_rate_mbps
         if rate is not None and not 0 < rate < math.inf:
-            raise PlanError("max_rate_mbps", f"max_rate_mbps is {rate}, and has to be more than 0.")
+            raise PlanError("max_rate_mbps", f"max_rate_mbps is {rate} but must be positive and finite.")
         if self.verify not in get_args(Verify):
-            raise PlanError("verify", f"verify is “{self.verify}”; there are size and md5.")
+            raise PlanError("verify", f"verify is “{self.verify}” but must be size or md5.")
         if self.verify == "md5" and self.trust_journal:
             raise PlanError(
                 "trust_journal", 'verify="md5" and trust_journal contradict each other.', "Choose one."
@@ -61,12 +62,12 @@ class DownloadSettings:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> DownloadSettings:
-        """The settings among some options; others are left alone, and None stands for the default.
+        """Create settings from options; other options are ignored, and None stands for the default.
 
         Raises
         ------
         PlanError
-            If one is out of range, or two contradict each other.
+            If a setting is out of range, or two contradict each other.
         """
         names = {field.name for field in fields(cls)}
         given = {name: value for name, value in options.items() if name in names and value is not None}

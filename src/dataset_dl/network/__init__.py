@@ -1,4 +1,4 @@
-"""How the network is reached: one source of truth for Python and for s5cmd."""
+"""Network access: one set of settings for Python and for s5cmd."""
 
 from dataset_dl.network.settings import (
     AWS_ENDPOINT_URL,

@@ -1,4 +1,4 @@
-"""Which hosts are reached without a proxy: NO_PROXY, read once for Python and for s5cmd. Pure."""
+"""Which hosts bypass the proxy: NO_PROXY, parsed in one way for Python and s5cmd. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ _RANGE = re.compile(r"[0-9.]+-[0-9.]+")
 
 
 def bypasses(url: str, no_proxy: str) -> bool:
-    """Whether an address is reached directly.
+    """Whether an address is reached without a proxy.
 
     Parameters
     ----------
     url
-        With its scheme.
+        The address, with its scheme.
     no_proxy
-        Entries separated by commas or blanks: a host (``example.org``, and with or without a dot or ``*.``
-        before it everything below it), an address, a range (``10.0.0.0/8``, for addresses only), each with a
-        port if only that is meant; ``*`` for everything. What is on this machine is always reached directly.
+        Entries separated by commas or spaces: a host (``example.org``, ``.example.org`` or ``*.example.org``;
+        each matches the host and its subdomains), an IP address, a range (``10.0.0.0/8``, matches only IP
+        addresses), or ``*`` for everything. A host or an IP address may have a port, and then matches only
+        that port. This machine itself always bypasses the proxy.
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".").lower()
@@ -36,17 +37,17 @@ def bypasses(url: str, no_proxy: str) -> bool:
 
 
 def entries(no_proxy: str) -> list[str]:
-    """The entries of a list, in lower case."""
+    """Split a list into its entries, in lower case."""
     return [entry for entry in re.split(r"[,\s]+", no_proxy.lower()) if entry]
 
 
 def check(no_proxy: str, origin: str) -> None:
-    """Make sure that every entry can be understood.
+    """Check that every entry is valid.
 
     Raises
     ------
     SelectionError
-        If one cannot; it would be passed over in silence otherwise.
+        If one is invalid; otherwise it would be silently ignored.
     """
     for entry in entries(no_proxy):
         if "/" in entry:
@@ -88,6 +89,6 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 def _not_understood(entry: str, origin: str) -> SelectionError:
     return SelectionError(
         entry,
-        f"“{entry}” in the list of hosts without a proxy ({origin}) cannot be understood.",
-        "Write example.org, .example.org, 10.1.2.3, 10.0.0.0/8 or example.org:8443, with commas between.",
+        f"“{entry}” in the list of hosts without a proxy ({origin}) is not a valid entry.",
+        "Write example.org, .example.org, 10.1.2.3, 10.0.0.0/8 or example.org:8443, separated by commas.",
     )

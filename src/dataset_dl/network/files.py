@@ -1,4 +1,4 @@
-"""Files that are fetched by Python itself: streamed, resumed, checked, put in place whole."""
+"""Files that Python fetches itself: streamed, resumed, checked, and put in place when complete."""
 
 from __future__ import annotations
 
@@ -21,31 +21,42 @@ _RESUMES = 5
 _PAUSE_SECONDS = 0.5
 
 
-def obtain(
-    url: str, target: Path, network: NetworkSettings, *, check: Callable[[Path], str | None] | None = None
-) -> Path:
-    """Make sure that a file is there, fetching it if it is not.
+# Called with the bytes that have arrived and the total, None if that is unknown.
+OnBytes = Callable[[int, int | None], object]
 
-    An interrupted fetch goes on where it was if the server still has the same file. Two processes that want
-    the same file wait for each other.
+
+def obtain(
+    url: str,
+    target: Path,
+    network: NetworkSettings,
+    *,
+    check: Callable[[Path], str | None] | None = None,
+    on_bytes: OnBytes | None = None,
+) -> Path:
+    """Return a file, and fetch it first if it does not exist.
+
+    An interrupted fetch resumes if the server still has the same file. Processes that need the same file wait
+    for each other.
 
     Parameters
     ----------
     url
-        Where it is.
+        Address of the file.
     target
-        Where it goes; complete and checked under this name, or not there.
+        Path of the file; it appears there only when complete and checked.
     network
-        How the network is reached.
+        Network settings.
     check
-        Says what is wrong with the fetched file, None if nothing is.
+        Returns what is wrong with the fetched file, or None.
+    on_bytes
+        Called as the file grows.
 
     Raises
     ------
     NetworkError
-        If it cannot be fetched, is not there, or is not what it should be.
+        If it cannot be fetched, does not exist, or fails the check.
     StorageError
-        If it cannot be written.
+        If the file cannot be written.
     """
     if target.is_file():
         return target
@@ -53,34 +64,38 @@ def obtain(
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f"{target.name}.lock")):
             if not target.is_file():
-                _fetch(url, target, network, check)
+                _fetch(url, target, network, check, on_bytes)
     except OSError as error:
         if isinstance(error, requests.RequestException):
             raise
         raise StorageError(
             str(target),
             f"{target} cannot be written: {error.strerror or error}.",
-            "Make space, or free the way.",
+            "Make space, or remove what blocks the path.",
         ) from None
     return target
 
 
 def _fetch(
-    url: str, target: Path, network: NetworkSettings, check: Callable[[Path], str | None] | None
+    url: str,
+    target: Path,
+    network: NetworkSettings,
+    check: Callable[[Path], str | None] | None,
+    on_bytes: OnBytes | None,
 ) -> None:
     part = target.with_name(f"{target.name}.part")
     mark = target.with_name(f"{target.name}.part-of")
     with session(network) as requesting, plain_words(url):
         for attempt in range(_RESUMES + 1):
             try:
-                total = _continue(requesting, url, part, mark)
+                total = _continue(requesting, url, part, mark, on_bytes)
                 break
-            except requests.exceptions.ChunkedEncodingError:  # it broke off in the middle
+            except requests.exceptions.ChunkedEncodingError:  # the connection broke off
                 if attempt == _RESUMES:
                     raise
                 time.sleep(_PAUSE_SECONDS * 2**attempt)
     size = part.stat().st_size
-    problem = f"{size:,} of {total:,} bytes came" if total is not None and size != total else None
+    problem = f"{size:,} of {total:,} bytes arrived" if total is not None and size != total else None
     if problem is None and check is not None:
         problem = check(part)
     if problem is not None:
@@ -89,8 +104,8 @@ def _fetch(
         shown = without_secrets(url)
         raise NetworkError(
             shown,
-            f"What {shown} answered is not the file that was asked for: {problem}.",
-            "A sign-in page of your network may stand in the way; try again later.",
+            f"The response of {shown} is not the file that was asked for: {problem}.",
+            "A sign-in page of your network may have answered; try again later.",
         )
     with part.open("rb") as file:
         os.fsync(file.fileno())
@@ -98,9 +113,11 @@ def _fetch(
     mark.unlink(missing_ok=True)
 
 
-def _continue(requesting: requests.Session, url: str, part: Path, mark: Path) -> int | None:
-    """Fetch what is missing of a file; returns its whole length as the server tells it."""
-    headers = {"Accept-Encoding": "identity"}  # a range counts the bytes of the file itself
+def _continue(
+    requesting: requests.Session, url: str, part: Path, mark: Path, on_bytes: OnBytes | None
+) -> int | None:
+    """Fetch the missing part of a file; return its total length according to the server, None if unknown."""
+    headers = {"Accept-Encoding": "identity"}  # ranges count the bytes of the uncompressed file
     begun = part.stat().st_size if part.is_file() else 0
     validator = mark.read_text(encoding="utf-8") if begun and mark.is_file() else ""
     if validator:
@@ -111,25 +128,27 @@ def _continue(requesting: requests.Session, url: str, part: Path, mark: Path) ->
         if not answer.ok:
             shown = without_secrets(url)
             raise NetworkError(
-                shown, f"{shown} cannot be fetched: the server answers {answer.status_code} {answer.reason}."
+                shown, f"{shown} cannot be fetched: the server returned {answer.status_code} {answer.reason}."
             )
         etag = answer.headers.get("ETag", "")
         now = "" if etag.startswith("W/") else etag or answer.headers.get("Last-Modified", "")
         resumed = answer.status_code == requests.codes.partial_content
         if resumed and (now != validator or _start(answer) != begun):
-            part.unlink()  # not the rest of what is here: begin anew
+            part.unlink()  # not the rest of this file: start again
             raise requests.exceptions.ChunkedEncodingError("the file has changed")
         mark.write_text(now, encoding="utf-8")
-        length = answer.headers.get("Content-Length")
+        before, total = begun if resumed else 0, None
+        with suppress(ValueError):
+            total = int(answer.headers.get("Content-Length", "")) + before
         with part.open("ab" if resumed else "wb") as file:
             for chunk in answer.iter_content(_CHUNK_BYTES):
                 file.write(chunk)
-        with suppress(TypeError, ValueError):
-            return int(length or "") + (begun if resumed else 0)
-    return None
+                if on_bytes is not None:
+                    on_bytes(file.tell(), total)
+    return total
 
 
 def _start(answer: requests.Response) -> int | None:
-    """Where the part of a file begins that was answered."""
+    """Return the offset of the part of a file that the server returned."""
     match = re.match(r"bytes ([0-9]+)-", answer.headers.get("Content-Range", ""))
     return int(match[1]) if match else None

@@ -1,4 +1,4 @@
-"""Why an endpoint cannot be reached: one sentence each, whoever has asked, Python or s5cmd."""
+"""Reasons why an endpoint cannot be reached: one message each, for Python and for s5cmd."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _WORDS: Mapping[Reason, tuple[type[NetworkError], str, str]] = {
     "proxy_refuses": (
         ProxyError,
         f"{_AT}: the proxy refuses to connect to it.",
-        "Ask for it to be allowed at the proxy.",
+        "Ask the proxy's administrators to allow it.",
     ),
     "proxy_fails": (
         ProxyError,
         f"{_AT}: the proxy does not reach it.",
-        "Check the address; ask those who run the proxy.",
+        "Check the address, or ask the proxy's administrators.",
     ),
     "proxy_silent": (
         ProxyError,
         f"{_AT}: the proxy does not answer.",
         "Check its address and port: `dataset-dl doctor`.",
     ),
-    "no_tls": (NetworkError, f"{_AT}: what answers there does not speak TLS.", "Check http or https."),
+    "no_tls": (NetworkError, f"{_AT}: the server there does not speak TLS.", "Check http or https."),
     "untrusted": (
         CertificateError,
         f"{_AT} safely: its certificate is not trusted here.",
@@ -69,7 +69,7 @@ _WORDS: Mapping[Reason, tuple[type[NetworkError], str, str]] = {
     "no_store": (
         NetworkError,
         "{0} answers, but not as an S3 service does.",
-        "A sign-in page of your network may stand in the way: sign in, or have the address allowed.",
+        "A sign-in page of your network may have answered: sign in, or have the address allowed.",
     ),
     "no_buckets": (
         NetworkError,
@@ -78,18 +78,18 @@ _WORDS: Mapping[Reason, tuple[type[NetworkError], str, str]] = {
     ),
     "no_credentials": (
         NetworkError,
-        f"{_AT}: requests to it shall be signed, and there are no credentials.",
+        f"{_AT}: requests must be signed, but there are no credentials.",
         "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
     ),
     "denied": (
         NetworkError,
-        "{0} answers, and denies access.",
-        "A mirror may want signed requests: --sign, with credentials where AWS tools look for them.",
+        "{0} answers, but denies access.",
+        "A mirror may require signed requests: use --sign, with credentials where AWS tools look for them.",
     ),
 }
 
 
 def unreachable(endpoint: str, reason: Reason) -> NetworkError:
-    """The error for a reason; the endpoint as it may be shown."""
+    """Create the error for a reason; `endpoint` must not contain secrets."""
     kind, sentence, hint = _WORDS[reason]
     return kind(endpoint, sentence.format(endpoint), hint)

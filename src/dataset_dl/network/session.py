@@ -1,4 +1,4 @@
-"""Python's own requests: the one place where a session is made, and where its errors get plain words."""
+"""HTTP requests from Python: the only place that creates sessions and translates their errors."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _LONGEST_PAUSE_SECONDS = 60.0
 
 
 def session(network: NetworkSettings, *, retries: int = _RETRIES) -> requests.Session:
-    """A session that goes where s5cmd goes: the same proxies, the same authorities.
+    """Create a session with the same proxies and certificate authorities as s5cmd.
 
-    It tries again after a dropped connection, 429 and 5xx, with growing pauses and some chance in them, or as
-    long as ``Retry-After`` says; it gives up on a silent server after 10 s to connect and 60 s between bytes.
+    It retries after dropped connections, 429 and 5xx, with exponential backoff and jitter, or after the pause
+    that ``Retry-After`` requests. The timeouts are 10 s to connect and 60 s between bytes.
 
     Parameters
     ----------
     network
-        How the network is reached.
+        Network settings.
     retries
-        How often a request is tried again.
+        How often to retry a request.
     """
     made = requests.Session()
-    # Not by the environment: what it says is in the settings already, read as s5cmd is told.
+    # Ignore the environment: the settings include it already, parsed in the same way as for s5cmd.
     made.trust_env = False
     made.headers["User-Agent"] = f"dataset-dl/{__version__}"
     adapter = _Adapter(network, retries)
@@ -51,15 +51,15 @@ def session(network: NetworkSettings, *, retries: int = _RETRIES) -> requests.Se
 
 
 class _Retry(urllib3.Retry):
-    """Heeds ``Retry-After`` as long as a person would wait."""
+    """Respects ``Retry-After``, but waits at most a minute."""
 
     def get_retry_after(self, response: Any) -> float | None:
-        asked = super().get_retry_after(response)
-        return None if asked is None else min(asked, _LONGEST_PAUSE_SECONDS)
+        seconds = super().get_retry_after(response)
+        return None if seconds is None else min(seconds, _LONGEST_PAUSE_SECONDS)
 
 
 class _Adapter(HTTPAdapter):
-    """Decides on the proxy for each request, also after a redirect, and on trust for all."""
+    """Chooses the proxy for each request, also after a redirect; all requests trust the same authorities."""
 
     def __init__(self, network: NetworkSettings, retries: int) -> None:
         self._network = network
@@ -86,7 +86,7 @@ class _Adapter(HTTPAdapter):
         )
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
-        """The password as UTF-8, as Go sends it; requests takes Latin-1."""
+        """Encode the password as UTF-8, as Go does; requests uses Latin-1."""
         parts = urlsplit(proxy)
         if parts.username is None:
             return {}
@@ -94,7 +94,7 @@ class _Adapter(HTTPAdapter):
         return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"}
 
     def cert_verify(self, *arguments: Any, **options: Any) -> None:
-        """Leave the decision to the context; requests would load its own list of authorities."""
+        """Do nothing: the SSL context verifies; requests would load its own list of authorities."""
 
     def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
         proxy = self._network.proxy_for(request.url or "")
@@ -104,11 +104,11 @@ class _Adapter(HTTPAdapter):
 
 
 def ssl_context(network: NetworkSettings) -> ssl.SSLContext:
-    """Whom Python trusts: the system's store itself, or all that is named with it."""
+    """Create the SSL context: the system's trust store, or the bundle if there is one."""
     if network.bundle is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cafile=network.bundle)
-        # As Go does: a certificate that is named is trusted, an intermediate one too.
+        # Like Go, trust every certificate in the bundle, intermediate ones included.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         return context
     import truststore
@@ -118,20 +118,20 @@ def ssl_context(network: NetworkSettings) -> ssl.SSLContext:
 
 @contextmanager
 def plain_words(url: str) -> Iterator[None]:
-    """Raise what goes wrong with a request as one of this package's errors.
+    """Translate errors of requests to this package's errors.
 
     Raises
     ------
     ProxyError, CertificateError, ConnectionTimeout, NetworkError
-        With what to try; no password is in them.
+        With a hint what to try; without passwords.
     """
     host = without_secrets(url).partition("://")[2].partition("/")[0]
     try:
         yield
     except requests.exceptions.RequestException as error:
         raise _translated(error, host) from None
-    except ValueError:  # an address that is none, perhaps of a redirect
-        raise NetworkError(host, f"{host or 'It'} leads to an address that is none.", "Check it.") from None
+    except ValueError:  # an invalid address, perhaps from a redirect
+        raise NetworkError(host, f"{host or 'It'} leads to an invalid address.", "Check it.") from None
 
 
 def _translated(error: requests.exceptions.RequestException, host: str) -> NetworkError:

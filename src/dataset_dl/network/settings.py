@@ -1,4 +1,4 @@
-"""Where the network is reached and how: gathered once, from all places where it may be said."""
+"""Network settings: endpoint, proxies and trust, gathered from all places that may set them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Store = Literal["aws", "gcs"]
 AWS_ENDPOINT_URL = "https://s3.amazonaws.com"
 GCS_ENDPOINT_URL = "https://storage.googleapis.com"
 
-# At Google each bucket has a host name of its own; proxies and NO_PROXY see such a one.
+# Google uses one host name per bucket; this is the kind of name that proxies and NO_PROXY see.
 _GCS_BUCKET_URL = "https://idc-open-data.storage.googleapis.com"
 
 _SETTINGS: Mapping[str, type] = {
@@ -36,7 +36,7 @@ _HTTPS_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _HTTP_PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _NO_PROXIES = ("NO_PROXY", "no_proxy")
 _CA_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "AWS_CA_BUNDLE")
-# Settings of AWS tools that would change where s5cmd goes or make it fail before it starts.
+# Variables of AWS tools that would redirect s5cmd or make it fail at startup.
 _UNWANTED = ("S3_ENDPOINT_URL", "AWS_CONFIG_FILE")
 _CREDENTIALS = (
     "AWS_PROFILE",
@@ -49,24 +49,24 @@ _CREDENTIALS = (
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """How the buckets, and everything else, are reached.
+    """How to reach the buckets and everything else.
 
     Attributes
     ----------
     store
-        ``aws`` or ``gcs``: which of the two stores, and whose names the buckets have.
+        ``aws`` or ``gcs``; also determines the names of the buckets.
     endpoint_url
-        Address of the S3 service; of the store's own service if it is not given.
+        Address of the S3 service; defaults to the store's own service.
     sign
-        Whether requests to it are signed with the credentials of the usual AWS chain.
+        Whether to sign requests with credentials from the usual AWS chain.
     https_proxy, http_proxy
-        Addresses of the proxies for ``https://`` and ``http://``; empty for none. They may hold a password.
+        Addresses of the proxies for ``https://`` and ``http://``; empty for none. May contain a password.
     no_proxy
-        Hosts that are reached without them, see `network.bypass`.
+        Hosts that bypass the proxies, see `network.bypass`.
     ca_bundles
-        Files and folders with certificate authorities that are trusted besides the system's.
+        Files and folders with certificate authorities to trust in addition to the system's.
     origins
-        Name of a setting → where it was said; a setting that is not there has its default.
+        Name of a setting → where it was set; settings not listed have their default.
     """
 
     store: Store = "aws"
@@ -80,7 +80,7 @@ class NetworkSettings:
 
     def __post_init__(self) -> None:
         if self.store not in get_args(Store):
-            raise SelectionError(self.store, f"“{self.store}” is no store; there are aws and gcs.")
+            raise SelectionError(self.store, f"“{self.store}” is not a store; choose aws or gcs.")
         if not self.endpoint_url:
             url = GCS_ENDPOINT_URL if self.store == "gcs" else AWS_ENDPOINT_URL
             object.__setattr__(self, "endpoint_url", url)
@@ -100,36 +100,37 @@ class NetworkSettings:
         sign: bool | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> NetworkSettings:
-        """Every setting from the first place that says it.
+        """Read each setting from the first place that sets it.
 
-        The places, in their order: the arguments here (those of a command or of a function); the variables
+        The places, in order: the arguments (from a command or a function call); the variables
         ``DATASET_DL_ENDPOINT_URL``, ``…_STORE``, ``…_PROXY``, ``…_NO_PROXY``, ``…_CA_BUNDLE``, ``…_SIGN``;
-        the table ``[network]`` of the configuration file; the variables that other tools know, where both
-        spellings of one are set the upper-case one. Of these, all that name certificate authorities count.
+        the table ``[network]`` of the configuration file; the variables of other tools, of which upper case
+        overrides lower case. If several variables of other tools name certificate authorities, all are
+        trusted.
 
         Raises
         ------
         SelectionError
-            If one cannot be understood; it is named with its place.
+            If a setting is invalid.
         """
         inherited = os.environ if environment is None else environment
         given = {"endpoint_url": endpoint_url, "store": store, "proxy": proxy,
                  "ca_bundle": str(ca_bundle) if ca_bundle else None, "sign": sign}  # fmt: skip
-        # An empty value, as of an unset variable of a shell, says nothing.
-        said = configuration.said("network", _SETTINGS, inherited)
-        said |= {name: (value, "given") for name, value in given.items() if value not in (None, "")}
+        # Empty values, for example from unset shell variables, are ignored.
+        stated = configuration.stated("network", _SETTINGS, inherited)
+        stated |= {name: (value, "given") for name, value in given.items() if value not in (None, "")}
         found: dict[str, Any] = {}
         origins: dict[str, str] = {}
         for name in ("endpoint_url", "store", "sign", "no_proxy"):
-            if name in said:
-                found[name], origins[name] = said[name]
+            if name in stated:
+                found[name], origins[name] = stated[name]
         for name, variables in (("https_proxy", _HTTPS_PROXIES), ("http_proxy", _HTTP_PROXIES)):
-            value, origin = said.get("proxy") or _first(inherited, variables)
+            value, origin = stated.get("proxy") or _first(inherited, variables)
             if value:
                 found[name], origins[name] = value, origin
         if "no_proxy" not in found:
             found["no_proxy"], origins["no_proxy"] = _first(inherited, _NO_PROXIES)
-        bundles = [said["ca_bundle"]] if "ca_bundle" in said else []
+        bundles = [stated["ca_bundle"]] if "ca_bundle" in stated else []
         bundles += [(inherited[name], name) for name in _CA_BUNDLES if inherited.get(name) and not bundles]
         if bundles:
             paths = (path for each, origin in bundles for path in _paths(str(each), origin))
@@ -138,26 +139,26 @@ class NetworkSettings:
         return cls(**found, origins={name: origin for name, origin in origins.items() if origin})
 
     def proxy_for(self, url: str) -> str:
-        """The proxy that an address is reached through; empty if it is reached directly."""
+        """Return the proxy for an address; empty if it is reached directly."""
         if bypasses(url, self.no_proxy):
             return ""
         return self.https_proxy if urlsplit(url).scheme == "https" else self.http_proxy
 
     @property
     def request_url(self) -> str:
-        """The address that requests go to."""
+        """Address that requests are sent to."""
         return _GCS_BUCKET_URL if self.endpoint_url.rstrip("/") == GCS_ENDPOINT_URL else self.endpoint_url
 
     @cached_property
     def bundle(self) -> Path | None:
-        """One file with all authorities that are trusted, where the system's own are not enough.
+        """One file with all trusted authorities, if the system's own are not enough.
 
-        None if none are named and the system has some: then Python and s5cmd ask the system itself.
+        None if `ca_bundles` is empty and the system has authorities; Python and s5cmd then use those.
 
         Raises
         ------
         CertificateError
-            If what is named cannot be used.
+            If a file or folder of `ca_bundles` cannot be used.
         """
         from dataset_dl.network import trust
 
@@ -168,10 +169,10 @@ class NetworkSettings:
         return trust.write([*named, *trust.system(), *trust.public()], self)
 
     def child_environment(self, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment for s5cmd: the given one, with these settings in the words that it knows.
+        """Return the environment for s5cmd: the given one, with these settings as variables that s5cmd reads.
 
-        What is decided here is not decided again there: whether the endpoint is reached through a proxy, and
-        which authorities are trusted.
+        The decisions are made here, not by s5cmd: whether to use a proxy for the endpoint, and which
+        authorities to trust.
         """
         inherited = os.environ if environment is None else environment
         unwanted = {*_UNWANTED, *_HTTPS_PROXIES, *_HTTP_PROXIES, *_NO_PROXIES, *_CA_BUNDLES}
@@ -182,34 +183,34 @@ class NetworkSettings:
         speaks_tls = any(urlsplit(url).scheme == "https" for url in (self.request_url, proxy))
         if speaks_tls and self.bundle is not None:
             kept["AWS_CA_BUNDLE"] = str(self.bundle)
-        # Without a region s5cmd asks for one; a broken ~/.aws/config would be fatal to it.
+        # Without a region s5cmd requests it from the store; a broken ~/.aws/config would make it fail.
         region = inherited.get("AWS_REGION", "us-east-1") if self.sign else "us-east-1"
         return kept | {"AWS_REGION": region, "AWS_SDK_LOAD_CONFIG": "0"}
 
 
 def without_secrets(url: str) -> str:
-    """An address as it may be shown: without what stands before its host, a query or a fragment."""
-    if _parts(url) is None:  # nobody knows where in it a password stands
+    """Remove user name, password, query and fragment from an address, so that it can be shown."""
+    if _parts(url) is None:  # a password may be anywhere in it
         return f"{url.partition('://')[0]}://***" if "://" in url else "***"
     if "://" not in url and (match := re.fullmatch(r"([^:@]*):(?![0-9]+$)[^@]*", url)):
         return f"{match[1]}:***"
     before, at, after = url.rpartition("@")
-    # What stands before the last “@” may be a password with any sign in it.
+    # Anything before the last “@” may be a password, with any character in it.
     scheme = before.partition("://")[0] if at and re.match(r"[a-z0-9]+://", before) else ""
     shown = re.split(r"[?#]", after)[0]
     return f"{scheme}://***@{shown}" if scheme else shown
 
 
 def check_endpoint(url: str) -> None:
-    """Make sure that an address is that of an S3 service.
+    """Check that an address can be that of an S3 service.
 
     Raises
     ------
     SelectionError
-        If it is not; a password in it is not told.
+        If it is not; the message contains no password.
     """
     parts = _parts(url)
-    # s5cmd knows the schemes in lower case only.
+    # s5cmd accepts only lower-case schemes.
     known = url.startswith(("http://", "https://")) and parts is not None and parts.hostname
     if parts is None or not known or "@" in parts.netloc or parts.query or parts.fragment:
         shown = without_secrets(url)
@@ -223,14 +224,14 @@ def check_endpoint(url: str) -> None:
 def _parts(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises if it is no number
+        _ = parts.port  # raises if it is not a number
     except ValueError:
         return None
     return None if re.search(r"[\x00-\x20\x7f]", url) else parts
 
 
 def _proxy(url: str, origin: str) -> str:
-    """A proxy's address in full, as Go and Python both read it; one without a scheme is meant as http."""
+    """Normalise a proxy's address so that Go and Python parse it alike; the scheme defaults to http."""
     url = url.strip()
     if not url:
         return ""
@@ -240,17 +241,16 @@ def _proxy(url: str, origin: str) -> str:
     if parts is not None and parts.scheme.startswith("socks"):
         raise ProxyError(
             shown,
-            f"{shown}, which {origin} names, is a SOCKS proxy, and only HTTP proxies can be used; nothing was"
-            " started.",
-            "Ask for the address of the HTTP proxy, or let a local one speak SOCKS for you.",
+            f"{shown} ({origin}) is a SOCKS proxy, but only HTTP proxies are supported; nothing was started.",
+            "Ask for the address of the HTTP proxy, or run a local one that forwards to the SOCKS proxy.",
         )
     usable = parts is not None and parts.scheme in ("http", "https") and parts.hostname
     if parts is None or not usable or parts.path.strip("/") or parts.query or parts.fragment:
         raise ProxyError(
             shown,
-            f"“{shown}”, which {origin} names, is not the address of a proxy; nothing was started.",
-            "Write it like http://proxy.example.org:3128, with USER:PASSWORD@ before the host where needed,"
-            " and signs like / ? # @ : in a password as %2F %3F %23 %40 %3A.",
+            f"“{shown}” ({origin}) is not the address of a proxy; nothing was started.",
+            "Write it like http://proxy.example.org:3128, with USER:PASSWORD@ before the host if needed,"
+            " and characters like / ? # @ : in a password as %2F %3F %23 %40 %3A.",
         )
     credentials, at, host = parts.netloc.rpartition("@")
     if at:

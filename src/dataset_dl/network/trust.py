@@ -1,4 +1,4 @@
-"""Which certificate authorities are trusted: the system's, the public ones, and those that are named."""
+"""Trusted certificate authorities: those of the system, the public ones, and those in CA bundles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataset_dl.errors import CertificateError
 from dataset_dl.scratch import Scratch, writing_scratch
 
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-# Where Go looks for the system's list, too, whatever OpenSSL was built with.
+# Go also looks here for the system's list, independent of how OpenSSL was built.
 _SYSTEM_FILES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -26,26 +26,26 @@ _SUFFIXES = (".pem", ".crt", ".cer", ".0", ".1")
 
 
 def read(name: str, origin: str) -> list[bytes]:
-    """The certificates of a file (PEM, or one in DER) or of every such file in a folder, in DER.
+    """Read the certificates of a file (PEM, or one in DER), or of all such files in a folder, as DER.
 
     Raises
     ------
     CertificateError
-        If there is none, or it cannot be read, or all of them have expired.
+        If there are none, if they cannot be read, or if all of them have expired.
     """
-    path = Path(os.path.expanduser(name))  # noqa: PTH111 (pathlib's raises for a user who is not there)
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 (pathlib's raises for an unknown user)
     try:
         found = _of_folder(path) if path.is_dir() else _of_file(path)
         _load(found)
     except ssl.SSLError as error:
         reason = (error.reason or "it is damaged").lower().replace("_", " ")
-        raise _refused(path, origin, f"is no certificate file: {reason}") from None
+        raise _refused(path, origin, f"is not a certificate file: {reason}") from None
     except FileNotFoundError:
-        raise _refused(path, origin, "is not there") from None
+        raise _refused(path, origin, "does not exist") from None
     except OSError as error:
         raise _refused(path, origin, f"cannot be read: {error.strerror}") from None
     except ValueError:
-        raise _refused(path, origin, "is no certificate file: it is damaged") from None
+        raise _refused(path, origin, "is not a certificate file: it is damaged") from None
     if not found:
         raise _refused(path, origin, "holds no certificate")
     expired = _expired(found)
@@ -57,14 +57,14 @@ def read(name: str, origin: str) -> list[bytes]:
 
 
 def has_system() -> bool:
-    """Whether the system trusts any; a look at its file is cheaper than reading it."""
+    """Whether the system has a list; only checks that its file is not empty, which is faster than parsing."""
     if os.name == "nt":
         return bool(system())
     return any(os.path.isfile(name) and os.path.getsize(name) for name in _system_files())  # noqa: PTH113, PTH202
 
 
 def system() -> list[bytes]:
-    """The certificates that the system trusts, as far as they can be listed; not looked into."""
+    """Return the certificates that the system trusts, as far as it lists them; unchecked."""
     if os.name == "nt":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_default_certs()
@@ -76,19 +76,19 @@ def system() -> list[bytes]:
 
 
 def _system_files() -> tuple[str, ...]:
-    # Not by the variables: those are read as settings.
+    # Not from environment variables: `NetworkSettings` reads those.
     return (ssl.get_default_verify_paths().openssl_cafile, *_SYSTEM_FILES)
 
 
 def public() -> list[bytes]:
-    """The public authorities as Mozilla lists them."""
+    """Return the public authorities on Mozilla's list."""
     import certifi
 
     return _of_file(Path(certifi.where()))
 
 
 def write(certificates: Iterable[bytes], owner: object) -> Path:
-    """Write certificates to a file of our own, which goes when its owner does."""
+    """Write certificates to a temporary file, which is removed with its owner."""
     scratch = Scratch("ca")
     weakref.finalize(owner, scratch.close)
     path = scratch.path / "authorities.pem"
@@ -99,7 +99,7 @@ def write(certificates: Iterable[bytes], owner: object) -> Path:
 
 
 def _of_file(path: Path) -> list[bytes]:
-    """The certificates of a file in DER, not looked into."""
+    """Return the certificates of a file as DER, unchecked."""
     data = path.read_bytes()
     text = data.decode("ascii", errors="ignore")
     if _BEGIN not in text:
@@ -109,7 +109,7 @@ def _of_file(path: Path) -> list[bytes]:
 
 
 def _of_folder(path: Path) -> list[bytes]:
-    """Those of a folder, which may hold what is no certificate; in a file that is named it is a mistake."""
+    """Return the valid certificates of a folder; skip others, which are an error in a single file."""
     found: dict[bytes, None] = {}
     for each in sorted(path.iterdir()):
         if each.suffix.lower() in _SUFFIXES:
@@ -138,16 +138,16 @@ def _load(certificates: list[bytes]) -> ssl.SSLContext:
 
 
 def _expired(certificates: list[bytes]) -> dict[bytes, str]:
-    """Those of authorities that have expired, and when; OpenSSL does not list others."""
+    """Return expired certificates of authorities, and when they expired; OpenSSL lists no others."""
     context = _load(certificates)
     listed = zip(context.get_ca_certs(binary_form=True), context.get_ca_certs(), strict=True)
-    ends = ((der, str(told["notAfter"])) for der, told in listed)
+    ends = ((der, str(certificate["notAfter"])) for der, certificate in listed)
     return {der: end for der, end in ends if ssl.cert_time_to_seconds(end) < time.time()}
 
 
 def _refused(path: Path, origin: str, what: str) -> CertificateError:
     return CertificateError(
         str(path),
-        f"{path}, which {origin} names for certificate authorities, {what}; nothing was started.",
-        "Give a PEM file, or a folder of them, with your organisation's certificate authority.",
+        f"The CA bundle {path} ({origin}) {what}; nothing was started.",
+        "Give a PEM file, or a folder of PEM files, with your organisation's certificate authority.",
     )

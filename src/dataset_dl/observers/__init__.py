@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from dataset_dl.model.events import Event
 
-# A callable that takes events. One that is a context manager, too, is entered before the first event and left
-# after the last; what entering gives is then called.
+# A callable that takes events. If it is a context manager, too, it is entered before the first event and left
+# after the last; the value that entering returns is called instead.
 Show = Callable[[Event], object]
 Observer = Show | AbstractContextManager[Show]
 
@@ -17,7 +17,7 @@ __all__ = ["Observer", "Show", "observed", "observing"]
 
 @contextmanager
 def observing(observers: Iterable[Observer]) -> Iterator[Show]:
-    """Several observers as one."""
+    """Combine several observers into one."""
     with ExitStack() as stack:
         calls: list[Show] = [
             stack.enter_context(each) if isinstance(each, AbstractContextManager) else each
@@ -32,7 +32,7 @@ def observing(observers: Iterable[Observer]) -> Iterator[Show]:
 
 
 def observed(events: Iterator[Event], observers: Iterable[Observer]) -> Iterator[Event]:
-    """Events that observers see as they pass by. An exception in an observer ends them."""
+    """Yield events after passing each to the observers. An exception in an observer ends the iteration."""
     try:
         with observing(observers) as show:
             for event in events:

@@ -1,4 +1,4 @@
-"""A bar in a terminal, drawn from events alone."""
+"""A progress bar in a terminal, drawn only from events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEAST_BAR, _PERCENT = 12, 8
 
 
 class Bar(Drawing):
-    """Shows bytes, files, speed and time left; a failed series scrolls by above it."""
+    """Shows series, bytes, speed and time left; notices scroll by above it."""
 
     def __init__(self, stream: IO[str]) -> None:
         super().__init__(_DRAW_SECONDS)
@@ -43,7 +43,7 @@ class Bar(Drawing):
     ) -> None:
         self._progress.stop()
 
-    def _tell(self, line: str) -> None:
+    def _show_line(self, line: str) -> None:
         self._progress.console.print(visible(line), markup=False, highlight=False)
 
     def _draw(self) -> None:
@@ -57,7 +57,7 @@ class Bar(Drawing):
             "speed": f"{state.throughput_mbps:.1f} MB/s",
             "left": "" if state.seconds_left is None else f"{duration(state.seconds_left)} left",
         }
-        # In a narrow terminal the bar keeps its room, and what matters least goes.
+        # In a narrow terminal the bar keeps its width, and the least important fields go.
         room = self._progress.console.width - _LEAST_BAR - _PERCENT
         for name in ("speed", "series", "amount"):
             if sum(len(each) + 1 for each in fields.values()) > room:

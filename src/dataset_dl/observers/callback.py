@@ -1,4 +1,4 @@
-"""A callback with how far a download is, now and then."""
+"""An observer that calls a function with the progress of a download."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _CALL_SECONDS = 0.1
 
 
 class Callback:
-    """Calls with a `DownloadProgress` about ten times a second, and once at the end.
+    """Calls a function with a `DownloadProgress` about ten times a second, and once at the end.
 
     Parameters
     ----------
     progress_callback
-        An exception in it ends the download.
+        The function. An exception in it ends the download.
     """
 
     def __init__(self, progress_callback: Callable[[DownloadProgress], object]) -> None:
@@ -27,7 +27,7 @@ class Callback:
         self._next = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Take one event into account, and call if it is time."""
+        """Process one event, and call the function if it is time."""
         self._tracker.feed(event)
         if isinstance(event, Finished) or time.monotonic() >= self._next:
             self._call(self._tracker.snapshot())

@@ -1,4 +1,4 @@
-"""Something that shows a download: a bar in a terminal, lines elsewhere, JSON for programs."""
+"""Displays of a download: a bar in a terminal, lines elsewhere, JSON for programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Style = Literal["auto", "plain", "json", "none"]
 
 
 class _Careful:
-    """An observer that falls silent, rather than end the download, when it cannot write what it says."""
+    """An observer that falls silent instead of ending the download if its output cannot be written."""
 
     def __init__(
         self, inner: AbstractContextManager[Show], on_unwritable: Callable[[OSError], object] | None
@@ -52,7 +52,7 @@ class _Careful:
 def display(
     style: Style, stream: IO[str] | None, on_unwritable: Callable[[OSError], object] | None = None
 ) -> AbstractContextManager[Show]:
-    """Something that shows each event it is called with, as long as that can be written.
+    """Return an observer that displays events, as long as its output can be written.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ def display(
         ``auto`` is a bar in a terminal or a notebook and nothing elsewhere; ``plain`` a bar in a terminal
         and lines elsewhere; ``json`` one JSON object a line; ``none`` nothing.
     stream
-        Where to; None, as where a service has no standard error, is nowhere.
+        Where to write; nowhere if None, as in a service without standard error.
     on_unwritable
-        Called when it cannot be written any more.
+        Called when the output cannot be written any more.
     """
     return _Careful(_display(style, stream), on_unwritable)
 
@@ -84,7 +84,7 @@ def _display(style: Style, stream: IO[str] | None) -> AbstractContextManager[Sho
 
         if is_notebook():
             return NotebookBar()
-    if style == "plain" or stream.isatty():
+    if style == "plain" or (style == "auto" and stream.isatty()):
         from dataset_dl.observers.plain import PlainLines
 
         return PlainLines(stream)

@@ -1,4 +1,4 @@
-"""What redraws itself while a download runs."""
+"""The base of displays that redraw themselves while a download runs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataset_dl.observers.progress import ProgressTracker
 
 
 class Drawing:
-    """Keeps how far a download is, and says when to draw it anew.
+    """Tracks the progress of a download, and redraws it from time to time.
 
     Parameters
     ----------
     every_seconds
-        How often it is drawn at most.
+        The shortest time between two drawings.
     """
 
     def __init__(self, every_seconds: float) -> None:
@@ -26,19 +26,19 @@ class Drawing:
         self._working: Working | None = None
 
     def __call__(self, event: Event) -> None:
-        """Take one event into account, and draw if it is time."""
+        """Process one event, and draw if it is time."""
         self._tracker.feed(event)
         if isinstance(event, Working):
             self._working = event
         if line := self._notices.line(event):
-            self._tell(line)
+            self._show_line(line)
         now = time.monotonic()
         if now - self._drawn >= self._every_seconds:
             self._drawn = now
             self._draw()
 
-    def _tell(self, line: str) -> None:
-        """Show what a person should see go by."""
+    def _show_line(self, line: str) -> None:
+        """Show a notice to the user."""
         raise NotImplementedError
 
     def _draw(self) -> None:

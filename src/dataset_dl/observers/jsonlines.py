@@ -42,7 +42,7 @@ def event_name(event: Event) -> str:
 
 
 def event_fields(event: Event) -> dict[str, Any]:
-    """The fields of an event as plain values, those of a series side by side with its own."""
+    """Return the fields of an event as plain values, side by side with those of its series."""
     if isinstance(event, SeriesCompleted):
         return {**event.series.to_dict(), "fetched": event.fetched, "run_id": event.run_id}
     if isinstance(event, SeriesFailed):

@@ -1,4 +1,4 @@
-"""A download in the log: records of the logger ``dataset_dl`` with what they tell as attributes, too."""
+"""Log a download: records of the logger ``dataset_dl``, with their values as attributes, too."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _log = logging.getLogger("dataset_dl")
 
 
 class Log:
-    """Logs what a download says.
+    """Logs the events of a download.
 
-    Every record has `run_id`, `collection_id` (all of the plan, with commas between), `series_count`,
-    `estimated_size_gb`, `output_directory`, `filters`, `completed_files` and `failed_files`; of a series also
-    `crdc_series_uuid` and `SeriesInstanceUID`, of a failure `error` and `cause`; the last `duration_seconds`,
-    `fetched_bytes`, `complete_series` and `failed_series`.
+    Every record has `run_id`, `collection_id` (all of the plan, separated by commas), `series_count`,
+    `estimated_size_gb`, `output_directory`, `filters`, `completed_files` and `failed_files`. Records of a
+    series also have `crdc_series_uuid` and `SeriesInstanceUID`; failures have `error` and `cause`; the last
+    record has `duration_seconds`, `fetched_bytes`, `complete_series` and `failed_series`.
 
     Parameters
     ----------
     plan
-        What is downloaded.
+        The plan of the download.
     destination
-        Where to.
+        Where it goes.
     """
 
     def __init__(self, plan: Plan, destination: Path) -> None:
@@ -43,7 +43,7 @@ class Log:
         self._destination = destination
         self._about: dict[str, object] | None = None
         self._tracker = ProgressTracker()
-        self._hears = _log.isEnabledFor(logging.WARNING)
+        self._hears = _log.isEnabledFor(logging.WARNING) and _is_heard()
         self._hears_series = _log.isEnabledFor(logging.DEBUG)
 
     def __call__(self, event: Event) -> None:
@@ -74,6 +74,16 @@ class Log:
         }
 
 
+def _is_heard() -> bool:
+    """Whether any handler gets the records: counting millions of events for nobody takes time."""
+    logger: logging.Logger | None = _log
+    while logger is not None:
+        if any(not isinstance(each, logging.NullHandler) for each in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
 def planned(plan: Plan, duration_seconds: float) -> None:
     """Log that a plan was made."""
     text = f"Planned {plan.series_count:,} series, {size(plan.size_bytes)}"
@@ -92,7 +102,7 @@ def _about(plan: Plan) -> dict[str, object]:
 def _record(event: Event) -> tuple[int, str, dict[str, object]] | None:
     if isinstance(event, SeriesCompleted):
         series = event.series
-        text = f"{series.directory} is complete" + ("" if event.fetched else ", and was before")
+        text = f"{series.directory} is complete" + ("" if event.fetched else " already")
         return (
             logging.DEBUG,
             text,
@@ -107,7 +117,7 @@ def _record(event: Event) -> tuple[int, str, dict[str, object]] | None:
         text = f"Fetching {event.series_count:,} series with {event.workers} workers"
         return logging.INFO, text, {"workers": event.workers}
     if isinstance(event, RetryStarted):
-        text = f"{event.series_count:,} series are tried again in {event.pause_seconds:g} s"
+        text = f"{event.series_count:,} series are retried in {event.pause_seconds:g} s"
         return logging.WARNING, text, {"pause_seconds": event.pause_seconds}
     if isinstance(event, EngineEnded):
         return logging.WARNING, event.message, {"stalled": event.stalled, "error": event.message}

@@ -1,4 +1,4 @@
-"""A bar in a notebook: HTML that replaces itself, which Jupyter, VS Code and Colab show as they are."""
+"""A progress bar in a notebook: HTML that replaces itself. Jupyter, VS Code and Colab need no extension."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _NOTICES_SHOWN = 5
 
 
 def is_notebook() -> bool:
-    """Whether this runs in the kernel of a notebook; nothing is imported to find out."""
+    """Whether this runs in the kernel of a notebook. Imports nothing to find out."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None
 
 
 class NotebookBar(Drawing):
-    """Shows series, bytes, speed and time left below the cell, and the last of what failed."""
+    """Shows series, bytes, speed and time left below the cell, and the latest notices."""
 
     def __init__(self) -> None:
         super().__init__(_DRAW_SECONDS)
@@ -38,7 +38,7 @@ class NotebookBar(Drawing):
     ) -> None:
         self._draw()
 
-    def _tell(self, line: str) -> None:
+    def _show_line(self, line: str) -> None:
         self._last = [*self._last, line][-_NOTICES_SHOWN:]
 
     def _draw(self) -> None:

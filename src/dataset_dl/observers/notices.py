@@ -1,4 +1,4 @@
-"""Happenings that a person should see go by."""
+"""Notices for the user, made from events."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataset_dl.model.events import EngineEnded, Event, Noticed, RetryStarted, S
 from dataset_dl.model.outcome import DownloadProgress, SeriesFailure
 from dataset_dl.wording import duration, size
 
-# Of failures that are alike so many are told one by one.
+# How many similar failures are shown one by one.
 EXAMPLES = 3
 _PARTICULAR = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}(\.dcm)?|[0-9][0-9,.]*")
 
 
 def standing(state: DownloadProgress) -> str:
-    """How far a download is, as a line."""
+    """Return the progress of a download as a line."""
     left = "" if state.seconds_left is None else f", {duration(state.seconds_left)} left"
     return (
         f"{state.completed_series:,}/{state.total_series:,} series,"
@@ -25,19 +25,19 @@ def standing(state: DownloadProgress) -> str:
 
 
 class Notices:
-    """Lines for events that a person should see go by; of failures that are alike the first few."""
+    """Makes lines for events that the user should see; only the first few of similar failures."""
 
     def __init__(self) -> None:
         self._alike: Counter[str] = Counter()
 
     def line(self, event: Event) -> str | None:
-        """A line for an event; None for those that only move the bar."""
+        """Return a line for an event; None for events that only move the bar."""
         if isinstance(event, EngineEnded):
-            return f"{event.message}; what is left goes on anew"
+            return f"{event.message}; the remaining series are retried"
         if isinstance(event, Noticed):
             return event.text
         if isinstance(event, RetryStarted):
-            return f"trying {event.series_count:,} series again in {event.pause_seconds:.0f} s"
+            return f"retrying {event.series_count:,} series in {event.pause_seconds:.0f} s"
         if isinstance(event, SeriesFailed):
             return self._failed(event.failure)
         return None
@@ -53,5 +53,5 @@ class Notices:
 
 
 def kind_of(failure: SeriesFailure) -> str:
-    """What failures that are alike have in common: the cause, and the words without their numbers."""
+    """Return what similar failures have in common: the cause, and the message without its numbers."""
     return f"{failure.cause}: {_PARTICULAR.sub('…', failure.message)}"

@@ -1,4 +1,4 @@
-"""Lines for a log: a start, how far it is now and then, and what failed."""
+"""Lines for a log: the start, the progress at intervals, and failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PlainLines:
         self._stream.flush()
 
     def __call__(self, event: Event) -> None:
-        """Take one event into account, and write if there is something to say."""
+        """Process one event, and write a line if there is something to show."""
         self._tracker.feed(event)
         if isinstance(event, FetchStarted):
             self._line(

@@ -1,4 +1,4 @@
-"""How far a download is, kept from its events."""
+"""Track the progress of a download by its events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SAMPLE_SECONDS = 0.1
 
 
 class ProgressTracker:
-    """Sums events up; reading it costs nothing on disk.
+    """Sums up events; never reads the disk.
 
     Parameters
     ----------
@@ -38,18 +38,19 @@ class ProgressTracker:
         self._began = clock()
         self._total_series = self._total_files = self._total_bytes = 0
         self._files = self._failed_files = self._series = self._failed_series = 0
-        # Of complete series; of all files, those of incomplete series included; of the files begun.
+        # Of series with a verdict.
         self._complete_files = self._complete_bytes = 0
+        # On disk before fetching; of finished files; written by the engine, unfinished files included.
         self._present_bytes = self._fetched_bytes = self._written_bytes = 0
         self._shown_bytes = 0
-        # Fetched by earlier runs of s5cmd, which the count of the present one does not hold.
+        # Fetched by earlier runs of s5cmd; the count of the current one does not contain them.
         self._before_bytes = 0
         self._current_file = ""
         self._is_fetching = False
         self._samples: deque[tuple[float, int]] = deque()
 
     def feed(self, event: Event) -> None:
-        """Take one event into account."""
+        """Process one event."""
         if isinstance(event, FileCompleted):
             self._files += 1
             self._fetched_bytes += event.size_bytes
@@ -62,7 +63,7 @@ class ProgressTracker:
             self._files += event.present_instances
             self._present_bytes += event.present_bytes
         elif isinstance(event, RetryStarted):
-            # What has arrived is known anew: files that were wrong are gone.
+            # Count again what has arrived: wrong files have been removed.
             self._files = self._complete_files + event.present_instances
             self._present_bytes = self._complete_bytes + event.present_bytes - self._fetched_bytes
             self._before_bytes = self._fetched_bytes
@@ -92,11 +93,11 @@ class ProgressTracker:
             self._shown_bytes = event.report.complete_bytes
 
     def snapshot(self) -> DownloadProgress:
-        """Where the download is now."""
+        """Return the current progress."""
         now = self._clock()
         speed = self._speed(now)
         done = self._present_bytes + self._moved_bytes
-        # A file fetched again after a fault is written twice; a bar that went back would be no help.
+        # A file fetched again after a fault is written twice; a bar must not go back.
         self._shown_bytes = min(self._total_bytes, max(self._shown_bytes, done))
         left = self._total_bytes - self._shown_bytes
         return DownloadProgress(
@@ -116,7 +117,7 @@ class ProgressTracker:
 
     @property
     def _moved_bytes(self) -> int:
-        """Of finished files, and what s5cmd has written of those that it is at."""
+        """Bytes of finished files, and of unfinished ones what s5cmd has written so far."""
         return max(self._fetched_bytes, self._before_bytes + self._written_bytes)
 
     def _sample(self) -> None:

@@ -1,1 +1,1 @@
-"""Plans: a Parquet file with one row a series."""
+"""Plans: a Parquet file with one row per series."""

@@ -1,4 +1,4 @@
-"""The columns of a plan, and SQL that puts its `files` together."""
+"""The columns of a plan, and SQL that builds its `files`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import re
 from dataset_dl.model.series import PlannedSeries
 
 COLUMNS = (*PlannedSeries._fields, "idc_version")
-# Everything that tells how much a series is.
+# The columns that hold the size of a series.
 SIZES = ("instanceCount", "size_bytes", "files", "estimated_bytes")
 TYPES = dict.fromkeys(("instanceCount", "size_bytes", "estimated_bytes", "idc_version"), "BIGINT")
 FILES = re.compile(r"{0}(/{0})*".format(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.dcm:[0-9]*"))
 
 
 def type_of(column: str) -> str:
-    """The type that DuckDB has for a column."""
+    """The DuckDB type of a column."""
     return TYPES.get(column, "VARCHAR")
 
 
 def parts(select: str) -> str:
     """SQL that aggregates files, given as `key` and `file` (``NAME:BYTES``), into the `files` format.
 
-    Its rows have `key` and the columns of `SIZES`. If the bytes of one file are unknown, the count and the
-    bytes of the whole are, too.
+    Its rows have `key` and the columns of `SIZES`. If the size of one file is unknown, instanceCount and
+    size_bytes are NULL.
     """
     return f"""
         SELECT key, string_agg(name || ':' || coalesce(size::VARCHAR, ''), '/' ORDER BY name) AS files,
@@ -37,7 +37,7 @@ def parts(select: str) -> str:
 
 
 def of_part(part: str, whole: str) -> str:
-    """The columns of `SIZES` in SQL: those of a table of parts where it has the series, else of another."""
+    """SQL for the columns of `SIZES`: from the table `part` if it has the series, else from `whole`."""
     return ", ".join(
         f"CASE WHEN {part}.key IS NULL THEN {whole}.{name} ELSE {part}.{name} END AS {name}" for name in SIZES
     )

@@ -1,4 +1,4 @@
-"""A plan against the one that a destination keeps of earlier downloads."""
+"""Compare a plan with the one that a destination keeps from earlier downloads."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from dataset_dl.plans.file import PlanFile
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a plan has that is not, or not so, in the kept one.
+    """How a plan differs from the kept one.
 
     Attributes
     ----------
     is_new
-        Whether the kept plan lacks anything of it.
+        Whether the plan has a row that the kept plan lacks or has differently.
     replaced
-        Keys that go to a directory where the kept plan has another version of the same series.
+        Keys whose directory holds another version of the same series in the kept plan.
     moved
-        How many series went to another directory before.
+        How many series have another directory in the kept plan.
     sizes
-        By key, files and bytes that only the kept plan knows.
+        By key, the sizes that only the kept plan knows.
     """
 
     is_new: bool = False
@@ -34,7 +34,7 @@ class Comparison:
 
 
 def compare(own: PlanFile, kept: PlanFile) -> Comparison:
-    """Hold the rows of a plan against those that were kept."""
+    """Compare the rows of a plan with the kept ones."""
     row = "hash(key, directory, instanceCount, coalesce(files, ''))"
     differs = f"SELECT count(*) > 0 FROM {own.sql} WHERE {row} NOT IN (SELECT {row} FROM {kept.sql})"
     if not Database().column(differs)[0]:
@@ -63,14 +63,14 @@ def compare(own: PlanFile, kept: PlanFile) -> Comparison:
 
 
 def joined(own: PlanFile, kept: PlanFile) -> PlanFile:
-    """The rows of a plan, and those of the kept one that are not among them.
+    """The rows of a plan, and the rows that only the kept plan has.
 
-    An earlier version of a series that goes to the same directory is left out; of a series of which
-    files were asked for, all that ever were are in it.
+    If a whole series is wanted, other versions of it in the same directory are left out. If only some
+    files of a series are wanted, its row lists all files that were ever wanted.
     """
     columns = ", ".join(COLUMNS)
     table = _with_files_of(own, kept) if own.names_files() else own.sql
-    # Where a whole series goes, no earlier version of it stays.
+    # A whole series replaces other versions of it in its directory.
     place = "hash(SeriesInstanceUID, directory)"
     select = f"""
         SELECT {columns} FROM {kept.sql}
@@ -82,7 +82,7 @@ def joined(own: PlanFile, kept: PlanFile) -> PlanFile:
 
 
 def each_once(select: str) -> str:
-    """Rows with `COLUMNS`, in SQL, as rows with each series once: all of it, or every file that is wanted."""
+    """SQL that merges rows of the same series: to the whole series, or to all files that any row wants."""
     columns = ", ".join(f"own.{name}" for name in COLUMNS if name not in SIZES)
     files = f"SELECT key, unnest(string_split(files, '/')) AS file FROM ({select})"
     return f"""
@@ -94,9 +94,9 @@ def each_once(select: str) -> str:
 
 
 def _with_files_of(own: PlanFile, kept: PlanFile) -> str:
-    """The rows of a plan, as a table in SQL, with all files that were ever asked for of a series.
+    """SQL for the rows of a plan, where each row with files lists all that were ever wanted.
 
-    A series of which the kept plan has all is left to it.
+    A row with files is left out if the kept plan has the whole series.
     """
     both = f"SELECT * FROM {own.sql} UNION ALL BY NAME SELECT * FROM {kept.sql}"
     files = f"""
@@ -113,7 +113,7 @@ def _with_files_of(own: PlanFile, kept: PlanFile) -> str:
 
 
 def _size_of(files: str, known: str) -> Size | None:
-    """The exact size of named files, from those that are known; None if one is not among them."""
+    """The exact size of named files, from the known sizes; None if one is unknown."""
     sizes = {name: size for name, size in file_sizes(known).items() if size is not None}
     names = file_sizes(files).keys()
     return Size.of({name: sizes[name] for name in names}, named=True) if names <= sizes.keys() else None

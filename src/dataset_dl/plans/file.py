@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from dataset_dl.model.frame import Frame
 
 # Reading holds a few row groups in memory: at DuckDB's own size of 122,880 rows that is 400 MB. Compression
-# would halve the file (354 MB for all of IDC) and double the time that it takes to write.
+# would halve the file (354 MB for all of IDC) and double the time to write it.
 _PARQUET_OPTIONS = "FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE 8192"
-# Lines of text as they are: a CSV of one column in which nothing is quoted.
+# Writes lines of text unchanged: a CSV of one column without quoting.
 _TEXT_OPTIONS = "FORMAT csv, HEADER false, QUOTE '', ESCAPE ''"
-# The key of the file's own metadata that keeps its `Origin`, as JSON.
+# The key in the file's metadata that holds its `Origin` as JSON.
 _METADATA = "dataset_dl"
 _INSERT_BATCH = 50_000
 
 
 class PlanFile:
-    """The rows of a plan, in a Parquet file of our own that nobody else writes to.
+    """The rows of a plan, in a private Parquet file that nobody else writes to.
 
     Parameters
     ----------
     scratch
-        The temporary directory that holds the file, and goes with the object.
+        The temporary directory that holds the file; it is deleted with this object.
     """
 
     def __init__(self, scratch: Scratch) -> None:
@@ -49,11 +49,11 @@ class PlanFile:
     def create(
         cls, database: Database, select: str, parameters: list[object], origin: Origin | None = None
     ) -> PlanFile:
-        """Write the rows of a SELECT, which must have `COLUMNS`, and what they were made from."""
+        """Write the rows of a SELECT, which must have `COLUMNS`, and their origin."""
         rows = cls(Scratch("plan"))
         options = _parquet_options(origin or Origin())
-        # The published index is a single row group, which DuckDB reads on one thread in any case; with more
-        # of them it waits for the last row before it writes the first, and holds all.
+        # The published index is a single row group, which DuckDB reads on one thread anyway. With more
+        # threads it holds all rows in memory, because it reads the last before it writes the first.
         _write(select, rows.path, options, database=database, parameters=parameters, threads=1)
         return rows
 
@@ -61,7 +61,7 @@ class PlanFile:
     def of(
         cls, series: Iterable[PlannedSeries], origin: Origin | None = None, *, idc_version: int | None = None
     ) -> PlanFile:
-        """Write rows that are made elsewhere, as a source gives them."""
+        """Write rows that were made in Python, such as those a source returns."""
         database = Database()
         columns = ", ".join(f"{name} {type_of(name)}" for name in PlannedSeries._fields)
         database.run(f"CREATE TEMP TABLE given ({columns})")
@@ -76,12 +76,12 @@ class PlanFile:
 
     @functools.cached_property
     def origin(self) -> Origin:
-        """What the rows were made from, as the file says; nothing if it does not.
+        """What the rows were made from, read from the file's metadata; empty if it has none.
 
         Raises
         ------
         ManifestError
-            If it says something else.
+            If the metadata cannot be decoded.
         """
         sql = f"SELECT value FROM parquet_kv_metadata({quote(str(self.path))}) WHERE key = '{_METADATA}'"
         values = Database().column(sql)
@@ -103,16 +103,16 @@ class PlanFile:
 
     @property
     def sql(self) -> str:
-        """The file as a table in SQL."""
+        """SQL that reads the file as a table."""
         return f"read_parquet({quote(str(self.path))})"
 
     @property
     def numbered_sql(self) -> str:
-        """The same, with `file_row_number` from 0."""
+        """Like `sql`, with the column `file_row_number`, which starts at 0."""
         return f"read_parquet({quote(str(self.path))}, file_row_number = true)"
 
     def plan(self, into: Path | None) -> Plan:
-        """The plan over these rows, with its totals."""
+        """The plan of these rows, with its totals."""
         totals = Database().run(
             "SELECT count(*), coalesce(sum(instanceCount), 0)::BIGINT,"
             " coalesce(sum(coalesce(size_bytes, estimated_bytes)), 0)::BIGINT, max(idc_version),"
@@ -146,20 +146,20 @@ class PlanFile:
         )
 
     def directories(self) -> Iterator[tuple[str, int, int, int]]:
-        """Each directory with the series, instances and bytes that go there."""
+        """Each directory, with the number of its series, instances and bytes."""
         yield from Database().run(
             "SELECT directory, count(*), coalesce(sum(instanceCount), 0)::BIGINT,"
             f" coalesce(sum(size_bytes), 0)::BIGINT FROM {self.sql} GROUP BY directory ORDER BY directory"
         )
 
     def shares_directories(self) -> bool:
-        """Whether two series go to one directory, on a file system that ignores letter case too."""
-        # Hashes take a tenth of the memory; two that met by chance would only make a check slower.
+        """Whether two series share a directory, also on a file system that ignores letter case."""
+        # Hashes take a tenth of the memory; a collision would only make a check slower.
         sql = f"SELECT count(DISTINCT hash(lower(directory))) < count(*) FROM {self.sql}"
         return bool(Database().column(sql)[0])
 
     def needs_names(self) -> bool:
-        """Whether some directory may hold files of several series, so that files have to be known by name."""
+        """Whether a directory may hold files of several series, so that files must be known by name."""
         own = "contains(directory, SeriesInstanceUID) OR contains(directory, key)"
         sql = f"SELECT count(*) > 0 FROM {self.sql} WHERE NOT coalesce({own}, false)"
         return bool(Database().column(sql)[0]) or self.shares_directories()
@@ -169,11 +169,11 @@ class PlanFile:
         return bool(Database().column(f"SELECT count(*) > count(directory) FROM {self.sql}")[0])
 
     def names_files(self) -> bool:
-        """Whether of some series only files are wanted."""
+        """Whether any row wants only some files of its series."""
         return bool(Database().column(f"SELECT count(files) > 0 FROM {self.sql}")[0])
 
     def unsized(self) -> list[PlannedSeries]:
-        """The series of which files or bytes are unknown."""
+        """The series whose number of files or bytes is unknown."""
         names = ", ".join(PlannedSeries._fields)
         rows = Database().run(
             f"SELECT {names} FROM {self.sql} WHERE instanceCount IS NULL OR size_bytes IS NULL"
@@ -181,7 +181,7 @@ class PlanFile:
         return list(map(PlannedSeries._make, rows))
 
     def sized(self, sizes: Mapping[str, Size], without: Iterable[str] = ()) -> PlanFile:
-        """The rows with files and bytes that have become known, by key; some rows can be left out."""
+        """A copy with newly known sizes, by key, and without the rows of some keys."""
         select = f"""
             SELECT own.* REPLACE (
                 coalesce(known.instanceCount, own.instanceCount) AS instanceCount,
@@ -203,7 +203,7 @@ class PlanFile:
         return Database().column(sql)[0] or ""
 
     def only(self, directories: Sequence[str]) -> PlanFile:
-        """The rows of the series that go to some directories."""
+        """The rows of the series in some directories."""
         select = f"FROM {self.sql} WHERE directory IN (SELECT unnest($1::VARCHAR[]))"
         return PlanFile.create(Database(), select, [list(directories)])
 
@@ -213,9 +213,9 @@ class PlanFile:
         return PlanFile.create(Database(), select, [list(keys)])
 
     def save(self, path: Path, origin: Origin | None = None) -> None:
-        """Write to ``.parquet``, ``.csv`` or ``.s5cmd``; complete under its name or not there.
+        """Write to ``.parquet``, ``.csv`` or ``.s5cmd``, complete or not at all.
 
-        A Parquet file keeps what the plan was made from: what these rows say of it, unless it is given.
+        A Parquet file also holds the origin of the plan, by default the origin of these rows.
         """
         writers: dict[str, Callable[[Path], Path]] = {
             ".parquet": functools.partial(self._write_parquet, origin=origin),
@@ -226,12 +226,12 @@ class PlanFile:
         if writer is None:
             raise ManifestError(
                 str(path),
-                f"A plan is not written to “{path.name}”, because the name does not say in which form.",
-                "End it in .parquet, .csv or .s5cmd.",
+                f"The plan was not written to “{path.name}”, because the name has no known ending.",
+                "Use a name that ends in .parquet, .csv or .s5cmd.",
             )
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         with Scratch("save") as scratch:
-            # DuckDB takes no name that is not UTF-8, and where it writes there is no other reason to fail.
+            # DuckDB refuses names that are not UTF-8, so it writes to scratch, and Python copies the file.
             written = writer(scratch / "plan")
             try:
                 shutil.copyfile(written, part)
@@ -243,16 +243,16 @@ class PlanFile:
                 part.unlink(missing_ok=True)
 
     def to_pandas(self) -> Frame:
-        """Every row as a frame, with IDC's names of key and address besides."""
+        """Every row as a frame, with key and address also under their IDC names."""
         from dataset_dl.model.frame import Frame
 
         names = "key AS crdc_series_uuid, address AS series_aws_url"
-        # The frame holds on to the rows: the file goes with them.
+        # The lambda refers to self, so the frame keeps the file alive.
         return Frame.of(lambda: Database().run(f"SELECT *, {names} FROM {self.sql}"))
 
     def _write_parquet(self, scratch: Path, origin: Origin | None) -> Path:
         if origin is None or origin == self.origin:
-            # It is copied, never given a second name: whoever changed one would change the other.
+            # `save` copies this file. A hard link would let a change to one file change the other.
             return self.path
         return _write(f"FROM {self.sql}", scratch, _parquet_options(origin), threads=1)
 
@@ -283,7 +283,7 @@ def _write(
     parameters: Sequence[object] = (),
     threads: int | None = None,
 ) -> Path:
-    """Write rows to a file in a temporary directory; returns the file."""
+    """Write rows to a file in a temporary directory and return its path."""
     try:
         (database or Database()).write(select, path, options, parameters, threads=threads)
     except DuckFileError as error:
@@ -304,6 +304,6 @@ def _manifest_header(idc_version: int | None) -> str:
 
 
 def _shell_quoted(expression: str) -> str:
-    """The words of an expression as one word of a command line, in SQL."""
+    """SQL that quotes an expression as one word of a command line."""
     mark, marked = quote("'"), quote("'\\''")
     return f"{mark} || replace({expression}, {mark}, {marked}) || {mark}"

@@ -1,12 +1,12 @@
-"""Layout templates: from the values of a series to a directory that stays inside the destination.
+"""Layout templates: turn the values of a series into a directory inside the destination.
 
-A template like ``%collection_id/%PatientID`` names columns of the main index. What a value may hold
-is not known in advance, so a directory is built under three rules:
+A template like ``%collection_id/%PatientID`` names columns of the main index. A value may hold
+anything, so a directory follows three rules:
 
 - it can be made on Linux, macOS and Windows, and never leads out of the destination;
-- two different values never share a directory: whatever is not kept as it is ends in ``~`` and a
-  digest of the original, and ``~`` itself is never kept;
-- it depends on the series and the IDC version alone, not on what else is downloaded.
+- two different values never share a directory: a value that is changed ends in ``~`` and a digest
+  of the original, and a ``~`` in a value is always replaced;
+- it depends only on the series and the IDC version, not on what else is downloaded.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from dataset_dl.plans.names import (
 _MOST_LEVELS = 16
 # Columns as other programs write them: {PatientID}, ${PatientID}, $PatientID, <PatientID>, [PatientID].
 _OTHER_SIGN = re.compile(r"\$?[{<\[](?=(?P<name>\w+)[}>\]])\w+[}>\]]|\$(?P<bare>\w+)")
-# What SQL may keep without asking `Layout.directory`: a stricter form of the rules above, for RE2. It is one
-# pattern, matched once a series, so it also refuses every name that begins like a reserved one.
+# Directories that SQL may keep without `Layout.directory`: a stricter form of the rules above, for RE2. It is
+# one pattern, matched once per series, so it also rejects every name that begins like a reserved one.
 _PLAIN = r"A-Za-z0-9_#@+=,()\[\]{}!&;^$'%\-"
 _PLAIN_END = rf"[{_PLAIN}. ]*[{_PLAIN}]"
 _RESERVED_BEGINNINGS = ("aux", "com", "con", "lpt", "nul", "prn")
@@ -42,7 +42,7 @@ PLAIN_DIRECTORY_LIMIT = NAME_LIMIT_BYTES
 
 
 def _plain_component() -> str:
-    """A component of plain characters; ``. `` do not begin or end it, and it begins like no reserved name."""
+    """Pattern of a plain component: no dot or blank at either end, no reserved name at the start."""
     initials = "".join(beginning[0] + beginning[0].upper() for beginning in _RESERVED_BEGINNINGS)
     branches = [rf"[{_without(initials)}](?:{_PLAIN_END})?"]
     for initial in sorted({beginning[0] for beginning in _RESERVED_BEGINNINGS}):
@@ -55,7 +55,7 @@ def _plain_component() -> str:
 
 
 def _deviating(letters: str) -> str:
-    """The rest of a component whose first character is none of some letters."""
+    """Pattern of the rest of a component that does not start with one of the letters."""
     return rf"[{_without(letters + letters.upper())}](?:{_PLAIN_END})?|[. ]{_PLAIN_END}"
 
 
@@ -83,9 +83,9 @@ class Layout:
     Attributes
     ----------
     template
-        As it was written.
+        The text that was parsed.
     components
-        One for each level of directories; empty for a flat layout.
+        One per level of directories; empty for a flat layout.
     """
 
     template: str
@@ -94,19 +94,19 @@ class Layout:
 
     @classmethod
     def parse(cls, template: str, columns: Collection[str]) -> Layout:
-        """Read a template; ``.`` puts every file straight into the destination.
+        """Parse a template; ``.`` puts every file directly into the destination.
 
         Parameters
         ----------
         template
-            Names of columns after ``%``, literal text between; the longest name wins.
+            Column names after ``%`` with literal text between; the longest matching name wins.
         columns
-            The columns that it may name.
+            The columns that it may contain.
 
         Raises
         ------
         LayoutError
-            If it names something else, or could lead out of the destination.
+            If it names an unknown column, or could lead out of the destination.
         """
         if template.strip() in (".", "./"):
             return cls(template, ())
@@ -119,12 +119,12 @@ class Layout:
         _refuse_other_signs(template, columns)
         levels = template.removesuffix("/").split("/")
         if len(levels) > _MOST_LEVELS:
-            raise refused(template, f"{len(levels):,} levels are more than the {_MOST_LEVELS} that are taken")
+            raise refused(template, f"it has {len(levels):,} levels, more than {_MOST_LEVELS}")
         return cls(template, tuple(_component(template, level, columns) for level in levels))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that the template names, each once."""
+        """The columns in the template, each once."""
         parts = (part for component in self.components for part in component)
         return tuple(dict.fromkeys(part.name for part in parts if isinstance(part, Column)))
 
@@ -138,14 +138,14 @@ class Layout:
         values: Mapping[str, str | None],
         twins: Mapping[str, Collection[str]] | None = None,
     ) -> str:
-        """The directory of a series, relative, with ``/`` between its parts.
+        """The relative directory of a series, with ``/`` between its levels.
 
         Parameters
         ----------
         values
             The value of each of `columns`.
         twins
-            Per column, the values that differ from another one by letter case alone.
+            Per column, the values that differ from another one only by letter case.
         """
         twins = twins or {}
         return "/".join(
@@ -160,7 +160,7 @@ class Layout:
 
 
 def _refuse_other_signs(template: str, columns: Collection[str]) -> None:
-    """Name the mistake where columns are written as in other programs, or where there is none."""
+    """Refuse columns written as in other programs, and a template without a column."""
     lowered = {column.lower(): column for column in columns}
     for match in _OTHER_SIGN.finditer(template):
         if column := lowered.get((match["name"] or match["bare"]).lower()):
@@ -175,14 +175,14 @@ def _refuse_other_signs(template: str, columns: Collection[str]) -> None:
             template,
             f"The layout “{template}” names no column, so every file would go to one directory; nothing was"
             " started.",
-            f"Columns are written %PatientID{'' if example == template else f', here {example}'}; “.” is for"
-            " one directory, and --to names it.",
+            f"Columns are written %PatientID{'' if example == template else f', here {example}'}; “.”"
+            " puts all files into the directory that --to names.",
         )
 
 
 def _component(template: str, text: str, columns: Collection[str]) -> Component:
     if text in ("", ".", ".."):
-        raise refused(template, f"“{text}/” is no directory below the destination")
+        raise refused(template, f"“{text}/” is not a directory below the destination")
     parts: list[Column | str] = []
     position = 0
     for match in TOKEN.finditer(text):
@@ -193,9 +193,9 @@ def _component(template: str, text: str, columns: Collection[str]) -> Component:
     component = tuple(part for part in parts if part != "")
     literal = "".join(part if isinstance(part, str) else "x" for part in component)
     if FORBIDDEN.search(literal) or "~" in literal or any(map(is_invisible, literal)):
-        raise refused(template, f"“{text}” holds a character that no file system takes everywhere")
+        raise refused(template, f"“{text}” holds a character that some file systems reject")
     if all(isinstance(part, str) for part in component) and fitted_name(literal) != literal:
-        raise refused(template, f"“{text}” is not a name that every file system takes")
+        raise refused(template, f"some file systems reject the name “{text}”")
     return component
 
 

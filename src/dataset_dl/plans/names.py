@@ -1,4 +1,4 @@
-"""Names of directories and files that every file system takes. Pure."""
+"""Names of directories and files that every file system accepts. Pure."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from dataset_dl.model.series import STATE_DIRECTORY
 
 FILE_SUFFIX = ".dcm"
 _FIGURES = 4
-# Room for the suffix, and for a digest where two files would have one name.
+# Leaves room for the suffix, and for a digest if two files would get the same name.
 _STEM_LIMIT_BYTES = 220
-# A file system stores 255 bytes a name; a digest must fit after a cut.
+# File systems allow 255 bytes per name; a digest must fit after a cut.
 NAME_LIMIT_BYTES = 240
 _DIGEST_CHARACTERS = 12
-# Of a directory from a file; a path of Linux has 4,096 bytes.
+# Limit for directories read from a file; a Linux path has at most 4,096 bytes.
 _MOST_LEVELS_OF_OTHERS = 64
 FORBIDDEN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])[ ]*(\..*)?",
     re.IGNORECASE | re.DOTALL,
 )
-# Categories of Unicode: controls, formats (which turn the direction of writing), line and paragraph ends.
+# Unicode categories: controls, formats (such as direction marks), line and paragraph ends, surrogates.
 _ACTING = ("Cc", "Cf", "Zl", "Zp", "Cs")
 TOKEN = re.compile(r"%([A-Za-z_][A-Za-z0-9_]*)?")
 
 
 def check_file_template(template: str) -> None:
-    """Make sure that a template of file names names attributes of DICOM by their keywords.
+    """Check that a template of file names consists of DICOM keywords and safe characters.
 
     Raises
     ------
     LayoutError
-        If it does not.
+        If it does not, or contains no keyword.
     """
     from pydicom.datadict import keyword_dict
 
@@ -44,7 +44,7 @@ def check_file_template(template: str) -> None:
     unknown = [name for name in names if name not in keyword_dict]
     if unknown or not names:
         near = [each for name in unknown for each in difflib.get_close_matches(name, keyword_dict, n=2)]
-        what = f"%{unknown[0]}, which is no keyword of DICOM" if unknown else "no attribute of an instance"
+        what = f"%{unknown[0]}, which is not a DICOM keyword" if unknown else "no attribute of an instance"
         raise LayoutError(
             template,
             f"The file name “{template}” names {what}; nothing was started.",
@@ -54,16 +54,16 @@ def check_file_template(template: str) -> None:
         )
     literal = TOKEN.sub("x", template)
     if FORBIDDEN.search(literal) or "~" in literal or any(map(is_invisible, literal)):
-        raise refused(template, "it holds a character that no file system takes everywhere")
+        raise refused(template, "it holds a character that some file systems reject")
 
 
 def file_keywords(template: str) -> list[str]:
-    """The keywords that a template of file names names, in its order."""
+    """The DICOM keywords in a template of file names, in order."""
     return [match[1] for match in TOKEN.finditer(template)]
 
 
 def file_name(template: str, values: Mapping[str, str | None]) -> str:
-    """The name of a file, with numbers at least four figures wide so that they sort; safe on every system."""
+    """A file name that is safe on every system; numbers have at least four digits so that they sort."""
 
     def cleaned(match: re.Match[str]) -> str:
         value = values.get(match[1])
@@ -76,17 +76,17 @@ def file_name(template: str, values: Mapping[str, str | None]) -> str:
 
 
 def check_directory(directory: str) -> str | None:
-    """Say why a directory from a file must not be used; None if it may."""
+    """Say why a directory read from a file must not be used; None if it may."""
     if directory == "":
         return None
     components = directory.split("/")
     if len(components) > _MOST_LEVELS_OF_OTHERS:
-        return f"it has {len(components):,} levels, and {_MOST_LEVELS_OF_OTHERS} are taken"
+        return f"it has {len(components):,} levels, more than {_MOST_LEVELS_OF_OTHERS}"
     for component in components:
         if component in ("", ".", ".."):
             return "it leaves the destination"
         if FORBIDDEN.search(component) or any(map(is_invisible, component)):
-            return "it holds a character that no file system takes everywhere"
+            return "it holds a character that some file systems reject"
         if component.endswith((".", " ")) or _RESERVED.fullmatch(component):
             return "Windows reserves such a name"
         if len(component.encode("utf-8", "surrogatepass")) > NAME_LIMIT_BYTES:
@@ -97,7 +97,7 @@ def check_directory(directory: str) -> str | None:
 
 
 def has_control(text: str) -> bool:
-    """Whether a text holds a character that a terminal acts on: a control character, or one of direction."""
+    """Whether a text holds a character that a terminal acts on: a control character or direction mark."""
     return any(unicodedata.category(each) in _ACTING for each in text)
 
 
@@ -131,7 +131,7 @@ def shorten(directory: str, limit: int) -> str:
 
 
 def clean(value: str | None, column: str, twins: Mapping[str, Collection[str]]) -> str:
-    """A value as part of a name; whatever is not kept as it is gets a digest of the original."""
+    """A value as part of a name; only plain ASCII without a twin stays as it is, all else gets a digest."""
     if value is None:
         return "unknown~null"
     if value == "":
@@ -139,13 +139,13 @@ def clean(value: str | None, column: str, twins: Mapping[str, Collection[str]]) 
     text = FORBIDDEN.sub("_", value).replace("~", "_")
     if text == value and text.isascii() and value not in twins.get(column, ()):
         return value
-    # Only ASCII is kept bare: macOS folds and normalizes the rest in ways of its own.
+    # Non-ASCII text always gets a digest: macOS folds and normalizes it in its own way.
     text = unicodedata.normalize("NFC", "".join("_" if is_invisible(c) else c for c in text))
     return f"{text}~{_digest(value)}"
 
 
 def fitted_name(text: str, limit: int = NAME_LIMIT_BYTES) -> str:
-    """Make a component one that every file system takes, marking it where that changes it."""
+    """Make a component valid on every file system; if that changes it, append a digest."""
     fitted = text
     if fitted.startswith((".", " ")):
         fitted = "_" + fitted[1:]
@@ -164,7 +164,7 @@ def _stem(text: str) -> str:
 
 
 def is_invisible(character: str) -> bool:
-    """Whether a character leaves no mark, or changes the direction of writing."""
+    """Whether a character is invisible, or changes the direction of writing."""
     return not character.isascii() and unicodedata.category(character)[0] in "CZ"
 
 
@@ -173,12 +173,12 @@ def _digest(value: str) -> str:
 
 
 def either_of(names: Iterable[str]) -> str:
-    """Names with “or” between them."""
+    """Names joined with “or”."""
     return " or ".join(names)
 
 
 def refused(template: str, reason: str) -> LayoutError:
-    """The error of a template that is not taken."""
+    """The error for a template that is refused."""
     return LayoutError(
         template,
         f"The layout “{template}” is refused because {reason}; nothing was started.",

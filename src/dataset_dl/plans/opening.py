@@ -1,4 +1,4 @@
-"""Plans that were saved: copied first, then looked at row by row."""
+"""Open saved plans: copy them first, then check every row."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from dataset_dl.plans.layout import PLAIN_DIRECTORY_LIMIT
 from dataset_dl.plans.names import check_directory, has_control
 from dataset_dl.scratch import Scratch, writing_scratch
 
-# More than all of IDC will have; sums of them stay whole numbers of 64 bits.
+# More than IDC will ever have; their sums still fit into 64-bit integers.
 _MOST_INSTANCES, _MOST_BYTES = 10**9, 10**15
 _COPY_BYTES = 1 << 22
 _NOTHING = "Nothing was started."
 _PLAIN_DIRECTORY = r"[A-Za-z0-9_#@+=,-]+(/[A-Za-z0-9_#@+=,-][A-Za-z0-9_#@+=.,-]*[A-Za-z0-9_-])*"
-# How the first plans called two columns, and what they had not.
+# Two columns had other names in early plans, and two (`_LATER`) did not exist yet.
 _FORMER_NAMES = {"key": "crdc_series_uuid", "address": "series_aws_url"}
 _LATER = {"files", "estimated_bytes"}
 _FORMER_VALUES = {
@@ -36,7 +36,7 @@ _FORMER_VALUES = {
 
 
 def copy_file(path: Path, target: Path, name: str) -> None:
-    """Copy a file as it is now, opened once; what is no file, like a pipe without a writer, is refused.
+    """Copy a regular file, opened once; anything else, like a pipe without a writer, is refused.
 
     Raises
     ------
@@ -55,19 +55,19 @@ def copy_file(path: Path, target: Path, name: str) -> None:
     with file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ManifestError(
-                name, f"{name}, which should be a plan or a manifest, is no file that can be read.", _NOTHING
+                name, f"{name}, which should be a plan or a manifest, is not a regular file.", _NOTHING
             )
         with writing_scratch(), target.open("wb") as copy:
             shutil.copyfileobj(file, copy, _COPY_BYTES)
 
 
 def open_plan(path: Path, name: str | None = None, *, may_be_empty: bool = False) -> PlanFile:
-    """Copy a plan that was saved as Parquet, and look at every row of the copy.
+    """Copy a plan that was saved as Parquet, and check every row of the copy.
 
     Raises
     ------
     ManifestError
-        If it is no plan, or a row in it could lead out of the destination or to where its source has nothing.
+        If it is not a plan, or a row leads out of the destination or to nothing that its source offers.
     """
     name = name or str(path)
     with _of_a_plan(name):
@@ -78,12 +78,12 @@ def open_plan(path: Path, name: str | None = None, *, may_be_empty: bool = False
 
 
 def copy_of(path: Path, name: str | None = None) -> PlanFile:
-    """The rows of a saved plan, in a copy with the columns of today; no row is looked at.
+    """Copy a saved plan, with the current columns, without checking its rows.
 
     Raises
     ------
     ManifestError
-        If it is no file, cannot be read, or has not the columns of a plan.
+        If it is not a file, cannot be read, or lacks the columns of a plan.
     """
     name = name or str(path)
     rows = PlanFile(Scratch("plan"))
@@ -99,16 +99,16 @@ def copy_of(path: Path, name: str | None = None) -> PlanFile:
 
 
 def _selected(columns: Sequence[str] | dict[str, Any], values: dict[str, str] | None = None) -> str:
-    """`COLUMNS` out of the columns of a plan of whatever age, in SQL."""
-    told = dict(values or {})
+    """SQL that selects `COLUMNS` from a plan of any age."""
+    expressions = dict(values or {})
     if "key" not in columns:
-        told |= _FORMER_VALUES | _FORMER_NAMES
-    told |= {name: "NULL" for name in _LATER if name not in columns and name not in told}
-    return ", ".join(f"CAST({told.get(name, name)} AS {type_of(name)}) AS {name}" for name in COLUMNS)
+        expressions |= _FORMER_VALUES | _FORMER_NAMES
+    expressions |= {name: "NULL" for name in _LATER if name not in columns and name not in expressions}
+    return ", ".join(f"CAST({expressions.get(name, name)} AS {type_of(name)}) AS {name}" for name in COLUMNS)
 
 
 def open_table(path: Path, name: str, header: Sequence[str], delimiter: str) -> PlanFile:
-    """Read a plan that was saved as CSV, and look at every row; its lines are those of the rows.
+    """Read a plan that was saved as CSV, one row per line, and check every row.
 
     Raises
     ------
@@ -135,20 +135,20 @@ def _of_a_plan(name: str) -> Iterator[None]:
 
 
 def is_plan(columns: Sequence[str]) -> bool:
-    """Whether a table has the columns of a plan, as those of today or the first ones had them."""
+    """Whether a table has the columns of a plan, current or early."""
     names = {*columns}
     former = {new for new, old in _FORMER_NAMES.items() if old in names}
     return {*PlannedSeries._fields} - _LATER <= names | former
 
 
 def lacks_columns(path: Path) -> bool:
-    """Whether a file is no Parquet file with the columns of a plan."""
+    """Whether a file is not a Parquet file with the columns of a plan."""
     columns = parquet_columns(path) or []
     return not (is_plan(columns) and "idc_version" in columns)
 
 
 def parquet_columns(path: Path) -> list[str] | None:
-    """The columns of a Parquet file; None if it is none."""
+    """The columns of a Parquet file; None if it is not one."""
     try:
         return Database().column(f"DESCRIBE FROM read_parquet({quote(str(path))})")
     except DuckError:
@@ -161,9 +161,9 @@ def parquet_rows(path: Path) -> Iterator[tuple[Any, ...]]:
 
 
 def _csv_select(path: Path, header: Sequence[str], delimiter: str) -> str:
-    """The rows of a CSV file, its form said in full: a guess from its first lines misses a late quote."""
+    """SQL that reads a CSV file in an explicit format: guessing from its first lines misses a late quote."""
     types = ", ".join(f"{quote(name)}: 'VARCHAR'" for name in header)
-    # CSV does not tell an empty directory, that of a flat layout, from none.
+    # CSV cannot distinguish an empty directory, which a flat layout has, from a missing one.
     values = {"directory": "coalesce(directory, '')"}
     if "key" not in header:
         count = "TRY_CAST(instanceCount AS BIGINT)"
@@ -177,7 +177,7 @@ def _csv_select(path: Path, header: Sequence[str], delimiter: str) -> str:
 
 
 def _check_rows(rows: PlanFile, name: str, *, may_be_empty: bool) -> None:
-    """Let nothing through that a plan of our own could not hold."""
+    """Refuse whatever a plan made by dataset-dl cannot contain."""
     ((count, key),) = Database().run(
         f"SELECT count(*), (SELECT key FROM {rows.sql} GROUP BY 1 HAVING count(*) > 1 LIMIT 1)"
         f" FROM {rows.sql}"
@@ -185,14 +185,14 @@ def _check_rows(rows: PlanFile, name: str, *, may_be_empty: bool) -> None:
     if count == 0 and not (may_be_empty or rows.origin.missing):
         raise ManifestError(name, f"{name} holds no series, so nothing was started.")
     if key is not None:
-        raise ManifestError(name, f"The series {key} stands more than once in {name}; nothing was started.")
+        raise ManifestError(name, f"The series {key} occurs more than once in {name}; nothing was started.")
     found = _first_problem(rows)
     for scheme in filter(None, rows.schemes()):
         source = SOURCES.find(scheme)
         if source is None:
             raise ManifestError(
                 name,
-                f"{name} names addresses like {scheme}://…, which no source that is installed knows.",
+                f"{name} contains addresses like {scheme}://…, which no installed source handles.",
                 _NOTHING,
             )
         own = next(iter(source.problems(rows)), None)
@@ -203,7 +203,7 @@ def _check_rows(rows: PlanFile, name: str, *, may_be_empty: bool) -> None:
 
 
 def _first_problem(rows: PlanFile) -> tuple[int, str] | None:
-    """The first row that no source could mean, with the reason. Most rows are passed by DuckDB alone."""
+    """The first invalid row, with the reason. DuckDB accepts most rows; Python checks the others."""
     texts = " || ".join(f"coalesce({name}, '')" for name in COLUMNS if type_of(name) == "VARCHAR")
     doubtful = Database().run(
         f"SELECT file_row_number + 1, address, directory, instanceCount, size_bytes, files, key, {texts}"
@@ -231,7 +231,7 @@ def _row_problem(
     if not key or not scheme_of(address or ""):
         return f"{address} is not the address of the series {key}"
     if (count is not None and count <= 0) or (size is not None and size < 0):
-        return "it does not say how many files and bytes the series has"
+        return "its instanceCount is not positive, or its size_bytes is negative"
     if (count or 0) >= _MOST_INSTANCES or (size or 0) >= _MOST_BYTES:
         return "no series has so many files or bytes"
     if directory is None:
@@ -242,7 +242,7 @@ def _row_problem(
 
 def _files_problem(files: str, count: int | None, size_bytes: int | None) -> str | None:
     if not FILES.fullmatch(files):
-        return "its files are not told as NAME.dcm:BYTES/NAME.dcm:BYTES"
+        return "its files are not written as NAME.dcm:BYTES/NAME.dcm:BYTES"
     sizes = file_sizes(files)
     if len(sizes) <= files.count("/"):
         return "it names a file more than once"
@@ -250,4 +250,4 @@ def _files_problem(files: str, count: int | None, size_bytes: int | None) -> str
         return None
     known = [size for size in sizes.values() if size is not None]
     is_exact = len(known) == len(sizes) == count and sum(known) == size_bytes
-    return None if is_exact else "its files are not as many, or not of as many bytes, as it says"
+    return None if is_exact else "its files do not add up to its instanceCount and size_bytes"

@@ -1,4 +1,4 @@
-"""Sources: from what a person names to the rows of a plan."""
+"""Sources: turn what the user names into the rows of a plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SOURCE: what a person names, in arguments, in files or on standard input."""
+"""SOURCE: read what the user names in arguments, in files or on standard input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from dataset_dl.plans.opening import (
 from dataset_dl.scratch import Scratch, writing_scratch
 from dataset_dl.sources.idc.resolve import resolve
 
-# An identifier, a file, or a table of pandas, polars or Arrow, none of which is imported here.
+# An identifier, a file, or a table of pandas, polars or Arrow; this module imports none of the three.
 Source = Any
 _DOI = re.compile(r"(doi:\s*)?10\.[0-9]{4,9}/\S+", re.IGNORECASE)
 _ADDRESS = re.compile(r"(s3|gs)://", re.IGNORECASE)
@@ -50,15 +50,15 @@ class Named:
     identifiers
         Identifiers of any kind, each once.
     optional
-        Series that IDC may not have.
+        Identifiers that IDC may not have.
     entries
-        Series named by manifests.
+        Series named by manifests or addresses.
     plans
         Saved plans.
     accounts
         How the rows of each file or table were used.
     buckets
-        The buckets that addresses name.
+        The buckets in addresses.
     addresses
         Addresses of other sources than IDC.
     """
@@ -73,19 +73,19 @@ class Named:
 
     @property
     def names_idc(self) -> bool:
-        """Whether anything is named that the tables of IDC are asked for."""
+        """Whether anything has to be looked up in the tables of IDC."""
         return bool(self.identifiers or self.optional or self.entries or self.plans)
 
     @property
     def only_plan(self) -> PlanFile | None:
-        """The saved plan, if one is all there is."""
+        """The saved plan, if exactly one and nothing else is named."""
         others = self.identifiers or self.optional or self.entries or self.addresses
         alone = len(self.plans) == 1 and not others
         return self.plans[0] if alone else None
 
     @property
     def origin(self) -> Origin:
-        """What the saved plans were made from, together, and how the rows of the others were used."""
+        """The combined origin of the saved plans, with the accounts of the other files."""
         origins = [rows.origin for rows in self.plans]
         missing = _once(uid for origin in origins for uid in origin.missing)
         return Origin(
@@ -98,20 +98,20 @@ class Named:
         )
 
     def all_entries(self) -> list[Entry]:
-        """The series of the manifests, then those of the saved plans, each with its directory.
+        """The series of the manifests, then of the saved plans, each with its directory.
 
         Raises
         ------
         SelectionError
-            If a saved plan holds rows of other sources, of which the tables of IDC know nothing.
+            If a saved plan holds rows of other sources, which the tables of IDC do not contain.
         """
         for rows in self.plans:
             if others := [scheme for scheme in rows.schemes() if scheme != "s3"]:
                 raise SelectionError(
                     others[0],
-                    f"A saved plan holds series of {others[0]}://, so it can be downloaded as it is, and not"
-                    " narrowed, laid out anew or joined with others; nothing was started.",
-                    "Make a new plan from what it was made from.",
+                    f"A saved plan holds series of {others[0]}://, so it can only be downloaded as it is, not"
+                    " narrowed, combined with others or given another layout; nothing was started.",
+                    "Make a new plan from the original sources.",
                 )
         saved = (
             Entry(line, row.key, row.directory, row.files)
@@ -122,14 +122,14 @@ class Named:
 
 
 def read(sources: Iterable[Source], places: Places = Places()) -> Named:  # noqa: B008
-    """Read every source; a file is told from an identifier by being there.
+    """Read every SOURCE; if a file of that name exists, it is a file, not an identifier.
 
     Parameters
     ----------
     sources
-        What a person names.
+        What the user names.
     places
-        What the directories are good for that manifests name.
+        How to interpret the directories in manifests.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def _read_one(source: Source, places: Places) -> Named:
             raise SelectionError(
                 str(source),
                 f"{source!r} is no identifier, so nothing was started.",
-                "Give texts, paths, or a table with a column that names series.",
+                "Give strings, paths, or a table with a column that names series.",
             )
         return _of_table(source)
     path = Path(source)
@@ -166,7 +166,7 @@ def _read_one(source: Source, places: Places) -> Named:
         return _of_data(sys.stdin.buffer.read(), "standard input", places)
     if os.path.isfile(path):
         return _of_file(path, places)
-    # A tree that was downloaded; not one that is called like what went there.
+    # A directory that holds a download, but not one whose name is also an identifier.
     if os.path.isdir(path) and not _is_identifier(source) and (kept := kept_with_requests(path)) is not None:
         return Named(plans=(kept,))
     if stat.S_ISFIFO(_mode(path)):  # like <(command) in a shell
@@ -183,8 +183,8 @@ def _read_one(source: Source, places: Places) -> Named:
         if SOURCES.find(match[1].lower()) is None:
             raise SelectionError(
                 source,
-                f"No source that is installed knows addresses like {match[1]}://, so nothing was started.",
-                f"There are {', '.join(f'{name}://' for name in SOURCES.names())}.",
+                f"No installed source handles addresses like {match[1]}://, so nothing was started.",
+                f"Installed sources handle {', '.join(f'{name}://' for name in SOURCES.names())}.",
             )
         return Named(addresses=(source,))
     if isinstance(source, Path) or (_FILE_LIKE.search(source) and not _DOI.fullmatch(source.strip())):
@@ -204,7 +204,7 @@ def _is_identifier(source: str | Path) -> bool:
 
 
 def _of_file(path: Path, places: Places) -> Named:
-    """A file as it is now: it is copied, and only the copy is read."""
+    """Read a file: copy it first, then read only the copy."""
     with Scratch("source") as scratch:
         copy = scratch / "source"
         copy_file(path, copy, str(path))
@@ -230,7 +230,7 @@ def _of_copy(copy: Path, name: str, places: Places) -> Named:
 
 
 def _of_parquet(copy: Path, name: str) -> Named:
-    """A saved plan, or another Parquet file with a column that names series."""
+    """Read a saved plan, or another Parquet file with a column that names series."""
     columns = parquet_columns(copy) or []
     if columns and lacks_columns(copy) and columns_of(columns):
         return _of_rows(identifiers(enumerate(parquet_rows(copy), 1), columns, name), name)
@@ -260,14 +260,14 @@ def _of_plan_table(table: PlanTable, name: str) -> PlanFile:
     if count != table.rows:
         raise ManifestError(
             name,
-            f"{name} has {table.rows:,} rows, and {count:,} of them can be read.",
+            f"{name} has {table.rows:,} rows, but only {count:,} of them can be read.",
             "Nothing was started.",
         )
     return rows
 
 
 def is_table(source: object) -> bool:
-    """Whether something is a table: of pandas, polars or Arrow."""
+    """Whether an object is a table of pandas, polars or Arrow."""
     return hasattr(source, "columns") or hasattr(source, "column_names")
 
 
@@ -280,8 +280,8 @@ def _of_table(source: Any) -> Named:
             f"No column of the table names series; it has {', '.join(header[:10])}.",
             "Name one crdc_series_uuid, SeriesInstanceUID, StudyInstanceUID, PatientID or collection_id.",
         )
-    told = [source[names[index]] for index in columns]
-    values = [each.to_pylist() if hasattr(each, "to_pylist") else each.to_list() for each in told]
+    series_columns = [source[names[index]] for index in columns]
+    values = [each.to_pylist() if hasattr(each, "to_pylist") else each.to_list() for each in series_columns]
     rows = enumerate(zip(*values, strict=True), 1)
     return _of_rows(identifiers(rows, [header[index] for index in columns], "table"), "table")
 
@@ -294,12 +294,12 @@ def _of_rows(named: Sequence[str], name: str) -> Named:
 def _mode(path: Path) -> int:
     try:
         return path.stat().st_mode
-    except (OSError, ValueError):  # a name too long, or with a zero byte, is no file's
+    except (OSError, ValueError):  # no file has a name that is too long or holds a zero byte
         return 0
 
 
 def as_identifiers(source: str | Sequence[str]) -> tuple[str, ...]:
-    """One identifier, a comma list, or a sequence of either; doubles are dropped, order is kept."""
+    """Split an identifier, a comma list, or a sequence of either; drop duplicates, keep the order."""
     texts = [source] if isinstance(source, str) else source
     parts = (part.strip() for text in texts for part in str(text).split(","))
     return tuple(dict.fromkeys(part for part in parts if part))

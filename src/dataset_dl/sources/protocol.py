@@ -1,4 +1,4 @@
-"""What a source offers: rows for what a person names, a check of rows from files, and credit for the data."""
+"""The source protocol: rows for an address, a check of rows from files, and credit for the data."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from dataset_dl.plans.file import PlanFile
 
 
 class Source(Protocol):
-    """Where rows of a plan come from. It is registered for the scheme of its addresses.
+    """Where rows of a plan come from; registered for the scheme of its addresses.
 
-    A source never trusts a file: a plan that somebody sent names addresses and keys, and `problems` refuses
-    those that the source would not have given itself.
+    A source never trusts a file: a plan from somebody else contains addresses and keys, and `problems`
+    reports those that this source would not have returned.
     """
 
     def rows(self, address: str) -> Iterable[PlannedSeries]:
-        """The series that an address names; an empty `directory` is filled in by the layout.
+        """The series at an address; the layout fills in an empty `directory`.
 
         Raises
         ------
         SelectionError
-            If it names nothing.
+            If the address names nothing.
         """
 
     def problems(self, rows: PlanFile) -> Iterator[tuple[int, str]]:
-        """The number, from 1, of each row of this scheme that is wrong, with the reason, in their order."""
+        """The number (from 1) of each wrong row of this scheme, with the reason, in order."""
 
     def rights(self, rows: PlanFile) -> Rights:
         """Licences and citations for the rows of this scheme."""

@@ -1,1 +1,1 @@
-"""S3 from Python: addresses, listing, and checking that a store answers."""
+"""S3 from Python: addresses, listing, and checking that an endpoint is a store."""

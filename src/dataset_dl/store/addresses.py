@@ -1,4 +1,4 @@
-"""Addresses of S3: ``s3://BUCKET/KEY``, taken apart and put together here and nowhere else in Python."""
+"""S3 addresses, ``s3://BUCKET/KEY``. The only place in Python that parses and builds them."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from urllib.parse import quote
 
 from dataset_dl.network import NetworkSettings
 
-# The buckets that IDC publishes on AWS → the same data on Google.
+# IDC's buckets on AWS → the buckets with the same data on Google.
 IDC_BUCKETS = {
     "idc-open-data": "idc-open-data",
     "idc-open-data-two": "idc-open-idc1",
     "idc-open-data-cr": "idc-open-cr",
 }
-# Where IDC's data was in earlier versions; manifests of then still name them.
+# Buckets of earlier IDC versions; manifests from that time still name them.
 FORMER_BUCKETS = ("public-datasets-idc",)
-# All that a manifest for IDC may name.
+# All buckets that a manifest for IDC may name.
 KNOWN_BUCKETS = frozenset({*IDC_BUCKETS, *IDC_BUCKETS.values(), *FORMER_BUCKETS})
 
 _ADDRESS = re.compile(r"(?:s3|gs)://(?P<bucket>[^/\s]+)/?(?P<key>.*)", re.IGNORECASE | re.DOTALL)
 
 
 class S3Address(NamedTuple):
-    """A bucket, and a key or the beginning of keys in it."""
+    """A bucket, and a key or the prefix of keys in it."""
 
     bucket: str
     key: str
 
     @classmethod
     def of(cls, text: str) -> S3Address:
-        """Take an address apart.
+        """Parse an address.
 
         Raises
         ------
         ValueError
-            If it is none.
+            If it is not an S3 address.
         """
         match = _ADDRESS.fullmatch(text)
         if match is None:
-            raise ValueError(f"{text} is no address of S3")
+            raise ValueError(f"{text} is not an S3 address")
         return cls(match["bucket"], match["key"])
 
     @property
     def folder(self) -> str:
-        """The key up to its first slash: the crdc_series_uuid of an address of IDC."""
+        """The key up to its first slash; for an IDC address the crdc_series_uuid."""
         return self.key.partition("/")[0]
 
     @property
     def prefix(self) -> str:
-        """The beginning that all keys of ``…/*`` have."""
+        """The common prefix of all keys that ``…/*`` matches."""
         return self.key.removesuffix("*")
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class S3Address(NamedTuple):
 
 
 def at_store(address: str, network: NetworkSettings) -> str:
-    """The address of a series at the store that is chosen, from its address at AWS."""
+    """Convert the AWS address of a series to its address at the chosen store."""
     if network.store == "aws":
         return address
     bucket, key = S3Address.of(address)
@@ -65,5 +65,5 @@ def at_store(address: str, network: NetworkSettings) -> str:
 
 
 def object_url(network: NetworkSettings, bucket: str, key: str) -> str:
-    """The HTTP address of an object, or of a bucket if the key is empty."""
+    """Return the HTTP address of an object, or of the bucket if the key is empty."""
     return f"{network.endpoint_url.rstrip('/')}/{quote(bucket)}/{quote(key)}".rstrip("/")

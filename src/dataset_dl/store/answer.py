@@ -1,4 +1,4 @@
-"""Whether what answers at an endpoint is a store at all."""
+"""Check whether an endpoint is a store at all."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _LOOKED_AT_BYTES = 4096
 
 
 def check_store(network: NetworkSettings, series_url: str) -> None:
-    """Tell a store that has nothing from a page that says nothing: to s5cmd both are an empty list.
+    """Distinguish an empty store from a web page: s5cmd sees an empty list in both cases.
 
     Parameters
     ----------
     network
-        How it is reached.
+        Network settings.
     series_url
         ``s3://BUCKET/SERIES/*`` at this store.
 
     Raises
     ------
     NetworkError
-        If what answers is no S3 service.
+        If the endpoint is not an S3 service.
     """
     address = S3Address.of(series_url)
     query = f"list-type=2&max-keys=1&prefix={quote(address.prefix)}"
@@ -39,13 +39,13 @@ def check_store(network: NetworkSettings, series_url: str) -> None:
             requesting.get(url, stream=True, timeout=_TIMEOUT_SECONDS) as answer,
         ):
             if not answer.ok:
-                return  # an S3 service refuses in its own words, which s5cmd understands
+                return  # s5cmd understands the errors of an S3 service
             beginning = b""
             for chunk in answer.iter_content(_LOOKED_AT_BYTES):
                 beginning += chunk
                 if len(beginning) >= _LOOKED_AT_BYTES:
                     break
     except (requests.RequestException, ValueError):
-        return  # s5cmd has been answered, and it is s5cmd that will fetch
+        return  # ignore: s5cmd got an answer, and s5cmd does the fetching
     if b"<ListBucketResult" not in beginning:
         raise unreachable(network.endpoint_url, "no_store")

@@ -1,4 +1,4 @@
-"""What a store has below a prefix, asked by Python itself, for the few files that s5cmd does not fetch."""
+"""List the objects below a prefix from Python, for the few files that s5cmd does not fetch."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from dataset_dl.store.addresses import object_url
 
 
 def objects_below(network: NetworkSettings, bucket: str, prefix: str) -> Iterator[StoredObject]:
-    """Every object, by its name below the prefix: as the store tells it, so whoever writes checks it.
+    """Yield all objects; their names, relative to the prefix, are unchecked: check them before writing.
 
     Raises
     ------
     NetworkError
-        If it does not answer, or in another way than a store.
+        If the endpoint does not answer, or not like a store.
     """
     url = object_url(network, bucket, "")
-    asked = {"list-type": "2", "prefix": prefix}
+    query = {"list-type": "2", "prefix": prefix}
     with session(network) as requesting, plain_words(url):
         while True:
-            answer = requesting.get(f"{url}?{urlencode(asked)}")
+            answer = requesting.get(f"{url}?{urlencode(query)}")
             page = _page(answer.content) if answer.ok else None
             if page is None:
                 shown = without_secrets(url)
                 raise NetworkError(
                     shown,
-                    f"{shown} does not say what is below {prefix} ({answer.status_code} {answer.reason}).",
-                    "Nothing was changed. `dataset-dl doctor` looks at the network.",
+                    f"{shown} did not list the objects in {prefix} ({answer.status_code} {answer.reason}).",
+                    "Nothing was changed. Check the network with `dataset-dl doctor`.",
                 )
             for each in page.iterfind("{*}Contents"):
                 found = {tag: each.findtext(f"{{*}}{tag}", "") for tag in ("Key", "Size", "ETag")}
                 if not found["Size"].isdigit():
-                    continue  # nothing that could be fetched and checked
+                    continue  # cannot be fetched and checked
                 yield StoredObject(
                     found["Key"].removeprefix(prefix), int(found["Size"]), found["ETag"].strip('"')
                 )
             token = page.findtext("{*}NextContinuationToken")
-            if not token or token == asked.get("continuation-token"):
+            if not token or token == query.get("continuation-token"):
                 return
-            asked["continuation-token"] = token
+            query["continuation-token"] = token
 
 
 def _page(content: bytes) -> ElementTree.Element | None:

@@ -21,7 +21,6 @@ from dataset_dl.model.outcome import Report
 from dataset_dl.model.plan import Plan, Rights
 from dataset_dl.model.series import PlannedSeries, Suspects
 from dataset_dl.model.settings import DownloadSettings
-from dataset_dl.plans.compare import compare
 from dataset_dl.plans.file import PlanFile
 from dataset_dl.transfer.fleet import Fleet
 from dataset_dl.transfer.ledger import Ledger, State
@@ -37,7 +36,7 @@ __all__ = ["new_run_id", "transfer"]
 
 
 def new_run_id() -> str:
-    """A name for a run: its events, log records, journal entries and report carry it. Sorts by time."""
+    """Return a new run id, sortable by time: events, log records, journal entries and report carry it."""
     return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
 
 
@@ -53,27 +52,27 @@ def transfer(
     run_id: str = "",
     pause_seconds: float = 1.0,
 ) -> Iterator[Event]:
-    """Fetch what is missing of a plan, check it on disk, and say what happened.
+    """Fetch the missing files of a plan, check them on disk, and report the result.
 
     Parameters
     ----------
     plan
-        What is wanted.
+        The series to fetch.
     destination
-        Absolute path that its directories are below.
+        Absolute path; the directories of the plan are below it.
     engine_for
-        Gives the engine for a scheme of address; called only if something of it is missing.
+        Returns the engine for a scheme of addresses; called only if that engine is needed.
     settings
         How to fetch.
     rights_of
-        Tells licences and citations of all that was asked for, to be left beside the data.
+        Returns licences and citations for a plan, to be written beside the data.
     suspects
-        Directory → names of files there that are wrong whatever their size. They are replaced, if the store
-        has them; and the series of these directories are held against the store in any case.
+        Directory → names of files there that are wrong, whatever their size. They are replaced if the store
+        has them. All series of these directories are compared with the store.
     part
-        The name of the part of a larger plan that this is, if several writers share the destination.
+        The name of this part of a larger plan, if several writers share the destination.
     run_id
-        The name of the run; made if not given.
+        The id of the run; a new one if empty.
     pause_seconds
         The pause before the first retry; each later one is four times as long, up to a minute.
 
@@ -87,9 +86,9 @@ def transfer(
     StorageError
         If the destination cannot be used, is full, or becomes full.
     NetworkError
-        If the endpoint does not answer, or has fallen silent several times in a row.
+        If the endpoint does not answer, or falls silent several times in a row.
     EngineMissing, EngineCrashed
-        If an engine cannot be used, or has ended on its own several times in a row.
+        If an engine cannot be used, or ends on its own several times in a row.
     """
     run_id = run_id or new_run_id()
     run = _Transfer(
@@ -102,7 +101,7 @@ def transfer(
 
 
 class _Transfer:
-    """One run of `transfer`, whose parameters it takes."""
+    """One run of `transfer`, with the same parameters."""
 
     def __init__(
         self,
@@ -116,7 +115,7 @@ class _Transfer:
         pause_seconds: float,
         rights_of: Callable[[PlanFile], Rights] | None,
     ) -> None:
-        self._asked = plan
+        self._requested = plan
         self._destination = destination
         self._fleet = fleet
         self._settings = settings
@@ -129,7 +128,7 @@ class _Transfer:
         self._stopped = ""
 
     def events(self) -> Iterator[Event]:
-        plan, self._unlisted = sized(self._asked, self._destination, self._fleet, self._part)
+        plan, self._unlisted = sized(self._requested, self._destination, self._fleet, self._part)
         self._plan, self._ledger = plan, Ledger(plan)
         self._tally = tally = Tally(self._unlisted)
         yield Started(
@@ -146,8 +145,8 @@ class _Transfer:
             self._records = self._entered(open_records(self._destination, self._part, self._run_id))
             if self._records is not None and (aside := self._records.journal.set_aside):
                 yield Noticed(
-                    f"The journal of this destination was damaged or not one of ours; it is now {aside},"
-                    " and the disk was looked at instead."
+                    "The journal of this destination was damaged, or of another program or a newer version."
+                    f" It was moved to {aside}, and the disk is checked instead."
                 )
             yield from self._look()
             if tally.missing.series:
@@ -160,11 +159,11 @@ class _Transfer:
         yield Finished(report)
 
     def _entered(self, records: Records | None) -> Records | None:
-        """Records that were entered, to be left at the end."""
+        """Register entered records, so that they are left at the end of the run."""
         return None if records is None else self._stack.push(records)
 
     def _look(self) -> Iterator[Event]:
-        """Look at what is on disk, and say which series are complete."""
+        """Check what is on disk, and yield the series that are complete."""
         records = self._records
         all_seen = survey(
             self._plan,
@@ -181,19 +180,19 @@ class _Transfer:
                 yield SeriesCompleted(seen.series, fetched=False, names=names)
 
     def _fetch(self) -> Iterator[Event]:
-        """Bring what is missing: from other destinations of this machine, else by the engines."""
+        """Get missing series: copy them from other destinations on this machine, else fetch them."""
         disk.check(self._destination)
         disk.check_space(self._destination, self._tally.lacking_bytes, self._tally.lacking_instances)
         undone = self._ledger.undone()
         reuse = Reuse(self._settings.reuse, self._destination)
         if not self._settings.reuse:
-            # Nothing is written before an engine has been answered.
+            # Nothing is written before the stores have answered the engines.
             self._fleet.reach((each.series for each in undone), self._plan.rows.schemes())
         if self._records is None:
             paths.prepare(self._destination, self._part)
             self._records = self._entered(Records(self._destination, self._part, self._run_id).__enter__())
         records = self._records
-        assert records is not None, "it has just been made"
+        assert records is not None, "they have just been entered"
         yield from self._keep(records)
         cage = disk.Cage(self._destination)
         for each in undone:
@@ -224,7 +223,7 @@ class _Transfer:
             records.keep(self._plan)
 
     def _adopt(self) -> Iterator[Event]:
-        """Keep records of a complete tree, as another tool may have left it; not if it is read-only."""
+        """Create records for a complete tree, for example of another tool, unless it is read-only."""
         if self._records is None:
             try:
                 paths.prepare(self._destination, self._part)
@@ -238,27 +237,27 @@ class _Transfer:
             yield from self._keep(self._records)
 
     def _keep(self, records: Records) -> Iterator[Event]:
-        """Add to what was asked for in the destination, with licences and citations beside the data."""
-        if records.kept is not None and (moved := compare(self._plan.rows, records.kept).moved):
+        """Add the plan to the kept plan, and write licences and citations beside the data."""
+        if moved := records.compare(self._plan).moved:
             yield Noticed(
-                f"{moved:,} of these series went to other directories here before: what is there stays, and"
-                " is no longer looked at."
+                f"{moved:,} of these series went to other directories here before: those files stay, but"
+                " are no longer checked."
             )
         if set_aside := records.set_aside_damaged_plan():
             yield Noticed(
-                f"The plan of this destination was damaged; it is now {set_aside}, and what was asked for"
-                " before this download is no longer known."
+                f"The plan of this destination was damaged. It was moved to {set_aside}, and the series of"
+                " earlier downloads are no longer known."
             )
         records.keep(self._plan)
-        if self._unlisted:  # they stay asked for, though nobody knows how much that is
-            records.keep(self._asked.rows.of_keys([series.key for series, _ in self._unlisted]).plan(None))
+        if self._unlisted:  # they stay in the kept plan, although their size is unknown
+            keys = [series.key for series, _ in self._unlisted]
+            records.keep(self._requested.rows.of_keys(keys).plan(None))
         if self._rights_of is not None:
             records.credit(self._rights_of)
 
     def _of_one_version(self, all_seen: Iterable[Seen]) -> Iterator[Seen]:
-        """Refuse to fetch a series to where files of another version of it are."""
-        kept = self._records.kept if self._records is not None else None
-        replaced = compare(self._plan.rows, kept).replaced if kept is not None else frozenset()
+        """Refuse to fetch a series into a directory with files of another version of it."""
+        replaced = self._records.compare(self._plan).replaced if self._records is not None else frozenset()
         for seen in all_seen:
             series = seen.series
             if series.key in replaced and seen.found.instances:
@@ -266,22 +265,22 @@ class _Transfer:
                 raise StorageError(
                     str(where),
                     f"{where}/{series.directory} holds another version of the series"
-                    f" {series.SeriesInstanceUID} than is asked for now; nothing was fetched.",
-                    f"`dataset-dl idc diff {where} --update` brings all there up to date, and keeps what it"
-                    " replaces; for versions side by side choose another directory.",
+                    f" {series.SeriesInstanceUID} than this plan; nothing was fetched.",
+                    f"`dataset-dl idc diff {where} --update` updates all series there and keeps the files"
+                    " that it replaces; for versions side by side choose another directory.",
                 )
             yield seen
 
     def _doubtful(self) -> Callable[[PlannedSeries], bool]:
-        """Which series are not complete by count and bytes alone."""
+        """Return a function: whether a series needs more proof than its count and bytes."""
         if self._options.md5:
             return lambda series: True
         return lambda series: series.directory in self._suspects
 
     def _brought_in_line(self, all_seen: Iterable[Seen]) -> Iterator[tuple[Seen, tuple[str, ...] | None]]:
-        """Bring the journal and the names of files in line with the disk; each series with its files' names.
+        """Bring the journal and file names in line with the disk; yield each series with its files' names.
 
-        Wrong names become those of the objects where files get them back.
+        If files get their objects' names back, the suspects are renamed alike.
         """
         naming = self._naming(self._records) if self._records is not None else None
         for seen in all_seen:
@@ -301,13 +300,13 @@ class _Transfer:
             yield seen, names
 
     def _naming(self, records: Records) -> Naming:
-        template = self._asked.origin.file_template
+        template = self._requested.origin.file_template
         if not template and records.kept is not None:
             template = records.kept.origin.file_template
         return Naming(template, self._destination, records.journal)
 
     def _sweep(self, several: Iterable[PlannedSeries]) -> None:
-        """Remove what an engine that was killed has left."""
+        """Remove the unfinished files that a killed engine left."""
         swept: set[str] = set()
         engines = {scheme: self._fleet.engine(scheme) for scheme in self._fleet.schemes}
         for series in several:

@@ -1,4 +1,4 @@
-"""Verified series to a consumer: each once, as its receipt in the journal says."""
+"""Deliver verified series to a consumer, each once: receipts in the journal prevent repetition."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from dataset_dl.plans.file import PlanFile
 
 
 def deliver(destination: Path, consumer: Consumer, *, part: str = "", run_id: str = "") -> Iterator[Event]:
-    """Hand every series that is complete in a destination to a consumer, unless it has a receipt.
+    """Deliver every complete series of a destination to a consumer, unless it has a receipt.
 
     Parameters
     ----------
     destination
-        Where a download went; it is held meanwhile.
+        The directory of a download; it stays locked meanwhile.
     consumer
-        Who takes the series. An exception of it fails that series and no other.
+        Takes the series. An exception in it fails only that series.
     part, run_id
         As for `transfer`.
 
@@ -64,7 +64,7 @@ def _hand_over(series: Series, consumer: Consumer, digest: str, records: Records
     key = series.planned.key
     try:
         made = consumer.take(series)
-    except Exception as error:  # whatever a stranger's code raises is a failure of this series
+    except Exception as error:  # any exception of third-party code fails this series only
         return DeliveryFailed(consumer.name, key, str(error) or type(error).__name__)
     records.check()
     records.journal.write_receipt(Receipt(consumer.name, key, digest, time.time(), made, run_id))
@@ -72,13 +72,13 @@ def _hand_over(series: Series, consumer: Consumer, digest: str, records: Records
 
 
 def _complete(destination: Path, records: Records, rows: PlanFile) -> Iterator[Series]:
-    """The series whose count and bytes agree with the plan, with their files."""
+    """Yield the series whose count and bytes match the plan, with their files."""
     by_name = rows.needs_names()
     for row in rows:
         names = _names(row, records) if by_name or row.files is not None else None
         directory = destination / row.directory
         if by_name and names is None:
-            continue  # nobody knows which files of the directory are its own
+            continue  # its files in a shared directory are unknown
         found: Found = look(directory) if names is None else look_at(directory, names)
         if agrees(found, row):
             yield Series(row, directory, instance_paths(directory, names))

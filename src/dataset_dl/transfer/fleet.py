@@ -1,4 +1,4 @@
-"""The engines of a transfer: one for each scheme of address, made and probed when first needed."""
+"""The engines of a transfer: one for each scheme of addresses, made and probed on first use."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataset_dl.model.series import PlannedSeries, StoredObject
 
 
 class Fleet:
-    """Gives the engine for a series.
+    """Provides the engine for each series.
 
     Parameters
     ----------
     engine_for
-        Makes the engine for a scheme; called once for each.
+        Makes the engine for a scheme; called once per scheme.
     """
 
     def __init__(self, engine_for: Callable[[str], Engine]) -> None:
@@ -22,7 +22,7 @@ class Fleet:
         self._engines: dict[str, Engine] = {}
 
     def of(self, series: PlannedSeries) -> Engine:
-        """The engine for a series, which has answered for one of its scheme.
+        """Return the engine for a series; make and probe it on first use.
 
         Raises
         ------
@@ -39,7 +39,7 @@ class Fleet:
         return self._engines[scheme]
 
     def reach(self, several: Iterable[PlannedSeries], schemes: Iterable[str]) -> None:
-        """Make and probe the engine of each scheme that some series have."""
+        """Make and probe the engine of each scheme, with the first series that has it."""
         left = set(schemes) - self._engines.keys()
         for series in several:
             if not left:
@@ -49,7 +49,7 @@ class Fleet:
                 left.discard(series.scheme)
 
     def objects(self, several: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
-        """What the stores hold, by key; series that their engine cannot say it of in full are left out."""
+        """Return the objects that the stores list, by key; leave out series without a full list."""
         found: dict[str, list[StoredObject]] = {}
         by_scheme: dict[str, list[PlannedSeries]] = {}
         for series in several:
@@ -60,11 +60,11 @@ class Fleet:
 
     @property
     def schemes(self) -> list[str]:
-        """The schemes that there is an engine for."""
+        """The schemes that have an engine."""
         return list(self._engines)
 
     def engine(self, scheme: str) -> Engine:
-        """The engine of a scheme that was reached."""
+        """Return the engine of a scheme that was reached."""
         return self._engines[scheme]
 
     @property
@@ -74,5 +74,5 @@ class Fleet:
 
     @property
     def workers(self) -> int:
-        """Of the engine with the most."""
+        """The workers of the engine with the most."""
         return max(each.workers for each in self._engines.values())

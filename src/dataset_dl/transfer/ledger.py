@@ -1,4 +1,4 @@
-"""How far each series of a plan is."""
+"""The state of each series of a plan."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import NamedTuple
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import PlannedSeries, Size
 
-# So many rows are kept rather than looked for again among all those of a plan.
+# Up to this many rows are kept in memory instead of being read from the plan again.
 _KEPT_ROWS = 4_000
 
 
 class State(IntEnum):
-    """Of a series: nothing is there, something is there, all is there and checked, given up."""
+    """State of a series: nothing on disk, something on disk, complete and checked, given up."""
 
     ABSENT = 0
     PARTIAL = 1
@@ -23,7 +23,7 @@ class State(IntEnum):
 
 
 class Undone(NamedTuple):
-    """A series to be fetched: the number of its row in the plan from 0, and its state when it was listed."""
+    """A series to fetch: the number of its row in the plan, from 0, and its state when listed."""
 
     row: int
     series: PlannedSeries
@@ -31,12 +31,12 @@ class Undone(NamedTuple):
 
 
 class Ledger:
-    """The state of each series of a plan: one byte a series, for a plan may hold a million.
+    """The state of each series of a plan: one byte a series, as a plan may contain a million.
 
     Attributes
     ----------
     sizes
-        By key, files and bytes that have become known while fetching.
+        Files and bytes that became known while fetching, by key.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -45,20 +45,20 @@ class Ledger:
         self.sizes: dict[str, Size] = {}
 
     def set(self, row: int, state: State) -> None:
-        """Note how far a series is."""
+        """Set the state of a series."""
         self._states[row] = state
 
     def count(self, *states: State) -> int:
-        """How many series are in one of some states."""
+        """Count the series that are in one of these states."""
         return sum(self._states.count(state) for state in states)
 
     def undone(self, scheme: str | None = None) -> Iterable[Undone]:
-        """What is to be fetched as things stand now, what is half there first. It may be read twice.
+        """Return the series to fetch as of now, partial ones first. It can be iterated twice.
 
         Parameters
         ----------
         scheme
-            Only series with such an address.
+            Only series with addresses of this scheme.
         """
         view = _View(self._plan, bytes(self._states), self.sizes, scheme)
         return list(view) if self.count(State.ABSENT, State.PARTIAL) <= _KEPT_ROWS else view

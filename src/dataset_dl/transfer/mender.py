@@ -1,4 +1,4 @@
-"""Series that are half there: what of them is right, held against the store's own list."""
+"""Mend partial series: compare their files with the store's list, and remove wrong ones."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from dataset_dl.transfer.ledger import State, Undone
 
 
 class Inspection(NamedTuple):
-    """What was found of a series.
+    """The result of comparing a series with the store.
 
     Attributes
     ----------
     awaited
-        Files that are still to be fetched; None if nobody knows how many there are.
+        Number of files still to fetch; None if unknown.
     present
-        Names of the files that are right; only kept where files have to be known by name.
+        Names of the right files; empty unless files have to be known by name.
     proven
-        Whether what is present was compared with the store's checksums.
+        Whether the right files were compared with the store's checksums.
     unknown
-        Files whose checksums the store does not give in a form that can be compared.
+        Number of files for which the store lists no checksum that can be compared.
     removed
-        Files that were not what the store has under their name.
+        Number of files that differed from their objects and were removed.
     problem
-        Why it cannot be completed from this store, if that is plain already.
+        Why this store cannot complete the series, if that is already clear.
     """
 
     awaited: int | None
@@ -51,12 +51,12 @@ class Inspection(NamedTuple):
 
 
 class Mender:
-    """Finds what is missing of series that are half there, and removes files that are wrong.
+    """Finds the missing files of partial series, and removes wrong files.
 
     Parameters
     ----------
     engine
-        To ask the store with.
+        Lists the store's objects.
     destination
         Where the series are.
     by_name
@@ -64,7 +64,7 @@ class Mender:
     md5
         Compare checksums too, not only sizes.
     suspects
-        Directory → names of files that are wrong whatever their size; told once.
+        Directory → names of files that are wrong, whatever their size; each name applies once.
     began
         When this download began, in seconds since 1970.
     """
@@ -88,7 +88,7 @@ class Mender:
         self._inspections: dict[str, Inspection] = {}
 
     def orders(self, undone: Iterable[Undone]) -> Iterator[Fetch]:
-        """What the engine shall fetch, in the order of what is undone."""
+        """Yield what the engine has to fetch, in the order of `undone`."""
         self._inspections.clear()
         for state, several in groupby(undone, key=attrgetter("state")):
             series = (each.series for each in several)
@@ -101,11 +101,11 @@ class Mender:
                     yield fetch
 
     def take(self, series: PlannedSeries) -> Inspection | None:
-        """What was found of a series when it was last ordered, told once."""
+        """Return the inspection of a series from when it was last ordered, and forget it."""
         return self._inspections.pop(series.key, None)
 
     def inspect(self, batch: list[PlannedSeries]) -> list[tuple[Fetch, Inspection]]:
-        """Hold series against the store; files that are wrong are gone afterwards."""
+        """Compare series with the store, and remove wrong files."""
         if not batch:
             return []
         stored = self._engine.objects(batch)
@@ -148,14 +148,14 @@ class Mender:
         return fetch, Inspection(len(missing), names, self._md5, unknown, len(wrong), problem)
 
     def remove_new(self, series: PlannedSeries, *, only_strange: bool = False) -> None:
-        """Remove what came in this run of a series that cannot be completed.
+        """Remove the files that this download wrote for a series that cannot be completed.
 
         Parameters
         ----------
         series
-            Which.
+            The series.
         only_strange
-            Remove only what is no DICOM, like a sign-in page.
+            Remove only files that are not DICOM, like a sign-in page.
         """
         names = series.wanted()
         for entry in instances(self._destination / series.directory):
@@ -166,7 +166,7 @@ class Mender:
 
 
 def _name_as_objects(directory: Path, objects: list[StoredObject]) -> None:
-    """Give files of other names, as a layout or a person gave them, the name of the object that they are."""
+    """Restore the objects' names of files that a layout or the user has renamed."""
     names = {each.name for each in objects}
     there = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in instances(directory)}
     strange = {name: size for name, size in there.items() if name not in names}
@@ -188,14 +188,14 @@ def _problem(series: PlannedSeries, objects: list[StoredObject]) -> tuple[Cause,
     if count < series.instanceCount:
         return (
             "not_found",
-            f"the store shows {count:,} objects where the index says {series.instanceCount:,}"
-            " (those dated later than this machine's clock are passed over: is it right?)",
+            f"the store lists {count:,} objects, but the index says {series.instanceCount:,}"
+            " (objects dated later than this machine's clock are ignored: is the clock right?)",
         )
     if count > series.instanceCount:
         return (
             "extra_files",
-            f"the store holds {count:,} objects where the index says {series.instanceCount:,}",
+            f"the store lists {count:,} objects, but the index says {series.instanceCount:,}",
         )
     if size_bytes != series.size_bytes:
-        return "truncated", f"the store holds {size_bytes:,} bytes where the index says {series.size_bytes:,}"
+        return "truncated", f"the store lists {size_bytes:,} bytes, but the index says {series.size_bytes:,}"
     return None

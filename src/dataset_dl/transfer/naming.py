@@ -1,4 +1,4 @@
-"""Names that people read: files are renamed once their series is verified, by their headers."""
+"""Readable file names: once a series is verified, its files are renamed by their headers."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from dataset_dl.destination.tree import instances
 from dataset_dl.model.series import PlannedSeries
 from dataset_dl.plans.names import FILE_SUFFIX, file_keywords, file_name
 
-# As the store names objects; whatever has another name has been renamed.
+# Names of objects in the store; a file with any other name has been renamed.
 _OBJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.dcm")
 _DIGEST_CHARACTERS = 8
 
 
 class Naming:
-    """Gives files the names that a template says, and takes them back where the store has to be asked.
+    """Renames files by a template, and undoes that if they have to be compared with the store.
 
-    The journal keeps which file is which object, before the first file is renamed: so a blow in the middle
-    costs nothing. A series of which single files were asked for keeps its names.
+    The journal records which file is which object before the first file is renamed, so an interruption loses
+    nothing. If only single files of a series were requested, they keep their names.
 
     Parameters
     ----------
     template
-        Of the names, like ``%InstanceNumber.dcm``; empty if files keep theirs.
+        The template of the names, like ``%InstanceNumber.dcm``; empty if files keep their names.
     destination
         Where the series are.
     journal
-        Keeps the names.
+        Records the names.
     """
 
     def __init__(self, template: str, destination: Path, journal: Journal) -> None:
@@ -42,19 +42,19 @@ class Naming:
         self._destination = destination
 
     def give(self, series: PlannedSeries, names: Iterable[str] | None = None) -> tuple[str, ...] | None:
-        """Rename the files of a series that is verified.
+        """Rename the files of a verified series.
 
         Parameters
         ----------
         series
-            Which.
+            The series.
         names
-            Its files, where its directory may hold those of others.
+            Its files, if its directory may contain those of other series.
 
         Returns
         -------
         tuple of str
-            The names of its files now; None if `names` is.
+            The new names of its files; None if `names` is None.
         """
         known = None if names is None else tuple(names)
         if not self._template or series.files is not None:
@@ -76,7 +76,7 @@ class Naming:
         return None if known is None else tuple(sorted(own))
 
     def take_back(self, series: PlannedSeries) -> dict[str, str]:
-        """Give files the names of their objects again; returns which file was which object."""
+        """Give files the names of their objects back; return file name → object name."""
         noted = self.journal.renamed(series.key)
         directory = self._destination / series.directory
         there = {entry.name for entry in instances(directory)} if noted else set()
@@ -86,7 +86,7 @@ class Naming:
         return {file: name for name, file in noted.items()}
 
     def _named(self, directory: Path, objects: list[str], taken: set[str]) -> dict[str, str]:
-        """A name for each object, of which no two are alike in any letter case."""
+        """Return a name for each object, unique even if letter case is ignored."""
         first = {name: file_name(self._template, self._values(directory / name)) for name in objects}
         counts = Counter(each.lower() for each in [*first.values(), *taken])
         return {
@@ -103,14 +103,12 @@ class Naming:
                 warnings.simplefilter("ignore")
                 header = dcmread(path, stop_before_pixels=True, specific_tags=keywords)
                 found = {each: header.get(each) for each in keywords}
-        except (
-            Exception
-        ):  # pydicom raises whatever a file that is broken in the store, too, makes it stumble over
+        except Exception:  # a file that is broken in the store, too, can make pydicom raise almost anything
             found = {}
         return {each: None if found.get(each) is None else str(found[each]) for each in keywords}
 
 
 def _with_digest(file: str, name: str) -> str:
-    """A name made unique by the object that it is of."""
+    """Make a name unique with a digest of its object's name."""
     digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARACTERS]
     return f"{file.removesuffix(FILE_SUFFIX)}~{digest}{FILE_SUFFIX}"

@@ -1,4 +1,4 @@
-"""Series that another destination of this machine has: copied, without the network."""
+"""Copy series from other destinations on this machine, without the network."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dataset_dl.model.series import PlannedSeries
 from dataset_dl.transfer.ledger import State, Undone
 
 _FICLONE = 0x40049409
-# What a system says where a file system cannot share blocks between two files.
+# Error numbers if a file system cannot share blocks between two files.
 _NO_REFLINK = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM)
 
 
 class Reuse:
-    """Copies series out of other destinations, where they are complete.
+    """Copies series that are complete in other destinations.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Reuse:
                 self._origins.append((origin, {series.key: series for series in kept}))
 
     def copied(self, undone: Iterable[Undone]) -> Iterator[tuple[Undone, tuple[str, ...]]]:
-        """Copy what is missing and complete elsewhere; each series with the names of its files."""
+        """Copy missing series that are complete elsewhere; yield each with the names of its files."""
         if not self._origins:
             return
         for each in undone:
@@ -68,7 +68,7 @@ class Reuse:
                     break
 
     def _copy(self, origin: Path, there: PlannedSeries, series: PlannedSeries) -> tuple[str, ...] | None:
-        """Copy one series, under the names of the store's objects; None if it is not complete there."""
+        """Copy a series under the names of the store's objects; None if it is not complete there."""
         folder = origin / there.directory
         with reading_names(paths.files_of(origin).journal) as renamed:
             objects = {file: name for name, file in renamed(there.key).items()}
@@ -89,7 +89,7 @@ class Reuse:
                     raise OSError(errno.EIO, "it changed while it was copied", str(path))
                 part.replace(target / name)
                 made.append(target / name)
-        except FileNotFoundError:  # somebody is at work there; the engine fetches it
+        except FileNotFoundError:  # another process is changing it; the engine fetches it
             for path in made:
                 path.unlink(missing_ok=True)
             return None
@@ -99,7 +99,7 @@ class Reuse:
 
 
 def _clone(path: Path, target: Path) -> None:
-    """A copy that shares its blocks with the original where the file system can do that."""
+    """Copy a file; share its blocks with the original if the file system can."""
     with path.open("rb") as source, target.open("wb") as copy:
         if sys.platform == "linux":
             import fcntl

@@ -1,4 +1,4 @@
-"""Fetching in rounds: what failed for a reason that may pass is tried again, after a pause."""
+"""Fetch in rounds: series that failed for a transient reason are retried after a pause."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from dataset_dl.transfer.window import Pending, Window
 _LONGEST_PAUSE_SECONDS = 60.0
 _ENDINGS_IN_A_ROW = 3
 _ALIKE_IN_A_ROW = 300
-_TOO_MANY_FILES = "the store gives many more files of it than the index says"
+_TOO_MANY_FILES = "the store sends many more files of it than the index says"
 _TOO_MANY_BYTES = "the store sends more bytes for one of its files than the index says for all"
 
 
 class Rounds:
-    """Fetches what a ledger has to do.
+    """Fetches the undone series of a ledger.
 
     Attributes
     ----------
     fetched_bytes
-        What has arrived.
+        Bytes of all finished files.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class Rounds:
         }
         self._verdicts = Verdicts(ledger, records.destination, naming, options)
         self._made_in = os.getpid()
-        self._asked = 0
+        self._requested = 0
         self.fetched_bytes = 0
 
     @property
     def stopped(self) -> str:
-        """Why it ended before everything was tried; empty if it did not."""
+        """Why it ended before trying everything; empty if it did not."""
         return self._verdicts.stopped
 
     def run(self) -> Iterator[Event]:
@@ -95,22 +95,22 @@ class Rounds:
         ConnectionTimeout, EngineCrashed
             If the engine has ended early several times in a row.
         StorageError
-            If the destination takes no more.
+            If the destination cannot be written any more.
         """
         endings = 0
         verdicts = self._verdicts
         while True:
             verdicts.begin()
-            self._asked = 0
+            self._requested = 0
             for scheme in self._fleet.schemes:
                 if not (verdicts.stopped or verdicts.ended):
                     yield from self._round(scheme)
             left = self._ledger.count(State.ABSENT, State.PARTIAL)
             if verdicts.stopped or not left:
                 break
-            if not self._asked:
+            if not self._requested:
                 verdicts.stopped = (
-                    f"the plan no longer names {left:,} of its series, which should never happen"
+                    f"the plan no longer lists {left:,} of its series; this is a bug in dataset-dl"
                 )
                 break
             if verdicts.ended is None:
@@ -124,12 +124,12 @@ class Rounds:
             verdicts.rounds += 1
         if verdicts.unknown_checksums:
             yield Noticed(
-                f"The store gives no MD5 sum for {verdicts.unknown_checksums:,} files;"
-                " of these only the size was checked."
+                f"The store lists no MD5 sum for {verdicts.unknown_checksums:,} files;"
+                " only their size was checked."
             )
 
     def _round(self, scheme: str) -> Iterator[Event]:
-        """Run the engine of a scheme once, and account for each series that it was asked for."""
+        """Run the engine of a scheme once, and judge each series that it had to fetch."""
         self._engine = self._fleet.engine(scheme)
         self._verdicts.mender = mender = self._menders[scheme]
         self._only = scheme if len(self._fleet.schemes) > 1 else None
@@ -140,8 +140,8 @@ class Rounds:
             with closing(self._engine.run(mender.orders(undone), self._destination)) as events:  # type: ignore[type-var]
                 yield from self._follow(events, window, watch)
         finally:
-            if os.getpid() == self._made_in:  # a fork must not sweep what is its parent's
-                # The engine may have begun as many series again of which it has not reported a file.
+            if os.getpid() == self._made_in:  # a fork must not sweep files of its parent
+                # The engine may have begun this many more series without reporting a file of them.
                 for _ in range(2 * self._engine.workers):
                     window.read()
                 unfinished = {pending.series.directory for pending in window.open.values()}
@@ -151,16 +151,16 @@ class Rounds:
         if not self._options.by_name:
             watch.remove_surplus(window.closed.values())
         yield from self._verdicts.settle(window)
-        self._asked += window.asked
+        self._requested += window.requested
         yield from self._verdicts.prove()
 
     def _follow(self, events: Iterator[Event], window: Window, watch: Watch) -> Iterator[Event]:
-        """Take what the engine says into account, until it ends or is to be ended."""
+        """Process the engine's events, until it ends or has to be ended."""
         streak = _Streak()
         left = self._ledger.count(State.ABSENT, State.PARTIAL)
         for event in events:
             yield event
-            # Most events by far are of this kind, up to millions of them.
+            # By far the most events are of this kind, up to millions.
             if isinstance(event, FileCompleted):
                 self.fetched_bytes += event.size_bytes
                 watch.finished(event.size_bytes)
@@ -171,11 +171,11 @@ class Rounds:
                     continue
                 if pending is None:
                     yield EngineMessage(f"{event.path} belongs to no series that is being fetched")
-                elif awaited >= -1:  # where many more come, each look would take longer than the one before
+                elif awaited >= -1:  # if many more come, each look would take longer than the last
                     watch.check_links([pending.series.directory])
                     yield from self._look(window, pending)
                     if len(window.closed) + window.forgotten == left:
-                        return  # whatever the engine still does, it is nothing that was asked for
+                        return  # nothing else was requested, whatever the engine still does
                 if awaited < 0 and watch.surplus(event.path.rpartition("/")[0]):
                     yield self._end_for(_TOO_MANY_FILES, pending)
                     return
@@ -197,7 +197,7 @@ class Rounds:
                     self._records.check()
                     raise storage_error(self._destination, event.message)
                 pending = window.find(event.key)
-                # An engine may say it for each object; what counts is the series.
+                # An engine may report a failure for each object; it counts once a series.
                 is_first = pending is not None and pending.failure is None
                 if pending is not None:
                     pending.failure = event
@@ -207,13 +207,13 @@ class Rounds:
                 self._verdicts.ended = event
 
     def _pin(self, pending: Pending, size: Size) -> None:
-        """Keep what has become known of a series, durably with its entry in the journal."""
+        """Record the size of a series, which becomes durable with its entry in the journal."""
         pending.pin(size)
         self._ledger.sizes[pending.series.key] = size
         self._journal.pin(pending.series.key, size)
 
     def _in_flight(self, window: Window) -> Iterator[PlannedSeries]:
-        """The series that the engine may be at, those that it has not told of included."""
+        """Return the series that the engine may be fetching, including those it has not reported."""
         several = len(window.open) + 2 * self._engine.workers
         undone = (
             each.series for each in self._ledger.undone(self._only) if each.series.key not in window.closed
@@ -221,7 +221,7 @@ class Rounds:
         return islice(undone, several)
 
     def _end_for(self, reason: str, pending: Pending | None = None) -> EngineEnded:
-        """End the engine for what a store does; the series that it does it to, if that is known, fails."""
+        """End the engine because of a store's behaviour; fail the affected series, if it is known."""
         if pending is not None:
             pending.failure = CommandFailed(pending.series.key, "excess", reason)
             reason = f"{reason} ({pending.series.directory})"
@@ -229,9 +229,9 @@ class Rounds:
         return self._verdicts.ended
 
     def _is_hopeless(self, streak: _Streak, event: CommandFailed) -> bool:
-        """Whether so many series have failed alike that the rest will."""
+        """Whether so many series have failed for one reason that the rest will, too."""
         alike = streak.add(event.cause)
-        # What the store lacks or forbids may end with the next collection; a network that is gone does not.
+        # Missing or forbidden series may end with the next collection; a network failure does not.
         if alike < _ALIKE_IN_A_ROW or not (streak.unbroken or event.cause in ("network", "server_error")):
             return False
         self._verdicts.stopped = (
@@ -241,7 +241,7 @@ class Rounds:
         return True
 
     def _look(self, window: Window, pending: Pending) -> Iterator[Event]:
-        """Judge a series of which as many files were told as it has."""
+        """Judge a series once all its files have been reported."""
         found = pending.look(self._destination)
         if agrees(found, pending.series):
             window.close(pending)
@@ -251,7 +251,7 @@ class Rounds:
 
 
 class _Streak:
-    """Failures for one reason with nothing between them; `unbroken` until the first file."""
+    """Counts failures in a row for one reason; `unbroken` until the first file."""
 
     def __init__(self) -> None:
         self.unbroken = True
@@ -269,8 +269,8 @@ class _Streak:
 
 
 def _gave_up(destination: Path, ended: EngineEnded) -> TransferError | ConnectionTimeout:
-    message = f"{ended.message}, {_ENDINGS_IN_A_ROW} times in a row. What was finished is kept."
-    hint = "then run the same command again to go on."
+    message = f"{ended.message}, {_ENDINGS_IN_A_ROW} times in a row. Finished files are kept."
+    hint = "then run the same command again to continue."
     if ended.stalled:
         return ConnectionTimeout(str(destination), message, f"Check the network, {hint}")
     return EngineCrashed(

@@ -1,4 +1,4 @@
-"""Files and bytes that a plan does not know: from earlier downloads, else from the store."""
+"""Find files and bytes that a plan lacks: from earlier downloads, else from the store."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from dataset_dl.model.series import PlannedSeries, Size, StoredObject
 from dataset_dl.plans.compare import compare
 from dataset_dl.transfer.fleet import Fleet
 
-_UNLISTED = "the store does not name its files, or did not answer for them"
-# Of a series, where nobody has said how many it has.
+_UNLISTED = "the store does not list its files, or did not answer"
+# Assumed for a series with an unknown number of files.
 _USUAL_INSTANCES = 100
 
 
 class Sized(NamedTuple):
-    """A plan as exact as can be known before fetching.
+    """A plan with all sizes that can be known before fetching.
 
-    `unlisted` are series that the store does not have in full, each with the reason; the plan lacks them.
+    `unlisted` are series that the store does not have in full, each with the reason; the plan omits them.
     """
 
     plan: Plan
@@ -34,7 +34,7 @@ class Sized(NamedTuple):
 
 
 def sized(plan: Plan, destination: Path, fleet: Fleet, part: str) -> Sized:
-    """Complete a plan; rows that only an engine can count, while it fetches, stay as they are."""
+    """Add missing sizes to a plan; rows that only an engine can count while fetching stay as they are."""
     if not plan.unsized_series:
         return Sized(plan, [])
     sizes = dict(_known(plan, destination, part))
@@ -55,7 +55,7 @@ def sized(plan: Plan, destination: Path, fleet: Fleet, part: str) -> Sized:
 
 
 def _known(plan: Plan, destination: Path, part: str) -> Mapping[str, Size]:
-    """What earlier downloads into the destination have found out."""
+    """Return the sizes that earlier downloads into the destination have found."""
     try:
         kept = kept_plan(destination, checked=False)
     except ManifestError:
@@ -79,7 +79,7 @@ def _by_engine(
 
 
 def _size_of(series: PlannedSeries, stored: Iterable[StoredObject]) -> tuple[Size | None, str]:
-    """The exact size by what the store lists, or why there is none."""
+    """Return the exact size by the store's list, or the reason why there is none."""
     there = {each.name: each.size_bytes for each in stored}
     wanted = series.wanted() or there
     absent = sorted(wanted.keys() - there.keys())

@@ -1,4 +1,4 @@
-"""What is in a destination already: the disk first, the journal where the disk cannot tell."""
+"""Find what is already in a destination: by the disk, and by the journal if the disk is ambiguous."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dataset_dl.transfer.ledger import State
 
 
 class Seen(NamedTuple):
-    """A series of the plan as it is on disk.
+    """A series of the plan as found on disk.
 
-    `trusted` if the journal was believed without a look; `names` are its files where they are known by name.
+    `trusted` if the journal was believed without a look at the disk; `names` are its files if known by name.
     """
 
     series: PlannedSeries
@@ -36,20 +36,20 @@ def survey(
     trust: bool,
     doubtful: Callable[[PlannedSeries], bool],
 ) -> Iterator[Seen]:
-    """Look at every series of a plan, in its order.
+    """Check every series of a plan, in its order.
 
     Parameters
     ----------
     plan, destination
-        What, and where.
+        The plan, and where its series should be.
     journal
-        What is known of the destination; None if nothing is.
+        The journal of the destination; None if there is none.
     by_name
-        Whether files have to be known by name: their directory does not tell whose they are.
+        Whether files have to be known by name, because their directory does not identify their series.
     trust
-        Believe the journal for what it has as complete.
+        Believe the journal for series that it records as complete.
     doubtful
-        Whether a series counts as half there even if count and bytes agree.
+        Whether a series counts as partial even if count and bytes agree.
     """
     if not os.path.isdir(destination):
         yield from (Seen(row, State.ABSENT, NOTHING) for row in plan)
@@ -75,7 +75,7 @@ def survey(
 
 
 class _Others:
-    """Whether a directory holds files that are not known to be those of other series."""
+    """Whether a directory contains files that are not known to belong to other series."""
 
     def __init__(self, destination: Path, journal: Journal | None) -> None:
         self._destination = destination

@@ -1,4 +1,4 @@
-"""What a download has found, fetched and failed at, summed up."""
+"""Sums of what a download has found, fetched and failed to fetch."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Tally:
     Parameters
     ----------
     unlisted
-        Series that nothing can be fetched of, each with the reason.
+        Series that cannot be fetched, each with the reason.
 
     Attributes
     ----------
     here, missing, present
-        Complete series; those that are not; and what is on disk of the latter.
+        Complete series; incomplete series; and the files of the latter that are on disk.
     """
 
     def __init__(self, unlisted: Iterable[tuple[PlannedSeries, str]]) -> None:
@@ -49,7 +49,7 @@ class Tally:
         self._unlisted = len(self.failures)
 
     def see(self, seen: Seen) -> None:
-        """Count a series as it was found on disk."""
+        """Count a series as found on disk."""
         series = seen.series
         if seen.state is State.COMPLETE:
             self.here.add(series.expected_instances, series.expected_bytes)
@@ -65,7 +65,7 @@ class Tally:
             self.present.add(found.instances, found.size_bytes)
 
     def reused(self, series: PlannedSeries) -> None:
-        """Count a series that was missing and has been copied from another destination."""
+        """Count a missing series that was copied from another destination."""
         self.here.add(series.expected_instances, series.expected_bytes)
         self.missing.add(-series.expected_instances, -series.expected_bytes, -1)
         self.present.add(0, 0, -1)
@@ -80,16 +80,16 @@ class Tally:
 
     @property
     def lacking_bytes(self) -> int:
-        """What is still to come, as far as it is known; what is there of a series needs no space twice."""
+        """Bytes still to fetch, as far as known; files on disk need no space twice."""
         return max(0, self.missing.size_bytes - self.present.size_bytes)
 
     @property
     def lacking_instances(self) -> int:
-        """Files that are still to come, as far as they are known."""
+        """Number of files still to fetch, as far as known."""
         return max(0, self.missing.instances - self.present.instances)
 
     def fetch_started(self, fleet: Fleet) -> FetchStarted:
-        """What is fetched, once all series have been seen."""
+        """Return what is to be fetched, once all series have been seen."""
         missing, present = self.missing, self.present
         return FetchStarted(
             missing.series,
@@ -104,7 +104,7 @@ class Tally:
     def report(
         self, plan: Plan, destination: Path, run_id: str, elapsed_seconds: float, stopped: str
     ) -> Report:
-        """The sum of it; `plan` has the numbers that have become known."""
+        """Return the report; `plan` has the sizes that have become known."""
         here = self.here
         return Report(
             destination=destination,

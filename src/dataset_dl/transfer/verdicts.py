@@ -1,4 +1,4 @@
-"""Judging series: complete by what is on disk, left to the next round, or given up."""
+"""Judge series: complete by what is on disk, left to the next round, or given up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataset_dl.transfer.mender import Inspection, Mender
 from dataset_dl.transfer.naming import Naming
 from dataset_dl.transfer.window import Pending, Window
 
-# A batch of series whose checksums are compared: large enough to keep all cores busy.
+# The series whose checksums are compared together: enough to keep all cores busy.
 _PROOF_SERIES = 200
 _PROOF_BYTES = 1_000_000_000
 
@@ -26,7 +26,7 @@ class Options:
     Attributes
     ----------
     retries
-        Rounds for what failed for a reason that may pass.
+        Number of rounds for series that failed for a transient reason.
     pause_seconds
         Before the first of these rounds; each later pause is four times as long, up to a minute.
     by_name
@@ -47,19 +47,19 @@ class Verdicts:
     Attributes
     ----------
     mender
-        That of the engine at work.
+        The mender of the engine at work.
     attempt, rounds
-        How many rounds failed by themselves, and how many there were.
+        How many rounds left failures although the engine did not end early; how many rounds there were.
     ended
         How the engine ended early in this round; None if it did not.
     settled
-        How many series were judged for good in this round.
+        How many series were completed or given up in this round.
     arrived
-        What is on disk of those that are left to the next round.
+        Files and bytes on disk of the series that are left to the next round.
     unknown_checksums
-        Files whose checksums the store does not give.
+        Number of files for which the store lists no checksum that can be compared.
     stopped
-        Why the download ends before everything was tried; empty if it does not.
+        Why the download ends before trying everything; empty if it does not.
     """
 
     mender: Mender
@@ -78,13 +78,13 @@ class Verdicts:
         self.begin()
 
     def begin(self) -> None:
-        """Forget the last round."""
+        """Reset what counts for one round."""
         self.ended: EngineEnded | None = None
         self.settled = 0
         self.arrived = NOTHING
 
     def settle(self, window: Window) -> Iterator[Event]:
-        """Judge what the engine has left without a word, or with a bad one."""
+        """Judge the series that the engine left unfinished, silently or with a failure."""
         given_up: list[Pending] = []
         # After a stop the plan is not read to its end: the rest was not tried.
         remaining = list(window.open.values()) if self.stopped else window.remaining()
@@ -104,7 +104,7 @@ class Verdicts:
         yield from self._give_up(given_up)
 
     def _may_try_again(self, may_pass: bool) -> bool:
-        # An early end is the engine's or the network's, and says nothing of the series that it left over.
+        # An early end is a fault of the engine or the network, not of the series that are left.
         if self.stopped or not may_pass:
             return False
         return self.ended is not None or self.attempt < self._options.retries
@@ -117,11 +117,11 @@ class Verdicts:
         )
 
     def _is_begun(self, pending: Pending, found: Found) -> bool:
-        # Where the directory is shared, the names that were told are not all that may be there.
+        # A shared directory may contain more files of the series than those reported.
         return found.instances > 0 or pending.names is not None
 
     def _give_up(self, several: list[Pending]) -> Iterator[Event]:
-        """Give series up; what is wrong of their files does not stay under its name."""
+        """Give series up, and remove their wrong files."""
         for each in several:
             if each.failure is not None and each.failure.cause == "excess":
                 self.mender.remove_new(each.series)
@@ -131,7 +131,7 @@ class Verdicts:
             pending.inspection = inspection
         for pending in several:
             found = pending.look(self._destination)
-            if agrees(found, pending.series):  # it was only that something stood beside it, which is gone
+            if agrees(found, pending.series):  # only surplus files were wrong, and they are gone
                 yield from self.finish(pending, found)
             else:
                 yield from self._fail(pending, pending.failed(found))
@@ -143,7 +143,7 @@ class Verdicts:
         yield SeriesFailed(failure)
 
     def finish(self, pending: Pending, found: Found) -> Iterator[Event]:
-        """A series whose count and bytes agree is complete, or waits for its checksums to be compared."""
+        """Complete a series whose count and bytes agree, or queue it for a comparison of checksums."""
         inspection = pending.inspection
         if not self._options.md5 or (inspection is not None and inspection.is_proof):
             yield from self._complete(pending, inspection)
@@ -154,7 +154,7 @@ class Verdicts:
             yield from self.prove()
 
     def prove(self) -> Iterator[Event]:
-        """Compare the checksums of the series that wait for it."""
+        """Compare the checksums of the queued series."""
         batch, self._unproven, self._unproven_bytes = self._unproven, [], 0
         inspections = self.mender.inspect([each.series for each in batch])
         for pending, (_, inspection) in zip(batch, inspections, strict=True):
@@ -165,7 +165,7 @@ class Verdicts:
             message = (
                 f"{inspection.removed:,} of its files differed from the store's checksums and were removed"
                 if inspection.removed
-                else "the store did not answer for its checksums"
+                else "the store did not return its checksums"
             )
             found = pending.look(self._destination)
             if self._may_try_again(True):

@@ -1,4 +1,4 @@
-"""What no engine sees while it works: a store that gives too much, and directories that become links."""
+"""Detect what engines do not see: a store that sends too much, and directories that become links."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataset_dl.destination.tree import agrees, file_size, instances, look, unfi
 from dataset_dl.errors import NetworkError, StorageError
 from dataset_dl.model.series import PlannedSeries
 
-# A store may hold a few objects more than the index says, which is a failure of that series like others.
+# A few objects more than the index says are an ordinary failure of that series.
 _MOST_SURPLUS_FILES = 500
-# What has been written and is in no finished file is looked at from here on, and at each doubling: it may be
-# large objects in flight, or what was fetched anew after a fault.
+# Bytes that were written but are in no finished file are examined from here on, and at each doubling: they
+# may be large objects in flight, or data fetched again after a fault.
 _FIRST_LOOK_BYTES = 64 << 20
 _TOLERATED_BYTES = 1 << 20
 _LAST_SERIES = 64
@@ -27,7 +27,7 @@ class Watch:
     destination
         Where it writes.
     is_unfinished
-        Whether a name is one of a file that the engine has not finished.
+        Whether a name is that of an unfinished file of the engine.
     """
 
     def __init__(self, destination: Path, is_unfinished: Callable[[str], bool]) -> None:
@@ -43,13 +43,13 @@ class Watch:
         self._finished_bytes += size_bytes
 
     def surplus(self, directory: str) -> bool:
-        """Count a file that is one too many of its series; True if there are clearly too many."""
+        """Count a surplus file of a series; True if there are clearly too many."""
         self._surplus_files += 1
         self.surplus_directories.add(directory)
         return self._surplus_files > _MOST_SURPLUS_FILES
 
     def flooded(self, written_bytes: int, in_flight: Iterable[PlannedSeries]) -> PlannedSeries | None:
-        """The series of which a single object is larger than the whole series should be, if there is one."""
+        """Return a series with a single object larger than the whole series should be, if there is one."""
         if written_bytes - self._finished_bytes < self._look_at_bytes:
             return None
         self._look_at_bytes = 2 * (written_bytes - self._finished_bytes)
@@ -61,15 +61,15 @@ class Watch:
         return None
 
     def remove_surplus(self, completed: Iterable[PlannedSeries]) -> None:
-        """Remove what came into the directories of series after they were complete.
+        """Remove files that arrived in the directories of series after these were complete.
 
         Raises
         ------
         NetworkError
-            If it cannot be told from what was there before.
+            If they cannot be distinguished from earlier files.
         """
         several = list(completed)
-        # Of the last ones what came too much may not have been told before the engine was ended.
+        # The engine may have ended before it reported surplus files of the last series.
         watched = self.surplus_directories | {each.directory for each in several[-_LAST_SERIES:]}
         for series in several:
             if series.directory not in watched or series.files is not None:
@@ -83,19 +83,19 @@ class Watch:
             if not agrees(look(f"{self._destination}/{series.directory}"), series):
                 raise NetworkError(
                     series.address,
-                    f"The store went on sending files of the series {series.SeriesInstanceUID} after it was"
-                    f" complete, and what is in {series.directory} may be wrong now.",
-                    f"`dataset-dl idc verify {self._destination} --md5 --repair` mends it."
-                    " Is that store to be trusted?",
+                    f"The store kept sending files of the series {series.SeriesInstanceUID} after it was"
+                    f" complete, so files in {series.directory} may be wrong now.",
+                    f"`dataset-dl idc verify {self._destination} --md5 --repair` repairs them."
+                    " Can you trust this store?",
                 )
 
     def check_links(self, directories: Iterable[str]) -> None:
-        """Make sure that directories are still what they were when the download began.
+        """Make sure that directories have not become links since the download began.
 
         Raises
         ------
         StorageError
-            If one, or one above it, is a symbolic link now.
+            If one, or one above it in the destination, is a symbolic link now.
         """
         for directory in directories:
             level = self._destination
@@ -109,6 +109,6 @@ def _became_a_link(path: str) -> StorageError:
     return StorageError(
         path,
         f"{path} has been replaced by a symbolic link to {os.path.realpath(path)} while files were written"
-        " to it: the last of them may be there. The download was ended.",
+        " to it: the last files may be at its target. The download was ended.",
         "Find out who did that, remove the link, then run the same command again.",
     )

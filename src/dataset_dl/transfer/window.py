@@ -1,4 +1,4 @@
-"""The series that an engine is at: read along with it, so that only those are in memory."""
+"""The series in flight: the plan is read along with the engine, so only these are in memory."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from dataset_dl.model.series import PlannedSeries, Size
 from dataset_dl.transfer.ledger import Undone
 from dataset_dl.transfer.mender import Inspection
 
-# An engine works nearly in the order of what it was asked for; a series much further on was never planned.
+# An engine works nearly in the order of its fetches; a series not within this distance was never planned.
 _LOOK_AHEAD_SERIES = 100_000
 _REMEMBERED_SERIES = 10_000
 
 
 @dataclass(slots=True)
 class Pending:
-    """A series that is being fetched: what the engine has said of it.
+    """A series that is being fetched, with what the engine has reported of it.
 
     Attributes
     ----------
     row, series
         The row of the plan: its number and its content.
     awaited, reported
-        Files that the engine has still to report, None if nobody knows how many; and those that it has.
+        How many files the engine has still to report (None if unknown), and how many it has reported.
     names
-        Its files so far, where they have to be known by name.
+        Its files so far, if they have to be known by name; else None.
     inspection
-        What was found of it before, if something was there.
+        The inspection of it before fetching, if it was partial.
     failure
-        What the engine said last of its failing.
+        The last failure of it that the engine reported.
     """
 
     row: int
@@ -45,7 +45,7 @@ class Pending:
     reported: int = 0
 
     def count_file(self, path: str) -> int | None:
-        """Take a finished file into account; returns how many are still to come."""
+        """Count a finished file; return how many are still to come, None if unknown."""
         self.reported += 1
         if self.names is not None:
             self.names.append(path.rpartition("/")[2])
@@ -54,17 +54,17 @@ class Pending:
         return self.awaited
 
     def pin(self, size: Size) -> None:
-        """Take files and bytes into account that have become known."""
+        """Set files and bytes that have become known."""
         self.series = self.series.sized(size)
         self.awaited = size.instanceCount - self.reported
 
     def look(self, destination: Path) -> Found:
-        """What is on disk of it."""
+        """Return its files and bytes on disk."""
         directory = f"{destination}/{self.series.directory}"
         return look(directory) if self.names is None else look_at(directory, set(self.names))
 
     def failed(self, found: Found) -> SeriesFailure:
-        """Why it is not complete, by what was said of it and by what is on disk."""
+        """Return why it is not complete, by the engine's reports and what is on disk."""
         cause, message = self._reason(found)
         return SeriesFailure(self.series, cause, message, found.instances, found.size_bytes)
 
@@ -77,23 +77,23 @@ class Pending:
         if self.inspection is not None and self.inspection.removed:
             return (
                 "truncated",
-                f"{self.inspection.removed:,} of its files were not as long as the store's, and were removed",
+                f"{self.inspection.removed:,} of its files differed from the store's and were removed",
             )
         if series.instanceCount is None or series.size_bytes is None:
             return (
                 "unknown",
-                f"{found.instances:,} files are there, and the engine did not say how many there should be",
+                f"{found.instances:,} files are there, but the engine did not say how many there should be",
             )
         if found.instances > series.instanceCount:
             return (
                 "extra_files",
-                f"its directory holds {found.instances:,} files where the index says"
+                f"its directory contains {found.instances:,} files, but the index says"
                 f" {series.instanceCount:,}; remove what does not belong there",
             )
         if found.instances == series.instanceCount:
             return (
                 "truncated",
-                f"its files hold {found.size_bytes:,} bytes where the index says {series.size_bytes:,}",
+                f"its files have {found.size_bytes:,} bytes, but the index says {series.size_bytes:,}",
             )
         return (
             "unknown",
@@ -108,16 +108,15 @@ class Window:
     Attributes
     ----------
     undone
-        What the engine was asked for, in its order.
+        The series that the engine has to fetch, in its order.
     inspection_of
-        What was found of those that were half there.
+        Returns the inspection of a series that was partial, else None.
     by_name
         Whether files have to be known by name.
     open, closed
-        Series that something was reported of, and some of those that are done with.
-    asked, forgotten
-        How many series have been read of what the engine was asked for; how many are closed and no longer
-        known by name.
+        Series that have been read and are not judged, and the latest of those that are complete.
+    requested, forgotten
+        How many series have been read of `undone`; how many were closed and are no longer in `closed`.
     """
 
     undone: Iterator[Undone]
@@ -125,11 +124,11 @@ class Window:
     by_name: bool
     open: dict[str, Pending] = field(default_factory=dict)
     closed: dict[str, PlannedSeries] = field(default_factory=dict)
-    asked: int = 0
+    requested: int = 0
     forgotten: int = 0
 
     def find(self, key: str) -> Pending | None:
-        """The series, if it is one that was asked for and is not closed."""
+        """Return the series, if it has to be fetched and is not closed."""
         if not key:  # a failure of the engine as a whole
             return None
         pending = self.open.get(key)
@@ -141,16 +140,16 @@ class Window:
         return None
 
     def read(self) -> Pending | None:
-        """The next series that was asked for."""
+        """Read the next series to fetch; None at the end."""
         each = next(self.undone, None)
         if each is None:
             return None
-        self.asked += 1
+        self.requested += 1
         pending = self.open[each.series.key] = self._pending(each)
         return pending
 
     def close(self, pending: Pending) -> None:
-        """Have done with a series."""
+        """Move a series from `open` to `closed`."""
         key = pending.series.key
         del self.open[key]
         self.closed[key] = pending.series
@@ -159,7 +158,7 @@ class Window:
             self.forgotten += 1
 
     def remaining(self) -> Iterator[Pending]:
-        """What is left when the engine has ended; each is closed as it is taken."""
+        """Yield the series left when the engine has ended; remove each from `open`."""
         while True:
             pending = next(iter(self.open.values()), None) or self.read()
             if pending is None:

@@ -209,10 +209,11 @@ def _lacking(report: Report) -> TransferIncomplete:
     from dataset_dl.destination.paths import files_of
 
     missing = len(report.missing)
-    asked = report.series_count + missing
+    requested = report.series_count + missing
     others = f"the other {report.complete_series:,} are complete on disk"
     return TransferIncomplete(
-        f"IDC does not have {missing:,} of the {asked:,} series asked for (the first: {report.missing[0]});"
+        f"IDC does not have {missing:,} of the {requested:,} series asked for"
+        f" (the first: {report.missing[0]});"
         f" {others if report.series_count else 'there was nothing to download'}.",
         f"{files_of(report.destination).missing} lists them for TCIA's own program;"
         " --skip-missing accepts that they are missing.",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Unpack
 
@@ -15,6 +16,8 @@ from dataset_dl.verbs.options import NetworkOptions, spelled_out
 
 if TYPE_CHECKING:
     from dataset_dl.model.frame import Frame
+    from dataset_dl.network.files import OnBytes
+    from dataset_dl.observers import Observer
 from dataset_dl.verbs.options import network_of
 from dataset_dl.verbs.plan import Table, log, plan
 
@@ -80,7 +83,14 @@ def query(sql: str) -> Frame:
 
 
 @spelled_out(NetworkOptions)
-def fetch_index(name: str, *, from_file: str | Path | None = None, **options: Unpack[NetworkOptions]) -> Path:
+def fetch_index(
+    name: str,
+    *,
+    from_file: str | Path | None = None,
+    progress: Literal["auto", "none"] = "auto",
+    observers: Iterable[Observer] = (),
+    **options: Unpack[NetworkOptions],
+) -> Path:
     """Fetch a table that is not part of the package, once for each version of the index.
 
     Parameters
@@ -89,6 +99,8 @@ def fetch_index(name: str, *, from_file: str | Path | None = None, **options: Un
         As `indices` lists it, for example ``sm_index``.
     from_file
         Its Parquet file, fetched elsewhere; then no request is made.
+    progress, observers
+        As for `download`; they get `Working` events.
     **options
         How to reach the network, see `NetworkOptions`.
 
@@ -106,7 +118,21 @@ def fetch_index(name: str, *, from_file: str | Path | None = None, **options: Un
     """
     if from_file is not None:
         return catalog.put_in(name, Path(from_file))
-    return catalog.fetch(name, network_of(options))
+    with _working(f"fetching {name}", progress, observers) as on_bytes:
+        return catalog.fetch(name, network_of(options), on_bytes)
+
+
+@contextmanager
+def _working(
+    activity: str, progress: Literal["auto", "none"], observers: Iterable[Observer]
+) -> Iterator[OnBytes]:
+    """Show how far something is that is fetched."""
+    from dataset_dl.model.events import Working
+    from dataset_dl.observers import observing
+    from dataset_dl.observers.display import display
+
+    with observing([display(progress, sys.stderr), *observers]) as show:
+        yield lambda done_bytes, total_bytes: show(Working(activity, done_bytes, total_bytes))
 
 
 class IndexUpdate(NamedTuple):
@@ -132,6 +158,8 @@ def update_index(
     version: str | None = None,
     *,
     from_directory: str | Path | None = None,
+    progress: Literal["auto", "none"] = "auto",
+    observers: Iterable[Observer] = (),
     **options: Unpack[NetworkOptions],
 ) -> IndexUpdate:
     """Install a newer or an older index with its tables: complete and verified, or not at all.
@@ -142,6 +170,8 @@ def update_index(
         Number of an idc-index-data version, like ``25.0.5``; defaults to the newest one published.
     from_directory
         Directory with the files of a release, fetched elsewhere; then no request is made.
+    progress, observers
+        As for `download`; they get `Working` events.
     **options
         How to reach the network, see `NetworkOptions`.
 
@@ -161,7 +191,8 @@ def update_index(
     from dataset_dl.sources.idc import releases
 
     directory = Path(from_directory) if from_directory is not None else None
-    found = releases.update(version, network_of(options), from_directory=directory)
+    with _working("fetching the index", progress, observers) as on_bytes:
+        found = releases.update(version, network_of(options), from_directory=directory, on_bytes=on_bytes)
     tables.look_again()
     is_used = releases.chosen() == found
     with releases.using(found):

@@ -167,7 +167,8 @@ def settings_of(options: Mapping[str, Any]) -> DownloadSettings:
     SelectionError, PlanError
         If a value cannot be parsed, is out of range, or contradicts another.
     """
-    elsewhere = {name: value for name, (value, _) in configuration.said("download", _DOWNLOAD_KINDS).items()}
+    stated = configuration.stated("download", _DOWNLOAD_KINDS)
+    elsewhere = {name: value for name, (value, _) in stated.items()}
     if "reuse" in elsewhere:
         elsewhere["reuse"] = elsewhere["reuse"].split(os.pathsep)
     given = {name: value for name, value in options.items() if value not in (None, ())}

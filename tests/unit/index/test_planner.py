@@ -229,7 +229,7 @@ def test_an_unknown_series_in_a_manifest_is_named_with_its_line(tmp_path: Path) 
         ("directory", ".dataset-dl", "its own records"),
         ("address", "s3://elsewhere/{uuid}/*", "is not a bucket of IDC"),
         ("address", "s3://idc-open-data/x' 'y/*", "is not the address"),
-        ("instanceCount", "0", "how many files"),
+        ("instanceCount", "0", "instanceCount is not positive"),
         ("size_bytes", "x", "is not a plan"),
     ],
 )

@@ -52,7 +52,7 @@ def test_a_table_of_one_column(tmp_path: Path, header: str) -> None:
 
 def test_a_series_that_stands_twice_in_a_plan_is_named(tmp_path: Path) -> None:
     file = plan_of([row(1), row(2), row(1, directory="e")]).save(tmp_path / "p.csv")
-    with pytest.raises(ManifestError, match="stands more than once"):
+    with pytest.raises(ManifestError, match="occurs more than once"):
         dd.plan(file)
 
 

@@ -88,7 +88,7 @@ def test_a_collection_that_is_gone_can_be_named_as_of_then() -> None:
 
 @pytest.mark.parametrize("version", [1, 26])
 def test_a_version_that_the_tables_do_not_tell_of_is_refused(version: int) -> None:
-    with pytest.raises(SelectionError, match=r"tell of IDC v2 to v25"):
+    with pytest.raises(SelectionError, match=r"cover IDC v2 to v25"):
         dd.plan("nlst", idc_version=version)
 
 
@@ -96,7 +96,7 @@ def test_what_the_tables_do_not_tell_is_no_condition() -> None:
     row = earlier(WITHDRAWN)
     uuid, modality = str(row["crdc_series_uuid"]), str(row["Modality"])
     assert dd.plan(uuid, where={"modality": modality}).series_count == 1
-    with pytest.raises(SelectionError, match="do not tell their license_short_name"):
+    with pytest.raises(SelectionError, match="do not contain their license_short_name"):
         dd.plan(uuid, where={"license_short_name": "CC BY 4.0"})
 
 

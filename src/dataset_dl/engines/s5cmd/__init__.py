@@ -1,1 +1,1 @@
-"""s5cmd as an engine: found, given its commands, read and stopped here."""
+"""s5cmd as an engine: find it, write its commands, parse its output, stop it."""

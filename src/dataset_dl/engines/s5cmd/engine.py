@@ -1,4 +1,4 @@
-"""The engine: series to fetch in, events out, and s5cmd gone at the end."""
+"""The engine: takes series to fetch, yields events, and leaves no s5cmd behind."""
 
 from __future__ import annotations
 
@@ -43,22 +43,23 @@ from dataset_dl.engines.s5cmd.listening import (
 )
 
 _PROBE_SECONDS = 20.0
-# The first two questions are asked at once, on connections that have to be made; the third waits for the
-# answer to one of them, so that between those two lies just a round trip.
+# The first two requests start in parallel, on connections that have to be opened; the third waits for one of
+# their responses, so the last two responses are just one round trip apart.
 _PROBE_QUESTIONS = 3
 _PROBE_TRIES = 3
 _GATHER_SECONDS = 0.01
 _NO_DESCRIPTORS = "too many open files"
-# Of each failed line s5cmd keeps 21 KB.
+# s5cmd keeps 21 KB in memory for each failed line.
 _MOST_FAILURES = 20_000
 _LISTING_RETRIES = 2
-# More than the index says, and of a series of which it says nothing: the largest has 91,980.
+# Limits of a list: this far above twice the count of a series, or the most if its count is unknown. The
+# largest series has 91,980 objects.
 _MORE_LISTED, _MOST_LISTED = 1_000, 1_000_000
 _UNFINISHED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.dcm[0-9]+")
 
 
 class _Answer(NamedTuple):
-    """To a probe: when each of its questions was answered, or the words that say why not."""
+    """The result of a probe: when each response arrived, or the error message."""
 
     returncode: int
     arrivals: list[float]
@@ -73,18 +74,18 @@ class S5cmdEngine:
     binary
         The s5cmd to run.
     network
-        Where to ask.
+        How to reach the store.
     workers
-        Objects fetched at once; chosen by the machine and the distance of the store if None.
+        Objects fetched in parallel; if None, chosen by the machine and the distance of the store.
     stall_seconds
-        After so long without a byte and without a line s5cmd is ended.
+        s5cmd is ended after this long without a byte and without a line.
     max_rate_mbps
-        A bound on what is fetched, in MB a second; none if None.
+        Limit of the rate in MB a second; no limit if None.
 
     Raises
     ------
     PlanError
-        If this system does not tell how fast s5cmd is.
+        If a rate is given and this system does not count the bytes that s5cmd writes.
     """
 
     name = "s5cmd"
@@ -108,18 +109,18 @@ class S5cmdEngine:
         self.workers = workers or self._choose_workers(None)
 
     def probe(self, address: str) -> None:
-        """Ask the endpoint for one series, on the way that the download will take; choose the workers.
+        """Request one series by the route that the download will take, and choose the workers.
 
         Raises
         ------
         NetworkError
-            If it does not answer as it should. With its retries s5cmd would say so after minutes.
+            If the endpoint fails. With its own retries s5cmd would report that only after minutes.
         """
-        # Without its last slash a series is a folder, which is a short answer however large it is.
+        # Without its last slash, the list contains only the folder of the series, however large that is.
         url = at_store(address, self._network).removesuffix("/*")
         for _ in range(_PROBE_TRIES):
-            answer = self._ask(url)
-            if answer.returncode >= 0:  # one that was killed says nothing
+            answer = self._probe_once(url)
+            if answer.returncode >= 0:  # a killed s5cmd proves nothing
                 break
         if answer.arrivals:
             if self._chooses_workers and len(answer.arrivals) == _PROBE_QUESTIONS:
@@ -128,13 +129,13 @@ class S5cmdEngine:
             return
         if answer.returncode != 0 and "no object found" not in answer.words:
             raise network_error(answer.words, self._network.endpoint_url)
-        # A series that is not there is told by the download. But is it a store that has answered?
+        # The download itself reports a missing series. But was it a store that answered?
         if not self._network.sign:
             from dataset_dl.store.answer import check_store
 
             check_store(self._network, at_store(address, self._network))
 
-    def _ask(self, url: str) -> _Answer:
+    def _probe_once(self, url: str) -> _Answer:
         arrivals: list[float] = []
         failures: list[str] = []
         questions = [list_line(url)] * _PROBE_QUESTIONS
@@ -165,13 +166,13 @@ class S5cmdEngine:
         )
 
     def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
-        """What the store holds of some series, by key.
+        """Return the objects that the store lists for some series, by key.
 
-        A series that it does not answer for in full is left out.
+        A series without a full list is left out.
         """
         answers: dict[str, list[StoredObject]] = {}
         unclear: set[str] = set()
-        # A list that goes on and on is of no use.
+        # An endless list is of no use.
         bounds = {
             each.key: 2 * each.instanceCount + _MORE_LISTED if each.instanceCount else _MOST_LISTED
             for each in series
@@ -184,9 +185,9 @@ class S5cmdEngine:
                 for line in batch:
                     if listed := parse_listed(line):
                         uuid, stored = listed
-                        told = answers.setdefault(uuid, [])
-                        if stored is not None and len(told) < bounds.get(uuid, 0):
-                            told.append(stored)
+                        found_objects = answers.setdefault(uuid, [])
+                        if stored is not None and len(found_objects) < bounds.get(uuid, 0):
+                            found_objects.append(stored)
                             continue
                         unclear.add(uuid)
                     elif isinstance(failed := parse_line(line), CommandFailed):
@@ -203,12 +204,12 @@ class S5cmdEngine:
         }  # fmt: skip
 
     def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
-        """Fetch below `destination`; what s5cmd says comes back as events.
+        """Fetch series below `destination`; yield the output of s5cmd as events.
 
         Raises
         ------
         StorageError
-            If it cannot begin in the destination.
+            If s5cmd cannot start in the destination.
         """
         lines = batch_lines(fetches, self._network)
         with self._running(lines, destination, gather_seconds=_GATHER_SECONDS) as process:
@@ -219,7 +220,7 @@ class S5cmdEngine:
                 yield from self._listen(process, self._pace(process))
 
     def is_unfinished(self, name: str) -> bool:
-        """s5cmd writes to the final name with figures behind it, then renames."""
+        """Whether a file is unfinished: s5cmd appends digits to the final name, then renames the file."""
         return _UNFINISHED.fullmatch(name) is not None
 
     def _pace(self, process: Process) -> Pace | None:
@@ -238,7 +239,7 @@ class S5cmdEngine:
         workers: int | None = None,
         gather_seconds: float = 0.0,
     ) -> Iterator[Process | None]:
-        """An s5cmd at work on a file of commands, gone at the end; None if there are no commands."""
+        """Run s5cmd on a file of commands and stop it at the end; None if there are no commands."""
         with Scratch("run") as scratch:
             batch_file = scratch / "commands.txt"
             write_commands(lines, batch_file)
@@ -278,7 +279,7 @@ class S5cmdEngine:
             if isinstance(event, CommandFailed):
                 failures += 1
                 if failures == _MOST_FAILURES:
-                    message = f"s5cmd was started anew after {failures:,} failures, each of which it keeps"
+                    message = f"s5cmd was ended after {failures:,} failures, because it keeps each in memory"
                     yield EngineEnded(message, False, process.stderr_tail)
                     return
         code = process.returncode or 0
@@ -293,7 +294,7 @@ class S5cmdEngine:
 
 
 def make(settings: DownloadSettings, network: NetworkSettings) -> S5cmdEngine:
-    """The engine that these settings give, with the s5cmd that is installed."""
+    """Make the engine for these settings, with the installed s5cmd."""
     return S5cmdEngine(
         require(),
         network,

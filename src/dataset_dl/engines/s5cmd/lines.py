@@ -1,4 +1,4 @@
-"""The lines that s5cmd reads. Pure."""
+"""Lines of s5cmd's file of commands. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def copy_line(url: str, directory: str, exclude: Iterable[str] = ()) -> str:
-    """The s5cmd command that fetches objects into a directory below the working directory."""
+    """Return the s5cmd command that fetches objects into a directory below the working directory."""
     words = [word for name in exclude for word in ("--exclude", shell_quote(name))]
     return (
         " ".join(["cp", *words, shell_quote(url), shell_quote(f"./{directory}/" if directory else "./")])
@@ -15,10 +15,10 @@ def copy_line(url: str, directory: str, exclude: Iterable[str] = ()) -> str:
 
 
 def list_line(url: str) -> str:
-    """The s5cmd command that lists objects with their sizes and ETags."""
+    """Return the s5cmd command that lists objects with their sizes and ETags."""
     return f"ls --etag {shell_quote(url)}\n"
 
 
 def shell_quote(text: str) -> str:
-    """One word of a command line as s5cmd reads it, whatever is in it."""
+    """Quote any text as one word of an s5cmd command."""
     return "'" + text.replace("'", "'\\''") + "'"

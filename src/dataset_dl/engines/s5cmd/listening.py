@@ -1,4 +1,4 @@
-"""What s5cmd says and writes while it runs, as events."""
+"""The output of a running s5cmd and the bytes that it writes, as events."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.1
 _BATCH_LINES = 1_000
-# Slower than this on the whole is no sign of life.
+# A lower rate on average is no sign of life.
 _LEAST_BYTES_PER_SECOND = 1_000
 
 
 def write_commands(lines: Iterable[str], path: Path) -> None:
-    """Write commands to a file; what making them raises is not taken for an error of the file."""
+    """Write commands to a file; errors raised by their iterator are not taken for errors of the file."""
     with writing_scratch():
         file = path.open("w", encoding="utf-8", newline="\n")
     try:
@@ -43,7 +43,7 @@ def write_commands(lines: Iterable[str], path: Path) -> None:
 
 
 def events_of(process: Process, stall_seconds: float, pace: Pace | None) -> Iterator[Event]:
-    """What s5cmd says and writes, until it ends or does neither for too long: it knows no timeout."""
+    """Yield output and bytes written until s5cmd ends or stalls; it has no timeout of its own."""
     activity: Activity | None = None
     alive_at = time.monotonic()
     next_sample = alive_at + TICK_SECONDS
@@ -74,36 +74,36 @@ def events_of(process: Process, stall_seconds: float, pace: Pace | None) -> Iter
 
 
 def _activity(process: Process) -> Activity:
-    # psutil takes as long to load as s5cmd needs to start, so it is loaded while s5cmd is at work.
+    # psutil takes as long to import as s5cmd to start, so import it while s5cmd works.
     from dataset_dl.engines.s5cmd.activity import Activity
 
     return Activity(process)
 
 
 def require_counting() -> None:
-    """Make sure that a bound on the rate can be held here.
+    """Make sure that the rate can be limited on this system.
 
     Raises
     ------
     PlanError
-        If this system does not tell what a process writes.
+        If the system does not count the bytes that a process writes.
     """
     from dataset_dl.engines.s5cmd.activity import can_count
 
     if not can_count():
         raise PlanError(
             "max_rate_mbps",
-            "This system does not tell what a process writes, so no rate can be held.",
-            "Nothing was started. Leave the rate out, and choose few workers instead.",
+            "This system does not count the bytes that a process writes, so the rate cannot be limited.",
+            "Nothing was started. Leave out the rate, and choose few workers instead.",
         )
 
 
 def descriptor_limit() -> int:
-    """How many files a process may hold open here, s5cmd's own raising of the limit included."""
+    """Return how many files s5cmd may hold open; it raises a low limit by itself."""
     try:
         import resource
     except ImportError:  # Windows sets no such limit
         return 8192
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # s5cmd raises a lower limit to 1,024 by itself, as far as it may.
+    # s5cmd raises a lower limit to 1,024 by itself, if the hard limit allows it.
     return max(soft, min(1024, hard if hard > 0 else 1024)) if soft > 0 else 8192

@@ -1,4 +1,4 @@
-"""What s5cmd says: one line → one event, and words → a cause. Pure; no line raises."""
+"""Parse the output of s5cmd: a line → an event, an error message → a cause. Pure; no line raises."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class _Line(msgspec.Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_Line).decode
 _decode_listed = msgspec.json.Decoder(_Listed).decode
-# What a store may call an object here: it will stand in a command and in a path.
+# Acceptable names of objects: they become part of commands and paths.
 _OBJECT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SERIES_URL = re.compile(r"(?:s3|gs)://[^/\s]+/([0-9a-f-]{36})/")
 _CREDENTIALS = re.compile(r"(?<=//)[^/\s@\"]*@")
 _QUERY = re.compile(r"(https?://[^\s?\"]+)\?[^\s\"]*")
 
-# The first that matches decides, so the particular stands before the general.
+# The first match decides, so specific patterns come before general ones.
 _CAUSES: tuple[tuple[str, Cause], ...] = (
     (r"cabundle|dial tcp", "network"),
     (r"file name too long", "name_too_long"),
@@ -63,7 +63,7 @@ _CAUSE_PATTERNS = tuple((re.compile(pattern), cause) for pattern, cause in _CAUS
 
 
 def parse_line(line: bytes) -> OutputEvent:
-    """One line of s5cmd's output as an event; what is not understood becomes an `EngineMessage`."""
+    """Parse a line of s5cmd's output to an event; any unknown line becomes an `EngineMessage`."""
     try:
         parsed = _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -79,14 +79,14 @@ def parse_line(line: bytes) -> OutputEvent:
 
 
 def is_listed(line: bytes) -> bool:
-    """Whether a line is one of a listing: an object or a folder."""
+    """Whether a line belongs to a listing: an object or a folder."""
     return line.startswith(b'{"key":')
 
 
 def parse_listed(line: bytes) -> tuple[str, StoredObject | None] | None:
-    """One line of a listing as the crdc_series_uuid and the object; None if it is no such line.
+    """Parse a line of a listing to the crdc_series_uuid and the object; None for any other line.
 
-    The object is None where its name cannot be that of an instance, so that the listing is of no use.
+    The object is None if its name cannot be that of an instance, which makes the listing useless.
     """
     try:
         listed = _decode_listed(line)
@@ -101,7 +101,7 @@ def parse_listed(line: bytes) -> tuple[str, StoredObject | None] | None:
 
 
 def cause_of(message: str) -> Cause:
-    """The cause behind an error message of s5cmd."""
+    """Return the cause behind an error message of s5cmd."""
     lowered = message.lower()
     for pattern, cause in _CAUSE_PATTERNS:
         if pattern.search(lowered):
@@ -109,13 +109,13 @@ def cause_of(message: str) -> Cause:
     return "unknown"
 
 
-# The first that matches decides here, too.
+# The first match decides here, too.
 _REASONS: tuple[tuple[str, Reason], ...] = (
     (r"status code: 407", "proxy_password"),
-    # It carries the answer's body, which may hold any word.
+    # It contains the body of the response, and that may contain any word.
     (r"serializationerror", "no_store"),
     (r"proxy authentication required", "proxy_password"),
-    # What Go says when a proxy answers CONNECT with an error; a store's own errors come with a status code.
+    # Go's message if a proxy answers CONNECT with an error; a store's own errors come with a status code.
     (r'": (forbidden|method not allowed)"?$', "proxy_refuses"),
     (r'": (bad gateway|internal server error|service unavailable|gateway timeout)"?$', "proxy_fails"),
     (r"proxyconnect", "proxy_silent"),
@@ -131,7 +131,7 @@ _REASONS: tuple[tuple[str, Reason], ...] = (
 
 
 def network_error(message: str, endpoint_url: str) -> NetworkError:
-    """Why an endpoint cannot be reached, as an error with what to try."""
+    """Return the error for an endpoint that cannot be reached, with the reason."""
     lowered = message.lower().strip()
     for pattern, reason in _REASONS:
         if re.search(pattern, lowered):
@@ -141,7 +141,7 @@ def network_error(message: str, endpoint_url: str) -> NetworkError:
 
 
 def redacted(text: str) -> str:
-    """The text without user names, passwords and queries in its addresses."""
+    """Return the text without user names, passwords and queries in its addresses."""
     return _QUERY.sub(r"\1", _CREDENTIALS.sub("***@", text))
 
 

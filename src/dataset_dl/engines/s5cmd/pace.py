@@ -1,4 +1,4 @@
-"""A bound on how fast s5cmd writes; it knows none itself, so it is paused in short slices."""
+"""Limit how fast s5cmd writes: it has no such option, so it is paused in short slices."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from dataset_dl.engines.s5cmd.activity import written_bytes
 from dataset_dl.process import Process
 
 _SLICE_SECONDS = 0.005
-# What was not used may be made up for: so much of a second.
+# Unused rate may be made up for, up to this much of a second.
 _SAVED_SECONDS = 0.2
 
 
 class Pace:
-    """Holds a child to so many bytes a second, until it ends.
+    """Limits the bytes a second that a child writes, until it ends.
 
-    A thread of its own counts and pauses, so the pace does not hang on who consumes the events. It takes no
-    lock, as those of `Process` take none.
+    A thread of its own counts and pauses, so the pace does not depend on who consumes the events. Like the
+    threads of `Process`, it takes no lock.
 
     Parameters
     ----------
     process
         The child.
     bytes_per_second
-        The bound on what it writes.
+        The limit.
     """
 
     def __init__(self, process: Process, bytes_per_second: float) -> None:

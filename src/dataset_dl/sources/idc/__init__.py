@@ -1,1 +1,1 @@
-"""The NCI Imaging Data Commons as a source: its index tables and what they answer."""
+"""The NCI Imaging Data Commons as a source: its index tables and the queries on them."""

@@ -1,4 +1,4 @@
-"""What was asked for and matches nothing, said so that a person can correct it."""
+"""Report identifiers and values that match nothing, so that the user can correct them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dataset_dl.wording import first_few
 
 
 def studies_among(database: Database, missing: Sequence[str], only_series: Collection[str]) -> list[str]:
-    """Those of some missing series that are StudyInstanceUIDs."""
+    """The missing series that are in fact StudyInstanceUIDs."""
     doubtful = [each for each in missing if each in only_series]
     if not doubtful:
         return []
@@ -44,7 +44,7 @@ def accounted(
     *,
     strict: bool,
 ) -> Origin:
-    """Name what was asked for and matches nothing: values of conditions, and identifiers of whatever kind."""
+    """Add what matches nothing to the origin: values of conditions, and identifiers of any kind."""
     lost = unmatched(database, selection.where, rows.origin, rows.where, rows.parameters)
     wrong = [each for each in lost if strict or (each.is_identifier and not each.is_known)]
     if wrong:
@@ -59,24 +59,24 @@ def accounted(
 def _sentence(lost: Sequence[Unmatched]) -> str:
     unknown = [each.what for each in lost if not each.is_known]
     absent = [each.what for each in lost if each.is_known]
-    said = []
+    sentences = []
     for what, several in (("No series of IDC has", unknown), ("No series asked for has", absent)):
         if several:
-            said.append(f"{what} {first_few(several, noun='values')}.")
-    return " ".join(said)
+            sentences.append(f"{what} {first_few(several, noun='values')}.")
+    return " ".join(sentences)
 
 
 def _excluded(database: Database, matches: Matches, entries: Sequence[Entry], rows: Rows) -> list[str]:
-    """The identifiers that name series of IDC of which none meets the conditions."""
+    """The identifiers whose series all fail the conditions."""
     if sum(map(len, matches.values.values())) + len(entries) < 2:
-        return []  # if there is only one, nothing is selected at all
+        return []  # if the only one is excluded, nothing is selected, which is an error elsewhere
     excluded: list[str] = []
-    asked = {column: list(values) for column, values in matches.values.items()}
+    requested = {column: list(values) for column, values in matches.values.items()}
     if entries:
         uuids = (each.key for each in entries)
-        asked["crdc_series_uuid"] = list(dict.fromkeys([*asked.get("crdc_series_uuid", ()), *uuids]))
+        requested["crdc_series_uuid"] = list(dict.fromkeys([*requested.get("crdc_series_uuid", ()), *uuids]))
     named = {file.crdc_series_uuid: file.identifier for file in matches.files}
-    for column, values in asked.items():
+    for column, values in requested.items():
         clause, bound = among(f'"{column}"', values)
         sql = f'SELECT DISTINCT "{column}" FROM {rows.origin} WHERE ({rows.where}) AND {clause}'
         there = set(database.column(sql, [*rows.parameters, *bound]))
@@ -87,7 +87,7 @@ def _excluded(database: Database, matches: Matches, entries: Sequence[Entry], ro
 def nothing_selected(
     database: Database, selection: Selection, rows: str, chosen: str, parameters: list[object]
 ) -> SelectionError:
-    """Say which condition left nothing, and what values there are before it."""
+    """The error that names the condition that left nothing, and the values left before it."""
     if not selection.where:
         name = selection.identifiers[0]
         return SelectionError(name, f"No series of “{name}” was in that IDC version; nothing was started.")

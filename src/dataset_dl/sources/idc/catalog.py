@@ -1,4 +1,4 @@
-"""What IDC holds: collections, tables and their columns, and the pages that show them."""
+"""The catalogue of IDC: collections, tables and their columns, and the web pages that show them."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from dataset_dl.sources.idc.tables import (
 
 if TYPE_CHECKING:
     from dataset_dl.network import NetworkSettings
+    from dataset_dl.network.files import OnBytes
 
 PORTAL_URL = "https://portal.imaging.datacommons.cancer.gov"
 VIEWER_URL = "https://viewer.imaging.datacommons.cancer.gov"
@@ -54,7 +55,7 @@ FROM {collections} JOIN held USING (collection_id)
 ORDER BY collection_id
 """
 
-# Published as HTML: its paragraphs become one line of text. What stands for a sign is written as it.
+# Descriptions are published as HTML: paragraphs become one line of text, and entities characters.
 _SIGNS = (("&nbsp;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "''"), ("&amp;", "&"))
 _DESCRIPTION = "regexp_replace(description, '<[^>]*>', ' ', 'g')"
 for _name, _sign in _SIGNS:
@@ -63,14 +64,14 @@ _DESCRIPTION = f"trim(regexp_replace({_DESCRIPTION}, '\\s+', ' ', 'g'))"
 
 
 def collections(search: str | None = None) -> Result:
-    """Every collection with its totals; `search` keeps those whose words contain it."""
+    """Every collection with its totals; `search` keeps those whose texts contain it."""
     matching, parameters = "", []
     if search:
         matching = "WHERE contains(lower(concat_ws(' ', collection_id, collection_name, cancer_types,"
         matching += " tumor_locations, species, modalities, description)), lower($1))"
         parameters = [search]
         if squashed := re.sub(r"[^a-z0-9]", "", search.lower()):
-            # A name in any spelling, as where a collection is named.
+            # Matches an id in any spelling, as for SOURCE.
             matching += " OR contains(replace(collection_id, '_', ''), $2)"
             parameters.append(squashed)
     sql = _COLLECTIONS.format(
@@ -83,7 +84,7 @@ def collections(search: str | None = None) -> Result:
 
 
 def indices() -> list[tuple[str, bool, str]]:
-    """Each table that IDC publishes: name, whether it is here, description."""
+    """Each table that IDC publishes: name, whether it is on this machine, description."""
     return [
         (table.name, table.parquet_path is not None, " ".join(table.schema()["table_description"].split()))
         for table in tables().values()
@@ -109,15 +110,15 @@ def columns(name: str) -> list[tuple[str, str, str]]:
     ]
 
 
-def fetch(name: str, network: NetworkSettings) -> Path:
-    """Fetch a table that is not here, into a cache of its version; with clinical_index what it describes.
+def fetch(name: str, network: NetworkSettings, on_bytes: OnBytes | None = None) -> Path:
+    """Fetch a missing table into the cache of its version; for clinical_index, also the clinical tables.
 
     Raises
     ------
     SelectionError
         If IDC publishes no such table.
     NetworkError
-        If it cannot be fetched, or is no table.
+        If it cannot be fetched, or is not the table.
     """
     from dataset_dl.network.files import obtain
 
@@ -127,7 +128,7 @@ def fetch(name: str, network: NetworkSettings) -> Path:
         directory = cache_directory()
         url = f"{releases.assets_url()}/{directory.name}/{name}.parquet"
         check = partial(not_the_table, name=name)
-        path = obtain(url, directory / f"{name}.parquet", network, check=check)
+        path = obtain(url, directory / f"{name}.parquet", network, check=check, on_bytes=on_bytes)
         look_again()
     if name == clinical.DICTIONARY:
         clinical.fetch(network)
@@ -135,16 +136,16 @@ def fetch(name: str, network: NetworkSettings) -> Path:
 
 
 def put_in(name: str, file: Path) -> Path:
-    """Put a table in by hand, into the same cache, for a machine that cannot fetch it.
+    """Install a table from a file into the same cache, for a machine that cannot fetch it.
 
-    The clinical tables are put in with the name of the one that describes them and a directory of them all.
+    For the clinical tables, give the name clinical_index and a directory with all of them.
 
     Raises
     ------
     SelectionError
         If IDC publishes no such table, or the file is not it.
     StorageError
-        If it cannot be kept.
+        If it cannot be written.
     """
     columns(name)
     if name == clinical.DICTIONARY and file.is_dir():
@@ -171,7 +172,7 @@ def put_in(name: str, file: Path) -> Path:
 
 
 def page_url(column: str, value: str) -> str:
-    """The address that shows a collection, an analysis result, a study or a series to a person.
+    """The web page that shows a collection, an analysis result, a study or a series.
 
     Parameters
     ----------
@@ -183,7 +184,7 @@ def page_url(column: str, value: str) -> str:
     Raises
     ------
     SelectionError
-        If a patient has several studies, each of which has a page of its own.
+        If a patient has several studies, each with its own page, or the value is not in the current index.
     """
     if column == "collection_id":
         return f"{PORTAL_URL}/explore/filters/?{urlencode({'collection_id': value})}"
@@ -202,13 +203,13 @@ def page_url(column: str, value: str) -> str:
 
 
 def _study_of(column: str, value: str) -> tuple[str, str, bool]:
-    """StudyInstanceUID, SeriesInstanceUID (empty for a whole study), whether the study holds slides."""
+    """StudyInstanceUID, SeriesInstanceUID (empty for a whole study), whether the study contains slides."""
     database = Database()
     sql = f'SELECT DISTINCT StudyInstanceUID FROM {table_sql()} WHERE "{column}" = $1 ORDER BY 1'
     studies = database.column(sql, [value])
     if not studies:
         raise SelectionError(
-            value, f"“{value}” is of an earlier IDC version, and the viewer shows the present one."
+            value, f"“{value}” is of an earlier IDC version, but the viewer only shows the current one."
         )
     if len(studies) > 1:
         raise SelectionError(

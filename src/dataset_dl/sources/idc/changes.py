@@ -1,4 +1,4 @@
-"""What today's index has newer, added or withdrawn against what was once downloaded."""
+"""Compare a download with the current index: series revised, added or withdrawn since."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from dataset_dl.sources.idc.columns import ADDRESS, SIZE_BYTES
 from dataset_dl.sources.idc.planner import make_plan
 from dataset_dl.sources.idc.tables import idc_version, main_columns, table_sql
 
-# What the index has of the series of a tree; to look through it takes longer than all the rest.
+# The rows of the index for the series of a tree; scanning the index takes longer than all the rest.
 _TODAY = """
     CREATE TEMP TABLE today AS
     SELECT SeriesInstanceUID, crdc_series_uuid AS key, {address} AS address, instanceCount,
            license_short_name, source_DOI, {size_bytes} AS size_bytes, NULL::BIGINT AS estimated_bytes
     FROM {main} WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM {kept})
 """
-# Stays as it is: today's content, beside which an earlier one may have been wanted; and files of a series,
-# for nobody knows which files of a newer version they would be.
+# Rows that stay: current content; earlier content if the tree has the current one too, because then both were
+# wanted; and single files of a series, because nothing maps them to files of a newer version.
 _STAYS = """(kept.key = today.key OR kept.files IS NOT NULL
     OR today.key IN (SELECT key FROM {kept}))"""
 _KIND = "CASE WHEN kept.files IS NULL THEN 'revised' ELSE 'files revised' END"
 _CHANGING = ("key", "address", "instanceCount", "size_bytes", "estimated_bytes")
-# A directory that is called like the old content is called like the new one.
+# If a directory name contains the old key, the new key replaces it.
 _PLACE = "replace(kept.directory, kept.key, today.key)"
 
 
 def renewed(kept: PlanFile, requests: Iterable[Request], into: Path) -> tuple[Plan, list[Change]]:
-    """The plan that brings a tree to today's index, and all that it changes.
+    """Plan the update of a tree to the current index, and list the changes.
 
     Parameters
     ----------
     kept
-        What was asked for in the tree.
+        The rows that were requested for the tree.
     requests
-        What it was once planned from, as far as that is known.
+        What the tree was planned from, if known.
     into
-        The tree.
+        The directory of the tree.
 
     Raises
     ------
     SelectionError
-        If a table that a request needs is not here, so that nobody can say what it brings.
+        If a table that a request needs is not on this machine.
 
     Returns
     -------
     tuple
-        The plan, which leaves everything where it is; and the changes, by kind and collection.
+        The plan, which keeps the layout of the tree, and the changes, sorted by kind and collection.
     """
     database = Database()
     database.run(_TODAY.format(main=table_sql(), kept=kept.sql, address=ADDRESS, size_bytes=SIZE_BYTES))
@@ -75,7 +75,7 @@ def renewed(kept: PlanFile, requests: Iterable[Request], into: Path) -> tuple[Pl
 
 
 def _today(request: Request, into: Path) -> PlanFile:
-    """What a request brings today; nothing of it may be left."""
+    """The rows that a request selects in the current index; there may be none."""
     layout = Layout.parse(request.layout, main_columns())
     identifiers, where, _, *related = request
     selection = Selection(identifiers, where, *related)
@@ -85,11 +85,11 @@ def _today(request: Request, into: Path) -> PlanFile:
 
 
 def _changes(database: Database, kept: PlanFile, rows: PlanFile) -> list[Change]:
-    told = "collection_id, PatientID, SeriesInstanceUID, Modality, directory"
-    there = told.replace("directory", _PLACE)
+    identity = "collection_id, PatientID, SeriesInstanceUID, Modality, directory"
+    there = identity.replace("directory", _PLACE)
     known = f"SELECT SeriesInstanceUID FROM {kept.sql}"
     sql = f"""
-        SELECT 'added' AS change, {told}, key, NULL AS earlier, instanceCount, size_bytes
+        SELECT 'added' AS change, {identity}, key, NULL AS earlier, instanceCount, size_bytes
         FROM {rows.sql} WHERE SeriesInstanceUID NOT IN ({known})
         UNION ALL
         SELECT {_KIND}, {there}, today.key, kept.key, today.instanceCount,
@@ -98,7 +98,7 @@ def _changes(database: Database, kept: PlanFile, rows: PlanFile) -> list[Change]
         WHERE kept.key <> today.key
         AND today.key NOT IN (SELECT key FROM {kept.sql})
         UNION ALL
-        SELECT 'withdrawn', {told}, NULL, key, instanceCount, size_bytes
+        SELECT 'withdrawn', {identity}, NULL, key, instanceCount, size_bytes
         FROM {kept.sql} WHERE SeriesInstanceUID NOT IN (SELECT SeriesInstanceUID FROM today)
         ORDER BY 1, 2, directory
     """

@@ -1,4 +1,4 @@
-"""The clinical tables that IDC publishes beside its images: fetched, checked, put beside the other tables."""
+"""The clinical tables that IDC publishes with its images: fetch, check and install them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from dataset_dl.model.series import StoredObject
     from dataset_dl.network import NetworkSettings
 
-# The table that describes them.
+# The table that describes the clinical tables.
 DICTIONARY = "clinical_index"
 _BUCKET = "idc-open-metadata"
 _PREFIX = "bigquery_export/idc_v{}_clinical/"
-# One folder a table, with its parts.
+# One folder per table, with its parts.
 _KEY = re.compile(r"([A-Za-z][A-Za-z0-9_]*)/([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 _AT_ONCE = 8
 
 
 def fetch(network: NetworkSettings) -> None:
-    """Fetch all of them, unless they are here.
+    """Fetch all clinical tables, unless they are on this machine.
 
     Raises
     ------
     NetworkError
-        If the store does not answer, or what it gives is not what it lists.
+        If the store does not answer, or a file differs from the store's listing.
     """
     from dataset_dl.store.listing import objects_below
 
@@ -48,24 +48,24 @@ def fetch(network: NetworkSettings) -> None:
                 network.endpoint_url,
                 f"{network.endpoint_url} has no clinical tables of IDC v{idc_version()}"
                 f" (in {_BUCKET}/{prefix}).",
-                "A mirror may lack them; --endpoint-url https://s3.amazonaws.com is where IDC keeps them.",
+                "A mirror may lack them; IDC publishes them at --endpoint-url https://s3.amazonaws.com.",
             )
         _fetch_all(network, prefix, found, scratch)
         put_in(scratch)
 
 
 def is_here() -> bool:
-    """Whether they are on this machine."""
+    """Whether the clinical tables are on this machine."""
     return clinical_directory().is_dir()
 
 
 def put_in(directory: Path) -> None:
-    """Put them in from a directory with a folder for each table.
+    """Install the clinical tables from a directory with a folder per table.
 
     Raises
     ------
     SelectionError
-        If it holds none, or a file in it is no table.
+        If the directory holds no table, or a file in it is not a table.
     """
     folders = [
         each for each in sorted(directory.iterdir()) if _KEY.fullmatch(f"{each.name}/0") and each.is_dir()
@@ -83,7 +83,7 @@ def put_in(directory: Path) -> None:
     labels = _labels()
     made = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        made.chmod(0o755)  # the cache may be one for many
+        made.chmod(0o755)  # several users may share the cache
         for name, files in parts.items():
             _store(name, files, made, labels.get(name, {}))
         shutil.rmtree(target, ignore_errors=True)
@@ -103,7 +103,7 @@ def _fetch_all(network: NetworkSettings, prefix: str, objects: list[StoredObject
     def get(each: StoredObject) -> None:
         def differs(path: Path) -> str | None:
             (outcome,) = checksums.compare([(path, each)])
-            return "its size or its MD5 sum is not the store's" if outcome == "different" else None
+            return "its size or MD5 sum differs from the store's" if outcome == "different" else None
 
         obtain(
             object_url(network, _BUCKET, prefix + each.name), directory / each.name, network, check=differs
@@ -119,7 +119,7 @@ def _fetch_all(network: NetworkSettings, prefix: str, objects: list[StoredObject
 
 
 def _labels() -> dict[str, dict[str, str]]:
-    """What each column means, by table; empty where the table that describes them is not here."""
+    """The label of each column, by table; empty if the describing table is not here."""
     labels: dict[str, dict[str, str]] = {}
     try:
         rows = Database().run(f'SELECT short_table_name, "column", column_label FROM {table_sql(DICTIONARY)}')
@@ -131,7 +131,7 @@ def _labels() -> dict[str, dict[str, str]]:
 
 
 def _store(name: str, files: list[Path], directory: Path, labels: dict[str, str]) -> None:
-    """A folder with the Parquet file of a table, as idc-index has it; beside it its published schema."""
+    """Write a table as a folder with one Parquet file, like idc-index, and its schema beside it."""
     several = f"read_parquet([{', '.join(quote(str(file)) for file in files)}])"
     database = Database()
     try:

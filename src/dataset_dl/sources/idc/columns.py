@@ -1,4 +1,4 @@
-"""From the columns of the main index to those of a plan, in SQL."""
+"""SQL that turns columns of the main index into columns of a plan."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from dataset_dl.model.series import PlannedSeries
 
 # Copied unchanged.
 IDENTITY = PlannedSeries._fields[: PlannedSeries._fields.index("key")]
-# The address is put together from its parts, as IDC does: it would be the largest column to read.
+# Built from its parts, as IDC does: the address itself would be the largest column to read.
 ADDRESS = "'s3://' || aws_bucket || '/' || crdc_series_uuid || '/*'"
 SIZE_BYTES = "round(series_size_MB * 1e6)::BIGINT"
 ROW = f"{', '.join(IDENTITY)}, crdc_series_uuid AS key, {ADDRESS} AS address"
-# What all that needs of the index.
+# The index columns that these expressions need.
 NEEDED = (*IDENTITY, "crdc_series_uuid", "aws_bucket", "instanceCount", "series_size_MB")
 
 
 def sizes(*, with_parts: bool) -> str:
-    """How much each series is, in SQL, from a table ``chosen`` of the index.
+    """SQL for the sizes of each series, from a table ``chosen`` with columns of the index.
 
-    The tables round the size of a series of an earlier IDC version, and do not count its files. With a table
-    ``part``, as `plans.columns.parts` makes it, only files are wanted of the series in it.
+    For a series of an earlier IDC version, the tables contain a rounded size and no number of files. If a
+    series is in a table ``part``, made with `plans.columns.parts`, only those files of it are wanted.
     """
     count = "chosen.instanceCount"
     whole = {

@@ -1,4 +1,4 @@
-"""Conditions on the tables, as SQL; and what a person may have meant by one that matches nothing."""
+"""Conditions on the tables, as SQL, and suggestions for values that match nothing."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dataset_dl.sources.idc.tables import MAIN_INDEX, table_columns, table_sql, 
 
 _DATE = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})")
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([DWMY]?)", re.IGNORECASE)
-# DICOM's age string (VR AS): three figures and a unit.
+# DICOM's age string (VR AS): three digits and a unit.
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
 _NEAR_VALUES = 3
 _LONGEST_VALUE = 256
-# By these columns of its own a table tells of those of the main index, best first.
+# Columns that join a table to the main index, best first: its own → that of the main index.
 _JOINING = {
     "SeriesInstanceUID": "SeriesInstanceUID",
     "StudyInstanceUID": "StudyInstanceUID",
@@ -41,7 +41,7 @@ def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]
 
 
 def own_clauses(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:
-    """The same, each on a row of the table that has its column."""
+    """Like `where_sql`, but each condition applies to a row of the table that has its column."""
     return _clauses(conditions, own=True)
 
 
@@ -77,41 +77,41 @@ def _clause(condition: Condition, column: str, type_name: str) -> tuple[str, lis
 
 
 def among(what: str, values: Sequence[Any], type_name: str = "VARCHAR") -> tuple[str, list[object]]:
-    """Whether something in SQL is one of some values, and what to bind; NULL is none of them."""
-    told = literals(values) if type_name == "VARCHAR" else None
-    if told is not None:
-        return f"{what} IN ({told or 'NULL'})", []
+    """SQL that tests whether an expression is one of some values, and what to bind; NULL never is."""
+    constants = literals(values) if type_name == "VARCHAR" else None
+    if constants is not None:
+        return f"{what} IN ({constants or 'NULL'})", []
     return f"{what} IN (SELECT unnest(?::{type_name}[]))", [list(values)]
 
 
 def joining_columns(table: str) -> tuple[str, str]:
-    """The column of the main index by which a table tells of series, the most exact there is; and its own.
+    """The columns that join the main index and a table, the most exact pair: (main, own).
 
     Raises
     ------
     SelectionError
-        If it has none.
+        If the table has no such column.
     """
     for own, key in _JOINING.items():
         if own in table_columns(table):
             return key, own
     raise SelectionError(
-        table, f"The table {table} does not say which series it tells of, so it is no condition on series."
+        table, f"The table {table} has no column that identifies series, so it cannot select any."
     )
 
 
 def known_column(name: str) -> tuple[str, str, str]:
-    """A column as IDC spells it: its table, its name and its type; letter case does not matter.
+    """Find a column, ignoring letter case: its table, its name as IDC spells it, and its type.
 
     Parameters
     ----------
     name
-        Of a column of the main index, or of another table with the table's name and a dot before it.
+        A column of the main index, or ``TABLE.COLUMN`` for another table.
 
     Raises
     ------
     SelectionError
-        If there is none of that name; the nearest are offered.
+        If no column has that name; the message suggests similar ones.
     """
     table, _, name = name.rpartition(".")
     table = table.lower() or MAIN_INDEX
@@ -132,7 +132,7 @@ def known_column(name: str) -> tuple[str, str, str]:
 
 
 def _tables_with(name: str) -> list[str]:
-    """The columns of that name in other tables, be they here or not."""
+    """The columns of that name in all tables, on this machine or not."""
     return [
         f"{table}.{column['name']}"
         for table, described in tables().items()
@@ -142,7 +142,7 @@ def _tables_with(name: str) -> list[str]:
 
 
 def _ordered(condition: Condition, column: str, type_name: str) -> tuple[str, list[object]]:
-    """Compare by what a column holds: numbers as numbers; in text dates, ages and numbers as such."""
+    """Compare numbers as numbers, and text by what it holds: dates, ages, numbers or words."""
     (value,) = condition.values
     if type_name != "VARCHAR":
         return f'"{column}" {condition.operator} ?', [_typed(condition, column, type_name, value)]
@@ -192,7 +192,7 @@ def _years(condition: Condition, column: str, value: str) -> float:
 
 
 def _years_sql(column: str) -> str:
-    """The age of a row in years; NULL where it is none."""
+    """SQL for the age of a row in years; NULL if it is not an age."""
     units = " ".join(f"WHEN '{unit}' THEN {years!r}" for unit, years in _YEARS.items() if unit)
     unit = f'CASE upper(right("{column}", 1)) {units} ELSE 1.0 END'
     return f"(TRY_CAST(regexp_extract(\"{column}\", '^([0-9.]+)[DWMYdwmy]?$', 1) AS DOUBLE) * {unit})"
@@ -201,7 +201,7 @@ def _years_sql(column: str) -> str:
 def _is_none(condition: Condition, column: str, kind: str, value: str, hint: str = "") -> SelectionError:
     return SelectionError(
         condition.column,
-        f"The column {column} holds {kind}, and “{value}” is none; nothing was selected.",
+        f"The column {column} holds {kind}, and “{value}” is not one; nothing was selected.",
         hint,
     )
 
@@ -212,13 +212,13 @@ class Unmatched(NamedTuple):
     Attributes
     ----------
     condition, value
-        Which it is.
+        The condition and its value.
     is_known
-        Whether the column has it at all, if of no series that was asked for.
+        Whether the column contains the value, even if no requested series has it.
     is_identifier
         Whether the column holds identifiers.
     near
-        Values of the column that may have been meant.
+        Similar values of the column.
     """
 
     condition: Condition
@@ -229,7 +229,7 @@ class Unmatched(NamedTuple):
 
     @property
     def what(self) -> str:
-        """The value with its column, as a person would write it."""
+        """The value with its column, as the user would write it."""
         shown = f"{self.condition.column}{self.condition.operator}{self.value}"
         return f"{shown} (did you mean {' or '.join(self.near)}?)" if self.near else shown
 
@@ -237,23 +237,23 @@ class Unmatched(NamedTuple):
 def unmatched(
     database: Database, conditions: Iterable[Condition], rows: str, where: str, parameters: Sequence[object]
 ) -> list[Unmatched]:
-    """The values of conditions that match nothing: a slip of the keyboard would go unseen among the others.
+    """Find values of conditions that match nothing: a typo would go unnoticed among other values.
 
     Parameters
     ----------
     database
-        Where to ask.
+        The session to query.
     conditions
-        Those with several values, and those that leave out, are looked at.
+        Only those with several values, or with ``!=``, are checked.
     rows, where, parameters
-        What is selected: a source for SQL, its condition, and what to bind.
+        The selection: a table in SQL, a condition on it, and values to bind.
     """
     found = []
     for condition in conditions:
         if condition.operator in ("<", "<=", ">", ">="):
             continue
         if len(condition.values) < 2 and condition.operator != "!=":
-            continue  # where the only value matches nothing, nothing is selected
+            continue  # if the only value matches nothing, nothing is selected, which is an error elsewhere
         table, column, _ = known_column(condition.column)
         several = [value for value in condition.values if value]
         known = _meeting(database, condition, several, table_sql(table), "true", [])
@@ -276,7 +276,7 @@ def _meeting(
     where: str,
     parameters: Sequence[object],
 ) -> set[str]:
-    """Those of some values that a row meets."""
+    """The values that match at least one row."""
     operator = "=" if condition.operator == "!=" else condition.operator
     _, column, type_name = known_column(condition.column)
     if operator == "=" and not _is_age(column):
@@ -299,7 +299,7 @@ def _is_identifier(column: str) -> bool:
 
 
 def near_values(database: Database, table: str, column: str, value: str) -> tuple[str, ...]:
-    """Values of a column that are spelt nearly like one, or like it but for letter case."""
+    """Values of a column that are spelt like the given one or similarly; letter case is ignored."""
     if len(value) > _LONGEST_VALUE:
         return ()
     sql = f"""

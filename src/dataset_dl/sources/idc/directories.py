@@ -1,4 +1,4 @@
-"""The rows of a plan with their directories: made by SQL, and by Python where SQL cannot."""
+"""Write the rows of a plan with their directories: made in SQL, or in Python if SQL cannot."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from dataset_dl.sources.idc.columns import ROW, sizes
 from dataset_dl.sources.idc.conditions import (
     among,
 )
+from dataset_dl.sources.idc.releases import chosen
 from dataset_dl.sources.idc.tables import main_columns, table_sql
 
 INSERT_BATCH = 50_000
 _FEW_VALUES = 100
-# All files of a series by their names are the whole series.
+# If all files of a series are named, the whole series is wanted.
 _IS_PART = "part.instanceCount IS DISTINCT FROM chosen.instanceCount"
 
 
 class Rows(NamedTuple):
-    """What to write: rows from a source that meet a condition, what to bind, and which tables go with it."""
+    """Rows to write: a table in SQL, a condition on it, values to bind, and which tables to join."""
 
     origin: str
     where: str
@@ -40,7 +41,7 @@ def write_rows(
     version: int,
     origin: Origin,
 ) -> PlanFile:
-    """Write the rows. Directories that SQL cannot make by itself are then asked of the layout."""
+    """Write the rows; for directories that SQL cannot make, call the layout and write again."""
     raw = raw_sql(layout)
     plain = plain_sql(layout, path_limit)
     for name in _store_twins(database, layout, rows.origin):
@@ -75,7 +76,7 @@ def write_rows(
 
 
 def raw_sql(layout: Layout) -> str:
-    """The directory as SQL puts it together, before any cleaning; NULL where a value is."""
+    """SQL for the directory before any cleaning; NULL if one of its values is NULL."""
     if not layout.columns:
         return quote(layout.directory({}))
     pieces: list[str] = []
@@ -89,7 +90,7 @@ def raw_sql(layout: Layout) -> str:
 
 
 def plain_sql(layout: Layout, path_limit: int | None = None) -> str:
-    """When a directory needs no cleaning: a condition on `raw`."""
+    """SQL condition on `raw` that is true if the directory needs no cleaning."""
     if not layout.columns:
         return "true"
     limit = min(PLAIN_DIRECTORY_LIMIT, path_limit or PLAIN_DIRECTORY_LIMIT)
@@ -98,25 +99,38 @@ def plain_sql(layout: Layout, path_limit: int | None = None) -> str:
     return " AND ".join(terms)
 
 
-def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
-    """Keep the values that differ from another one of their column by letter case alone.
+# Per index version and column, the values with a twin; filled when a plan has to read the whole column.
+_twins: dict[tuple[str, str], list[str]] = {}
 
-    The other one is looked for in the whole index, so that a series goes to the same directory whatever else
-    is chosen. Returns the columns that have such values.
+
+def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
+    """Store the values that differ from another value of their column only by letter case.
+
+    The whole index is searched, so that a series goes to the same directory whatever else is selected.
+    Returns the columns that have such values.
     """
-    database.run("CREATE TEMP TABLE twin (name VARCHAR, value VARCHAR)")
+    version = chosen()
+    # The other columns hold digits and dots, or lower-case hexadecimal.
+    names = [
+        name
+        for name in layout.columns
+        if not name.lower().endswith(("uid", "uuid")) and main_columns()[name] == "VARCHAR"
+    ]
+    known = {name: _twins[version, name] for name in names if (version, name) in _twins}
     selects: list[str] = []
     bound: list[object] = []
-    for name in layout.columns:
-        if name.lower().endswith(("uid", "uuid")) or main_columns()[name] != "VARCHAR":
-            continue  # figures and dots, or lower-case hexadecimal
+    narrowed = set[str]()
+    for name in names:
+        if name in known:
+            continue
         condition = ""
         if origin != table_sql():
             values = database.column(f'SELECT DISTINCT lower("{name}") FROM {origin} LIMIT {_FEW_VALUES + 1}')
-            # A list of constants is looked up once for each value of the file, not for each row.
+            # DuckDB looks up constants once per distinct value in the file, not once per row.
             if len(values) <= _FEW_VALUES:
-                told, given = among(f'lower("{name}")', values)
-                condition = f"WHERE {told}"
+                narrowed.add(name)
+                clause, given = among(f'lower("{name}")', values)
+                condition = f"WHERE {clause}"
                 bound += given
         selects.append(
             f"SELECT '{name}', unnest(list(value))"
@@ -124,9 +138,18 @@ def _store_twins(database: Database, layout: Layout, origin: str) -> list[str]:
             " GROUP BY lower(value) HAVING count(*) > 1"
         )
     if selects:
-        # A file of one row group is read by one thread for each of them.
-        database.run(f"INSERT INTO twin {' UNION ALL '.join(selects)}", bound)
-    return database.column("SELECT DISTINCT name FROM twin ORDER BY 1")
+        # One thread reads a row group; in one statement, each SELECT has a thread of its own.
+        found: dict[str, list[str]] = {name: [] for name in names if name not in known}
+        for name, value in database.run(" UNION ALL ".join(selects), bound):
+            found[name].append(value)
+        known |= found
+        _twins.update({(version, name): values for name, values in found.items() if name not in narrowed})
+    database.run("CREATE TEMP TABLE twin (name VARCHAR, value VARCHAR)")
+    pairs = [(name, value) for name, values in known.items() for value in values]
+    if pairs:
+        columns: list[object] = [list(column) for column in zip(*pairs, strict=True)]
+        database.run("INSERT INTO twin SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[])", columns)
+    return sorted(name for name, values in known.items() if values)
 
 
 def _store_cleaned(

@@ -1,4 +1,4 @@
-"""Citations from the DOI service, in the form that is asked for by content negotiation."""
+"""Citations from the DOI service, in a format chosen by content negotiation."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _RETRIES = 1
 
 
 def citations(dois: Iterable[str], accept: str, network: NetworkSettings) -> Iterator[str | None]:
-    """Ask for each DOI in turn; None where the service has nothing for it.
+    """Request the citation of each DOI in turn; None if the service has none.
 
     Parameters
     ----------
     dois
         Like ``10.7937/tcia.hmq8-j677``.
     accept
-        The media type, one of `ACCEPT` or another that https://citation.crosscite.org names.
+        The media type: one of `ACCEPT`, or another that https://citation.crosscite.org lists.
     network
-        How the service is reached.
+        How to reach the service.
 
     Raises
     ------
     NetworkError
-        If it cannot be reached.
+        If the service cannot be reached.
     """
     base = (os.environ.get("DATASET_DL_DOI_URL") or DOI_URL).rstrip("/")
     with session(network, retries=_RETRIES) as requesting:
         for doi in dois:
             with plain_words(base):
                 answer = requesting.get(f"{base}/{quote(doi)}", headers={"Accept": accept})
-                answer.encoding = "utf-8"  # which it does not always say
+                answer.encoding = "utf-8"  # the service does not always declare it
                 is_page = answer.headers.get("Content-Type", "").startswith("text/html")
                 yield answer.text.strip() if answer.ok and not is_page else None

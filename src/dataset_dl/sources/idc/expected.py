@@ -1,4 +1,4 @@
-"""What a tree should hold when it has no plan: told from the names of its directories."""
+"""Reconstruct the plan of a tree that has none, from the names of its directories."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _SERIES_IN_NAME = re.compile(
 
 
 def plan_by_name(directories: Iterable[str]) -> tuple[Plan, dict[str, str]]:
-    """The plan that a tree would have been made from.
+    """Build the plan that matches a tree.
 
     Parameters
     ----------
     directories
-        Relative, with ``/`` between their parts. A name may have anything before the SeriesInstanceUID
-        or crdc series uuid that it ends in.
+        Relative, with ``/`` between their levels. A name ends in a SeriesInstanceUID or crdc_series_uuid,
+        with anything before it.
 
     Returns
     -------
     tuple
-        The plan, each series once; and the directories that are named after a series and are not in it, each
-        with the reason. Those that are not named after a series are left out.
+        The plan, with each series once, and the directories that are named after a series but not in the
+        plan, each with the reason. Other directories are ignored.
     """
     named, strangers = {}, {}
     for directory in directories:
         if match := _SERIES_IN_NAME.search(directory.rsplit("/", 1)[-1]):
             if problem := check_directory(directory) or _not_text(directory):
-                strangers[directory] = f"its name cannot stand in a plan: {problem}"
+                strangers[directory] = f"a plan cannot contain its name: {problem}"
             else:
                 named[directory] = match[0]
     database = Database()
@@ -46,7 +46,7 @@ def plan_by_name(directories: Iterable[str]) -> tuple[Plan, dict[str, str]]:
         [list(named), list(named.values())],
     )
     of_index = f"SELECT {', '.join(NEEDED)} FROM {table_sql()}"
-    # A column is looked through only if something is called by it, for that takes longer than all the rest.
+    # A column is searched only if a name needs it: the search takes longer than all the rest.
     kinds = {
         "SeriesInstanceUID": any("." in identifier for identifier in named.values()),
         "crdc_series_uuid": any("-" in identifier for identifier in named.values()),
@@ -79,5 +79,5 @@ def _not_text(directory: str) -> str | None:
     try:
         directory.encode()
     except UnicodeEncodeError:
-        return "it is no text"
+        return "it is not valid text"
     return None

@@ -1,4 +1,4 @@
-"""From a selection and a layout to the rows of a plan, in one statement over the index."""
+"""Turn a selection and a layout into the rows of a plan, in one statement over the index."""
 
 from __future__ import annotations
 
@@ -50,52 +50,52 @@ def make_plan(
     selection
         Identifiers and conditions.
     layout
-        Where each series goes, unless its manifest entry says so itself.
+        Where each series goes, unless its manifest entry has a directory.
     entries
-        Series named by manifests; the conditions hold for them too.
+        Series named by manifests; the conditions apply to them too.
     into
         The destination, kept with the plan.
     path_limit
-        Characters that a directory may have; None where the system sets no limit worth keeping.
+        The most characters that a directory may have; None if the system has no relevant limit.
     version
-        The IDC version that identifiers and conditions mean; today's if None. An entry means the series that
-        it names, of whatever version.
+        The IDC version for identifiers and conditions; defaults to the current one. An entry may name a
+        series of any version.
     optional
-        Identifiers that IDC may not have: they are in the plan's `missing` then.
+        Identifiers that IDC may not have; the plan then lists them in `missing`.
     only_series
-        Identifiers that can be nothing but SeriesInstanceUIDs.
+        Identifiers that can only be SeriesInstanceUIDs.
     may_be_empty
-        Give a plan without a series where nothing is selected, instead of an error.
+        If nothing is selected, return a plan without series instead of raising an error.
     strict
-        A value of a condition that matches nothing is an error, of whatever column.
+        Raise an error for every value of a condition that matches nothing, not only for identifiers.
     origin
-        What is known already of what the plan is made from.
+        The part of the plan's origin that is already known.
 
     Raises
     ------
     SelectionError
         If an identifier or a column is unknown, or nothing meets the conditions.
     ManifestError
-        If an entry names a series that no IDC version held.
+        If no IDC version contains the series of an entry, or entries send one series to two directories.
     """
     database = Database()
     named = [known_column(condition.column) for condition in selection.where]
-    asked = [column if table == MAIN_INDEX else joining_columns(table)[0] for table, column, _ in named]
-    columns = [*NEEDED, *layout.columns, *asked]
+    requested = [column if table == MAIN_INDEX else joining_columns(table)[0] for table, column, _ in named]
+    columns = [*NEEDED, *layout.columns, *requested]
     matches = resolve(database, selection.identifiers, columns, version, optional, only_series)
     if studies := studies_among(database, matches.missing, only_series):
-        note = f"{studies[0]} is a StudyInstanceUID, and a manifest of TCIA names series: it was left out."
+        note = f"{studies[0]} is a StudyInstanceUID, but a manifest of TCIA names series: it was left out."
         origin = origin._replace(notes=(*origin.notes, note))
     if matches.missing and not (matches.values or matches.files or entries):
-        may_be_empty = True  # the plan says what is missing
+        may_be_empty = True  # the plan lists what is missing
     entries = [*entries, *(Entry(0, each.crdc_series_uuid, None, each.file) for each in matches.files)]
     if entries:
         matches = _with_entries(database, matches, entries, columns, skip_missing=origin.skip_missing)
     everything = "false" if selection.identifiers else "true"
     chosen, parameters = _chosen(matches, with_entries=bool(entries), otherwise=everything)
     if matches.has_earlier:
-        told = [column if table == MAIN_INDEX else f"{table}.{column}" for table, column, _ in named]
-        check_conditions(database, told, f"{matches.rows} WHERE {chosen}", parameters)
+        names = [column if table == MAIN_INDEX else f"{table}.{column}" for table, column, _ in named]
+        check_conditions(database, names, f"{matches.rows} WHERE {chosen}", parameters)
     of_files, of_series = _split(selection.where)
     has_parts = bool(of_files) or any(entry.files is not None for entry in entries)
     if has_parts:
@@ -124,7 +124,7 @@ def make_plan(
         related = selection.with_references, selection.with_annotations
         requests = (*requests, Request(growing, selection.where, layout.template, *related))
     if selection.limit is not None or selection.sample is not None:
-        requests = ()  # nobody knows which of what a newer index adds would be among them
+        requests = ()  # nothing defines which additions of a newer index would belong to the subset
     origin = origin._replace(
         requests=requests,
         missing=tuple(dict.fromkeys([*origin.missing, *matches.missing])),
@@ -139,7 +139,7 @@ def make_plan(
 
 
 def _some(database: Database, rows: Rows, selection: Selection, origin: Origin) -> tuple[Rows, Origin]:
-    """The first rows, or some by chance, which do not depend on the version of DuckDB."""
+    """Keep the first rows, or a random sample that does not depend on the version of DuckDB."""
     most = min(each for each in (selection.limit, selection.sample) if each is not None)
     every = f"FROM {rows.origin} WHERE {rows.where}"
     count: int = database.column(f"SELECT count(*) {every}", rows.parameters)[0]
@@ -157,7 +157,7 @@ def _some(database: Database, rows: Rows, selection: Selection, origin: Origin) 
 def _with_related(
     database: Database, rows: Rows, selection: Selection, matches: Matches
 ) -> tuple[Rows, dict[str, int]]:
-    """The rows with those that belong to them; and the annotations of which no table tells the image."""
+    """Add the related rows; also return, by modality, how many annotations have no known image."""
     unreferenced = references.store_related(
         database,
         f"{rows.origin} WHERE {rows.where}",
@@ -168,7 +168,7 @@ def _with_related(
     belonging = "SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM related)"
     if rows.with_parts:
         _keep_whole(database, belonging, [])
-    # What may be done with the data is no matter of which series are meant.
+    # Conditions on licences apply to related series too: they limit the use of data, not the topic.
     rights = [each for each in selection.where if known_column(each.column)[1] == "license_short_name"]
     clauses, bound = where_sql(rights)
     return rows._replace(
@@ -186,7 +186,7 @@ def _with_entries(
     *,
     skip_missing: bool,
 ) -> Matches:
-    """Make a table of the entries, and widen the rows to those that only an earlier version has."""
+    """Create a table of the entries, and add the rows that only an earlier version contains."""
     database.run("CREATE TEMP TABLE entry_line (line BIGINT, uuid VARCHAR, directory VARCHAR, files VARCHAR)")
     for start in range(0, len(entries), INSERT_BATCH):
         batch = entries[start : start + INSERT_BATCH]
@@ -205,8 +205,8 @@ def _with_entries(
     )
     if not unknown and not matches.has_earlier:
         return replace(matches, rows=table_sql())
-    asked = [*unknown, *matches.values.get("crdc_series_uuid", [])]
-    rows, held = with_earlier(database, asked, [*matches.values, *columns])
+    requested = [*unknown, *matches.values.get("crdc_series_uuid", [])]
+    rows, held = with_earlier(database, requested, [*matches.values, *columns])
     lost = {uuid: line for uuid, line in unknown.items() if uuid not in held}
     if lost and not skip_missing:
         uuid, line = next(iter(lost.items()))
@@ -214,7 +214,7 @@ def _with_entries(
         raise ManifestError(
             uuid,
             f"Line {line} of the manifest names the series {uuid}, which no IDC version up to"
-            f" v{idc_version()} held.{more}",
+            f" v{idc_version()} contains.{more}",
             "Nothing was started. --skip-missing (skip_missing=True) fetches the others.",
             line,
         )
@@ -222,7 +222,7 @@ def _with_entries(
 
 
 def _refuse_two_directories(database: Database) -> None:
-    """A series goes to one place; which of several was meant nobody can know."""
+    """Refuse a series with several directories: which one was meant is unknown."""
     twice = list(
         database.run(
             "SELECT uuid, line, coalesce(directory, '.') FROM entry_line JOIN ("
@@ -238,18 +238,18 @@ def _refuse_two_directories(database: Database) -> None:
             uuid,
             f"Line {other[1]} of the manifest sends the series {uuid} to “{other[2]}”,"
             f" and line {line} sends it to “{directory}”; nothing was started.",
-            "Keep one, or give --layout, which decides for all.",
+            "Keep one, or give --layout, which overrides all directories.",
             other[1],
         )
 
 
 def _split(where: Iterable[Condition]) -> tuple[dict[str, list[Condition]], list[Condition]]:
-    """Conditions on single files, by the table that tells of them, and those on series."""
+    """Split conditions into those on single files, by table, and those on series."""
     of_files: dict[str, list[Condition]] = {}
     of_series = []
     for condition in where:
         table = known_column(condition.column)[0]
-        if instances.is_telling(table):
+        if instances.lists_files(table):
             of_files.setdefault(table, []).append(condition)
         else:
             of_series.append(condition)
@@ -259,12 +259,12 @@ def _split(where: Iterable[Condition]) -> tuple[dict[str, list[Condition]], list
 def _store_parts(
     database: Database, matches: Matches, entries: Sequence[Entry], of_files: dict[str, list[Condition]]
 ) -> None:
-    """Make a table of the series of which only files are wanted."""
+    """Create a table of the series of which only some files are wanted."""
     if of_files and any(entry.files is not None for entry in entries):
         raise SelectionError(
             next(iter(of_files)),
-            "Some files are named one by one, so a condition on files was not expected; nothing was started.",
-            "Give either.",
+            "Files are either named one by one or selected by a condition, not both; nothing was started.",
+            "Give either the files or the condition.",
         )
     selects, bound = [], []
     for table, conditions in of_files.items():
@@ -278,20 +278,20 @@ def _store_parts(
     strange = [each for each in database.column("SELECT files FROM part") if not FILES.fullmatch(each)]
     if strange:
         raise SelectionError(
-            strange[0], f"A table names files as no file is called ({strange[0][:200]}); nothing was started."
+            strange[0], f"A table contains invalid file names ({strange[0][:200]}); nothing was started."
         )
     if not of_files and matches.values:
         _keep_whole(database, *_chosen(matches, with_entries=False, otherwise="false"))
 
 
 def _keep_whole(database: Database, condition: str, parameters: list[object]) -> None:
-    """Series of which all is wanted for another reason are not wanted in parts."""
+    """Remove series from the table of parts that are wanted as a whole for another reason."""
     whole = f"SELECT crdc_series_uuid FROM {table_sql()} WHERE {condition}"
     database.run(f"DELETE FROM part WHERE key IN ({whole})", parameters)
 
 
 def _chosen(matches: Matches, *, with_entries: bool, otherwise: str) -> tuple[str, list[object]]:
-    """The identifiers and entries as one condition, another one if there are none."""
+    """One condition for all identifiers and entries, and values to bind; `otherwise` if there are none."""
     terms: list[str] = []
     parameters: list[object] = []
     for column, values in matches.values.items():

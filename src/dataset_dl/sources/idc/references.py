@@ -1,4 +1,4 @@
-"""Which images annotations were drawn on, as far as the tables tell."""
+"""Find the images that annotations were drawn on, from the tables that name them."""
 
 from __future__ import annotations
 
@@ -8,71 +8,71 @@ from dataset_dl.duck import Database
 from dataset_dl.errors import SelectionError
 from dataset_dl.sources.idc.tables import table_sql, tables
 
-# Modality → the table that tells of its series, and the column that names the image.
-_TELLING = {
+# Modality → the table with its series, and the column with the image.
+_REFERRING = {
     "SEG": ("seg_index", "segmented_SeriesInstanceUID"),
     "RTSTRUCT": ("rtstruct_index", "referenced_SeriesInstanceUID"),
     "ANN": ("ann_index", "referenced_SeriesInstanceUID"),
 }
-# What refers to images too, and no table tells to which.
-_UNTOLD = ("SR", "PR", "KO", "REG", "FID", "RTDOSE", "RTPLAN")
+# Modalities that refer to images too, but no table lists which ones.
+_UNREFERENCED = ("SR", "PR", "KO", "REG", "FID", "RTDOSE", "RTPLAN")
 
 
 def store_related(
     database: Database, rows: str, parameters: Sequence[object], *, references: bool, annotations: bool
 ) -> dict[str, int]:
-    """Make a table `related` of the series that belong to some others.
+    """Create a table `related` with the series that belong to some others.
 
     Parameters
     ----------
     database
-        Where to make it.
+        The session that gets the table.
     rows, parameters
-        The others, as a source for SQL with its condition, and what to bind.
+        The others: a table in SQL with its condition, and values to bind.
     references
-        The images that they were drawn on.
+        Include the images that they were drawn on.
     annotations
-        What was drawn on them.
+        Include the annotations that were drawn on them.
 
     Returns
     -------
     dict
-        Of the annotations among the others, by modality: how many the tables name no image of.
+        By modality, how many annotations among the others have no image in the tables.
 
     Raises
     ------
     SelectionError
-        If a table that is needed is not here.
+        If a required table is not on this machine.
     """
-    database.run(f"CREATE TEMP TABLE asked AS SELECT SeriesInstanceUID, Modality FROM {rows}", parameters)
-    counts: dict[str, int] = dict(database.run("SELECT Modality, count(*) FROM asked GROUP BY 1"))
-    needed = [table for kind, (table, _) in _TELLING.items() if annotations or kind in counts]
+    database.run(f"CREATE TEMP TABLE selected AS SELECT SeriesInstanceUID, Modality FROM {rows}", parameters)
+    counts: dict[str, int] = dict(database.run("SELECT Modality, count(*) FROM selected GROUP BY 1"))
+    needed = [table for kind, (table, _) in _REFERRING.items() if annotations or kind in counts]
     if lacking := [table for table in needed if tables()[table].parquet_path is None]:
         names = " ".join(lacking)
         raise SelectionError(
             lacking[0],
-            f"Which images were annotated is told by the tables {', '.join(needed)}, and not all of them are"
-            " here; nothing was started.",
+            f"The tables {', '.join(needed)} list which images were annotated, but not all of them are"
+            " on this machine; nothing was started.",
             f"`dataset-dl idc indices fetch {names}` fetches them.",
         )
     database.run("CREATE TEMP TABLE related (SeriesInstanceUID VARCHAR)")
-    untold = {kind: counts[kind] for kind in _UNTOLD if kind in counts} if references else {}
-    for kind, (table, column) in _TELLING.items():
+    untold = {kind: counts[kind] for kind in _UNREFERENCED if kind in counts} if references else {}
+    for kind, (table, column) in _REFERRING.items():
         if references and kind in counts:
             named = (
                 f"SELECT SeriesInstanceUID, {column} AS image FROM {table_sql(table)}"
                 f" WHERE image IN (SELECT SeriesInstanceUID FROM {table_sql()})"
             )
             joined = f"({named}) AS named USING (SeriesInstanceUID)"
-            database.run(f"INSERT INTO related SELECT image FROM asked JOIN {joined}")
-            sql = f"SELECT count(*) FROM asked ANTI JOIN {joined} WHERE Modality = $1"
+            database.run(f"INSERT INTO related SELECT image FROM selected JOIN {joined}")
+            sql = f"SELECT count(*) FROM selected ANTI JOIN {joined} WHERE Modality = $1"
             if left := database.column(sql, [kind])[0]:
                 untold[kind] = left
         if annotations:
             database.run(
                 f"INSERT INTO related SELECT SeriesInstanceUID FROM {table_sql(table)}"
-                f" WHERE {column} IN (SELECT SeriesInstanceUID FROM asked)"
+                f" WHERE {column} IN (SELECT SeriesInstanceUID FROM selected)"
             )
-    # What was asked for is there already, perhaps in an earlier version.
-    database.run("DELETE FROM related WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM asked)")
+    # The requested series are selected already, perhaps in an earlier version.
+    database.run("DELETE FROM related WHERE SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM selected)")
     return untold

@@ -1,4 +1,4 @@
-"""Versions of the index: the one of the package, those that were fetched, and which is used."""
+"""Versions of the index: the packaged one, fetched ones, and the one in use."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from dataset_dl.errors import SelectionError, StorageError, TransferError
 
 if TYPE_CHECKING:
     from dataset_dl.network import NetworkSettings
+    from dataset_dl.network.files import OnBytes
 
-# What every version consists of; the other tables are fetched one by one.
+# The tables that make a version complete; the others are fetched one by one.
 CORE = (
     "idc_index",
     "collections_index",
@@ -27,7 +28,7 @@ CORE = (
     "prior_versions_index",
     "version_metadata_index",
 )
-# The files of a version: a folder ``download/VERSION``; ``latest`` leads to the page of the newest.
+# ``download/VERSION`` contains the files of a version; ``latest`` redirects to the newest one.
 RELEASES_URL = "https://github.com/ImagingDataCommons/idc-index-data/releases"
 _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){2}")
 _WHOLE = ".whole"
@@ -35,15 +36,15 @@ _chosen: ContextVar[str | None] = ContextVar("index_version", default=None)
 
 
 def chosen() -> str:
-    """The version that is used, like ``25.0.5``; its first part is the IDC version.
+    """The version in use, like ``25.0.5``; its first part is the IDC version.
 
-    What `using` says, else ``DATASET_DL_INDEX_VERSION`` or ``version`` in the table ``[index]`` of the
-    configuration file, else the newest that is on this machine.
+    Set by `using` or `use`, by ``DATASET_DL_INDEX_VERSION``, or by ``version`` in the table ``[index]`` of
+    the configuration file, in this order; defaults to the newest on this machine.
 
     Raises
     ------
     SelectionError
-        If the version that was asked for is not here.
+        If the requested version is not on this machine.
     """
     wanted = _chosen.get() or _configured()
     if wanted is None:
@@ -52,14 +53,14 @@ def chosen() -> str:
         raise SelectionError(
             wanted,
             f"The index version {wanted} is not on this machine, so nothing was started.",
-            f"`dataset-dl idc indices update --version {wanted}` brings it; here are {', '.join(here)}.",
+            f"`dataset-dl idc indices update --version {wanted}` fetches it; here are {', '.join(here)}.",
         )
     return wanted
 
 
 @contextmanager
 def using(version: str | None) -> Iterator[None]:
-    """Use a version of the index instead of the newest that is here; None changes nothing."""
+    """Use a version of the index inside the block; None changes nothing."""
     token = _chosen.set(version or _chosen.get())
     try:
         yield
@@ -68,7 +69,7 @@ def using(version: str | None) -> Iterator[None]:
 
 
 def use(version: str) -> None:
-    """The same for the rest of this context, as a program does that runs one command."""
+    """Use a version for the rest of this context, for a program that runs a single command."""
     _chosen.set(version)
 
 
@@ -80,27 +81,27 @@ def _configured() -> str | None:
 
 @functools.cache
 def _of_file(config: str | None) -> str | None:
-    """What the configuration file says; it is read once, for this is asked with each statement."""
-    value = configuration.said("index", {"version": str}, {"DATASET_DL_CONFIG": config} if config else {})
+    """The version in the configuration file, cached because every statement needs it."""
+    value = configuration.stated("index", {"version": str}, {"DATASET_DL_CONFIG": config} if config else {})
     return value["version"][0] if value else None
 
 
 @functools.cache
 def newest_here() -> str:
-    """The newest version that is on this machine."""
+    """The newest version on this machine."""
     return max(versions_here(), key=_as_numbers)
 
 
 @functools.cache
 def versions_here() -> tuple[str, ...]:
-    """Every version that is on this machine whole, the oldest first."""
+    """Every complete version on this machine, oldest first."""
     folder = cache_root()
     fetched = [each.parent.name for each in folder.glob(f"*/{_WHOLE}")] if folder.is_dir() else []
     return tuple(sorted({packaged_version(), *filter(_VERSION.fullmatch, fetched)}, key=_as_numbers))
 
 
 def look_again() -> None:
-    """Forget which versions are here."""
+    """Clear the caches of versions on this machine."""
     for function in (newest_here, versions_here, _of_file):
         function.cache_clear()
 
@@ -110,7 +111,7 @@ def _as_numbers(version: str) -> tuple[int, ...]:
 
 
 def cache_root() -> Path:
-    """Where versions and tables go that are fetched: a folder for each version."""
+    """The cache for fetched versions and tables, with one folder per version."""
     if named := os.environ.get("DATASET_DL_CACHE"):
         folder = Path(named).expanduser()
     else:
@@ -121,15 +122,15 @@ def cache_root() -> Path:
 
 
 def data_directory() -> Path:
-    """Where the schemas and the core tables are of the version that is used."""
+    """The directory with the schemas and core tables of the version in use."""
     version = chosen()
     return package_directory() if version == packaged_version() else cache_root() / version
 
 
 @functools.cache
 def package_directory() -> Path:
-    """Where the package has its tables."""
-    # Importing idc_index_data would parse every schema; only its place is wanted.
+    """The directory of the package idc-index-data, with its tables."""
+    # Importing idc_index_data would parse every schema; only its location is needed.
     spec = importlib.util.find_spec("idc_index_data")
     if spec is None or spec.origin is None:
         raise TransferError(
@@ -140,43 +141,51 @@ def package_directory() -> Path:
 
 @functools.cache
 def packaged_version() -> str:
-    """The version of the package."""
-    # The metadata of a package takes longer to read than to answer most questions.
+    """The version of the package idc-index-data."""
+    # Reading the metadata of a package takes longer than most queries.
     text = (package_directory() / "_version.py").read_text(encoding="utf-8")
     match = re.search(r"""^__version__.*?['"]([^'"]+)['"]""", text, re.MULTILINE)
     return match[1] if match else "0.0.0"
 
 
 def assets_url() -> str:
-    """Where the tables are fetched from: a folder with one for each version."""
+    """The URL that tables are fetched from, with one folder per version."""
     return (os.environ.get("DATASET_DL_ASSETS_URL") or f"{RELEASES_URL}/download").rstrip("/")
 
 
-def update(version: str | None, network: NetworkSettings, *, from_directory: Path | None = None) -> str:
-    """Bring a version of the index to this machine, whole and checked.
+def update(
+    version: str | None,
+    network: NetworkSettings,
+    *,
+    from_directory: Path | None = None,
+    on_bytes: OnBytes | None = None,
+) -> str:
+    """Install a version of the index, complete and checked.
 
     Parameters
     ----------
     version
-        Which; the newest that is published if None, or the one in the directory.
+        Defaults to the newest published version, or to the one in `from_directory`.
     network
-        How the network is reached.
+        How to reach the network.
     from_directory
-        Take the files from here; nothing is asked for then.
+        Take the files from this directory instead of the network.
+    on_bytes
+        Called as each file grows.
 
     Returns
     -------
     str
-        The version. A newer one than any that was here is used from now on; an older one has to be chosen.
+        The version. If it is the newest on this machine, it is now the default.
 
     Raises
     ------
     SelectionError
-        If it is no version, or what is in the directory is not one.
+        If `version` is not a version, or the directory does not contain one.
     NetworkError
-        If it cannot be fetched, or what came is not what it should be.
+        If it cannot be fetched, or a file is not what it should be.
     StorageError
-        If it cannot be kept.
+        If it cannot be written.
     """
     if version is not None and not _VERSION.fullmatch(version):
         raise SelectionError(
@@ -186,13 +195,13 @@ def update(version: str | None, network: NetworkSettings, *, from_directory: Pat
         return _put_in(version, from_directory)
     version = version or _newest_published(network)
     if version not in versions_here():
-        _fetch(version, network)
+        _fetch(version, network, on_bytes)
         look_again()
     return version
 
 
 def _newest_published(network: NetworkSettings) -> str:
-    """The version that the page of the newest release leads to."""
+    """The version that ``latest`` redirects to."""
     from dataset_dl.errors import NetworkError
     from dataset_dl.network.session import plain_words, session
 
@@ -209,7 +218,7 @@ def _newest_published(network: NetworkSettings) -> str:
     return version
 
 
-def _fetch(version: str, network: NetworkSettings) -> None:
+def _fetch(version: str, network: NetworkSettings, on_bytes: OnBytes | None) -> None:
     from dataset_dl.network.files import obtain
     from dataset_dl.sources.idc.tables import problem_of, schemas_in
 
@@ -223,8 +232,8 @@ def _fetch(version: str, network: NetworkSettings) -> None:
         def check(path: Path, schema: Path = schema) -> str | None:
             return problem_of(path, schema)
 
-        obtain(f"{base}/{name}.parquet", folder / f"{name}.parquet", network, check=check)
-    # The other tables are fetched when they are wanted; a version may lack some of them.
+        obtain(f"{base}/{name}.parquet", folder / f"{name}.parquet", network, check=check, on_bytes=on_bytes)
+    # Only the schemas of the other tables, which are fetched on demand; a version may lack some of them.
     from dataset_dl.errors import NetworkError
 
     for name in sorted(schemas_in(package_directory()).keys() - set(CORE)):
@@ -236,7 +245,7 @@ def _fetch(version: str, network: NetworkSettings) -> None:
 
 
 def _no_schema(path: Path) -> str | None:
-    """What is wrong with a file that should be a schema; None if nothing is."""
+    """The reason why a file is not a schema; None if it is."""
     import json
 
     try:
@@ -247,7 +256,7 @@ def _no_schema(path: Path) -> str | None:
 
 
 def _finish(folder: Path, version: str) -> None:
-    """Make sure that the tables are those of a version, and mark them as whole.
+    """Check that the tables are those of a version, and mark it as complete.
 
     Raises
     ------
@@ -262,8 +271,7 @@ def _finish(folder: Path, version: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         raise SelectionError(
             version,
-            f"The tables that should be of the index version {version} are of IDC v{found}; they were not"
-            " kept.",
+            f"The tables for the index version {version} are of IDC v{found} instead; they were discarded.",
         )
     (folder / _WHOLE).touch()
 
@@ -281,14 +289,14 @@ def _put_in(version: str | None, directory: Path) -> str:
         raise SelectionError(
             str(directory),
             f"{directory} holds no version of the index: it lacks {lacking[0]}; nothing was changed.",
-            f"A version is the files of {RELEASES_URL}/download/VERSION.",
+            f"A version consists of the files in {RELEASES_URL}/download/VERSION.",
         )
     if version is None:
         if not _VERSION.fullmatch(directory.resolve().name):
             raise SelectionError(
                 str(directory),
-                f"Nobody says which version {directory} holds; nothing was changed.",
-                "Name it with --version, or the directory after it.",
+                f"The version of the index in {directory} is unknown; nothing was changed.",
+                "Give --version, or rename the directory to the version.",
             )
         version = directory.resolve().name
     for name, schema in schemas_in(directory).items():
@@ -311,7 +319,7 @@ def _put_in(version: str | None, directory: Path) -> str:
         part.replace(folder)
     except OSError as error:
         raise StorageError(
-            str(folder), f"The index cannot be kept in {folder}: {error.strerror or error}."
+            str(folder), f"The index cannot be written to {folder}: {error.strerror or error}."
         ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""From what a person types to what the index holds, or to a sentence that says what was meant."""
+"""Resolve what the user types to values of the index, or suggest what was meant."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(?P<doi>10\.[0-9]{4,
 _PATTERN = re.compile(r"[*?]")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NAMED_AT_MOST = 5
-# Longer than any name or PatientID; to look for what is spelt nearly like more would take minutes.
+# Longer than any name or PatientID; a search for names similar to a longer text takes minutes.
 _LONGEST_NAME = 128
 _KEPT = "kept"
 _KNOWN_FILES = (
-    " Single files are known by name only where they are of slides; where a table names them besides their"
-    " series, leave that column out to get whole series."
+    " Only single files of slides can be found by name; if a table also names the series of each file,"
+    " remove the column of files to get whole series."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What each identifier is.
+    """What the identifiers match.
 
     Attributes
     ----------
     values
-        Column of the main index → the values in it that were asked for.
+        Column of the main index → its requested values.
     rows
-        Where they are, as a source for SQL: the whole index, a table of their rows alone, or the index with
-        series of earlier versions.
+        SQL for a table that contains them: the whole index, only their rows, or the index with series of
+        earlier versions.
     has_earlier
-        Whether series of earlier versions may be among them, of which less is known.
+        Whether `rows` may include series of earlier versions, about which less is known.
     missing
-        Those that name nothing, where that was allowed.
+        Optional identifiers that match nothing.
     files
         The single files that were named.
     growing
-        Those that may name more in a newer index: all but series and files.
+        Identifiers that may match more in a newer index: all but series and files.
     """
 
     values: dict[str, list[str]]
@@ -72,22 +72,22 @@ def resolve(
     Parameters
     ----------
     database
-        Where to ask.
+        The session to query.
     identifiers
-        As a person typed them.
+        As the user typed them.
     columns
-        Of the main index, what `Matches.rows` has to hold besides.
+        Columns of the main index that `Matches.rows` must also contain.
     version
-        An earlier IDC version to look in instead of today's.
+        The IDC version to search; None for the current one.
     optional
-        Those that may name nothing.
+        Identifiers that may match nothing.
     only_series
-        Those that can be nothing but SeriesInstanceUIDs.
+        Identifiers that can only be SeriesInstanceUIDs.
 
     Raises
     ------
     SelectionError
-        If any of them names nothing; the nearest names are offered.
+        If any other identifier matches nothing; the message suggests similar names.
     """
     is_today = version in (None, idc_version())
     names = _named(database, is_today)
@@ -113,21 +113,21 @@ def resolve(
         ("StudyInstanceUID", _UID),
         ("PatientID", None),
     ):
-        asked = {
+        candidates = {
             _canonical(column, each): each
             for each in rest
             if (shape is None or shape.fullmatch(each))
             and (column == "SeriesInstanceUID" or each not in only_series)
         }
-        if asked:
-            is_alone = len(identifiers) == len(asked) == 1 and is_today
+        if candidates:
+            is_alone = len(identifiers) == len(candidates) == 1 and is_today
             if is_alone:
-                found = set(_keep(database, column, next(iter(asked)), columns))
+                found = set(_keep(database, column, next(iter(candidates)), columns))
                 rows = _KEPT if found else rows
             else:
-                found = set(present(database, base, column, list(asked)))
-            if column == "crdc_series_uuid" and is_today and (lost := asked.keys() - found):
-                # A uuid is one content of one series, whatever the version.
+                found = set(present(database, base, column, list(candidates)))
+            if column == "crdc_series_uuid" and is_today and (lost := candidates.keys() - found):
+                # A uuid means the same content of the same series in every version.
                 widened, earlier = with_earlier(database, sorted(lost), [*values, column, *columns])
                 if earlier:
                     rows, has_earlier = widened, True
@@ -170,7 +170,7 @@ def _named(database: Database, is_today: bool) -> dict[str, tuple[str, str]]:
 def _matching(
     database: Database, names: dict[str, tuple[str, str]], rows: str, pattern: str
 ) -> tuple[str, list[str]] | None:
-    """What a pattern with ``*`` and ``?`` names: the first column that has values like it, and those."""
+    """Match a pattern with ``*`` and ``?``: the first column with matching values, and these values."""
     wanted = pattern.lower()
     for column in ("collection_id", "analysis_result_id"):
         of_column = [name for kind, name in names.values() if kind == column]
@@ -198,13 +198,13 @@ def _canonical(column: str, identifier: str) -> str:
 
 
 def present(database: Database, rows: str, column: str, values: list[str]) -> list[str]:
-    """Which of some values a column has among some rows."""
+    """The given values that occur in a column of some rows."""
     clause, bound = among(column, values)
     return database.column(f"SELECT DISTINCT {column} FROM {rows} WHERE {clause}", bound)
 
 
 def _keep(database: Database, column: str, value: str, columns: Iterable[str]) -> list[str]:
-    """The same for a single value, whose rows are kept: to look through the index is most of a small plan."""
+    """Like `present` for one value, but store its rows: scanning the index is most of a small plan."""
     names = ", ".join(f'"{name}"' for name in dict.fromkeys([column, *columns]))
     clause, bound = among(column, [value])
     select = f"SELECT {names} FROM {table_sql()} WHERE {clause}"
@@ -259,7 +259,7 @@ def _prior_versions(database: Database, identifier: str) -> tuple[int, int] | No
 
 
 def _starting_alike(database: Database, identifier: str) -> list[str]:
-    """Identifiers that a cut-off copy or one wrong last figure may have meant."""
+    """Identifiers that a truncated copy, or one with a wrong last digit, may have meant."""
     start = identifier[: max(len(identifier) - 2, 20)]
     near: list[str] = []
     for column in ("SeriesInstanceUID", "StudyInstanceUID"):

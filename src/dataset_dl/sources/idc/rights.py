@@ -1,4 +1,4 @@
-"""Licences and citations of what a plan holds, from the tables alone."""
+"""Licences and citations for the data in a plan, from the tables alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataset_dl.errors import SelectionError
 from dataset_dl.model.plan import Plan, Share
 from dataset_dl.sources.idc.tables import table_sql
 
-# The paper on IDC itself, which its data is to be cited with.
+# The paper on IDC itself, to be cited with its data.
 IDC_DOI = "10.1148/rg.230180"
 _IDC_CITATION = (
     "Fedorov, A., Longabaugh, W. J. R., Pot, D., Clunie, D. A., Pieper, S. D., Gibbs, D. L., et al. (2023)."
@@ -47,7 +47,7 @@ _WORKS = """
 
 
 class Work(NamedTuple):
-    """A published work that data comes from: its DOI, its title, how to cite it (APA), its licence."""
+    """A published work that data comes from: DOI, title, citation (APA) and licence."""
 
     DOI: str
     title: str
@@ -56,12 +56,12 @@ class Work(NamedTuple):
 
 
 def shares(plan: Plan) -> list[Share]:
-    """The shares of a plan: what is not for commercial use first, then the largest."""
+    """The shares of a plan: restricted licences first, then the largest."""
     return sorted_shares(plan.rows.shares())
 
 
 def sorted_shares(found: Iterable[Share]) -> list[Share]:
-    """Shares: what is not for commercial use first, then the largest."""
+    """Sort shares: restricted licences first, then the largest."""
     return sorted(found, key=lambda share: (
         not is_restricted(share.license_short_name), -share.size_bytes, str(share.collection_id),
     ))  # fmt: skip
@@ -77,7 +77,7 @@ def by_licence(found: Iterable[Share]) -> list[tuple[str | None, int, int]]:
 
 
 def works(dois: Iterable[str]) -> list[Work]:
-    """What the tables tell of some DOIs, in their order, and of the paper on IDC itself at the end."""
+    """The works of some DOIs, in order, and the paper on IDC itself at the end."""
     wanted = list(dict.fromkeys(doi.lower() for doi in dois))
     sql = _WORKS.format(
         collections=table_sql("collections_index"), results=table_sql("analysis_results_index")
@@ -93,22 +93,22 @@ def works(dois: Iterable[str]) -> list[Work]:
 
 
 def terms(license_short_name: str | None) -> str:
-    """What a licence asks, in a few words."""
+    """What a licence requires, in a few words."""
     if license_short_name is None:
-        return "the tables do not tell; ask the collection"
-    for beginning, asked in _TERMS:
+        return "not in the tables; ask the collection"
+    for beginning, requirement in _TERMS:
         if license_short_name.startswith(beginning):
-            return asked
+            return requirement
     return "read its terms"
 
 
 def is_restricted(license_short_name: str | None) -> bool:
-    """Whether a licence forbids commercial use, or nobody knows."""
+    """Whether a licence forbids commercial use or is unknown."""
     return license_short_name is None or license_short_name.startswith("CC BY-NC")
 
 
 def licences_like(names: Sequence[str]) -> list[str]:
-    """The licences of the index that are meant: ``CC BY`` is every version of it, and not CC BY-NC.
+    """The licences of the index that match: ``CC BY`` matches every version of it, but not CC BY-NC.
 
     Raises
     ------
@@ -131,26 +131,26 @@ def licences_like(names: Sequence[str]) -> list[str]:
 
 
 def licences_text(found: Sequence[Share], cited: Iterable[Work]) -> str:
-    """The shares as a page for people (Markdown)."""
+    """The shares as a Markdown page."""
     by_doi = {work.DOI: work for work in cited}
     lines = [
-        "# Licences of what is here",
+        "# Licences of this data",
         "",
-        "Each collection says itself what may be done with it. Cite the works below: `CITATIONS.bib`.",
+        "Each collection sets its own terms. Cite the works below; `CITATIONS.bib` lists them.",
         "",
         "| licence | it asks | collection | series | MB | work |",
         "|---|---|---|---|---|---|",
     ]
     for share in found:
-        name, asked = share.license_short_name or "unknown", terms(share.license_short_name)
+        name, requirement = share.license_short_name or "unknown", terms(share.license_short_name)
         work = by_doi.get((share.source_DOI or "").lower())
         name = _markdown(name)
         licence = f"[{name}]({_link(work.license_url)})" if work and work.license_url else name
         if is_restricted(share.license_short_name):
-            licence, asked = f"**{licence}**", f"**{asked}**"
-        told = f"[{_markdown(work.title)}]({_link(_doi_url(work))})" if work else "the tables do not tell"
+            licence, requirement = f"**{licence}**", f"**{requirement}**"
+        told = f"[{_markdown(work.title)}]({_link(_doi_url(work))})" if work else "not in the tables"
         lines.append(
-            f"| {licence} | {asked} | {_markdown(str(share.collection_id))} | {share.series_count:,} |"
+            f"| {licence} | {requirement} | {_markdown(str(share.collection_id))} | {share.series_count:,} |"
             f" {share.size_bytes / 1e6:,.1f} | {told} |"
         )
     return "\n".join(lines) + "\n"
@@ -198,7 +198,7 @@ def _entry(work: Work) -> str:
 
 
 def _names(authors: str) -> list[dict[str, str]]:
-    """Authors one by one, as CSL names them; none where the text is no list of persons."""
+    """The authors as CSL names; empty if the text is not a list of persons."""
     text = re.sub(r",?\s*(?:&|\band\b|…|\.\.\.)\s*", ", ", authors).strip(" ,")
     text, has_others = re.subn(r",?\s*et al\.?$", "", text)
     persons = _PERSON.findall(text)
@@ -210,7 +210,7 @@ def _names(authors: str) -> list[dict[str, str]]:
 
 
 def _tex_authors(authors: str) -> str:
-    """Authors as BibTeX reads them, with ``and`` between; what is no list of persons is one name."""
+    """The authors for BibTeX, joined with ``and``; if the text is not a list of persons, as one name."""
     if persons := _names(authors):
         return " and ".join(
             f"{_tex(each['family'])}, {_tex(each['given'])}" if "family" in each else "others"
@@ -220,7 +220,7 @@ def _tex_authors(authors: str) -> str:
 
 
 def _parts(citation: str) -> tuple[str, str, str]:
-    """Authors, year and publisher of an APA citation; empty where it does not tell them."""
+    """Authors, year and publisher of an APA citation; each is empty if it is missing."""
     match = re.match(r"(.*?)\s*\((\d{4})[^)]*\)", citation, re.DOTALL)
     end = re.search(r"\.\s+([^.]+)\.\s+https?://", citation)
     return (match[1] if match else "", match[2] if match else "", end[1] if end else "")
@@ -240,15 +240,15 @@ def _doi_url(work: Work) -> str:
 
 
 def _tex(text: str) -> str:
-    """A text in which LaTeX sees nothing but text."""
+    """A text on one line, with LaTeX's special characters escaped."""
     return "".join(_TEX.get(each, each) for each in " ".join(text.split()))
 
 
 def _markdown(text: str) -> str:
-    """A text in which Markdown sees nothing but text, in one line."""
+    """A text on one line, with Markdown's special characters escaped."""
     return re.sub(r"([\\`*\[\]<>|~])", r"\\\1", " ".join(text.split()))
 
 
 def _link(url: str) -> str:
-    """An address that ends nowhere but at its end."""
+    """An address quoted so that no character in it ends a Markdown link."""
     return quote(url, safe="/:?&=#%.,;-_~+@")

@@ -1,4 +1,4 @@
-"""IDC as a source: what it makes of addresses, which rows it could have given, and whom to credit."""
+"""IDC as a source: check rows that come from files, and credit the data."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Idc:
             elif not bucket:
                 yield number, f"{named} is not a bucket of IDC"
             elif count is None and files is None and key not in earlier:
-                yield number, "it does not say how many files and bytes the series has"
+                yield number, "it has no instanceCount, and its series is not of an earlier IDC version"
 
     def rights(self, rows: PlanFile) -> Rights:
         found = rights.sorted_shares(rows.shares())

@@ -1,4 +1,4 @@
-"""The tables that IDC publishes: which there are, which are here, and how SQL reaches them."""
+"""The tables that IDC publishes: list them, find those on this machine, query them in SQL."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class IndexTable:
 
 
 def tables() -> dict[str, IndexTable]:
-    """Every table of the version that is used, and the clinical ones here, by name."""
+    """Every table of the version in use, and the clinical tables on this machine, by name."""
     return _tables(releases.chosen())
 
 
@@ -62,24 +62,24 @@ def _tables(version: str) -> dict[str, IndexTable]:
 
 
 def schemas_in(directory: Path) -> dict[str, Path]:
-    """By the name of its table, each schema in a directory."""
+    """Each schema in a directory, by the name of its table."""
     return {path.name.removesuffix("_schema.json"): path for path in sorted(directory.glob("*_schema.json"))}
 
 
 def look_again() -> None:
-    """Forget which tables and versions are here."""
+    """Clear all caches of tables and versions on this machine."""
     releases.look_again()
     for function in (_tables, _table_columns, _idc_version):
         function.cache_clear()
 
 
 def not_the_table(path: Path, name: str) -> str | None:
-    """What is wrong with a file that should be a table that IDC publishes; None if nothing is."""
+    """The reason why a file is not the table of that name; None if it is."""
     return problem_of(path, tables()[name].schema_path)
 
 
 def problem_of(path: Path, schema: Path) -> str | None:
-    """What is wrong with a file that should be the table of a schema; None if nothing is."""
+    """The reason why a file is not the table of a schema; None if it is."""
     try:
         columns = {row[0] for row in Database().run(f"DESCRIBE FROM read_parquet({quote(str(path))})")}
         Database().column(f"SELECT count(*) FROM read_parquet({quote(str(path))})")
@@ -92,17 +92,17 @@ def problem_of(path: Path, schema: Path) -> str | None:
 
 
 def cache_directory() -> Path:
-    """Where tables of the version that is used go when they are fetched."""
+    """The cache for fetched tables of the version in use."""
     return releases.cache_root() / releases.chosen()
 
 
 def clinical_directory() -> Path:
-    """Where the clinical tables of this version go, each a Parquet file with its schema beside it."""
+    """The cache for the clinical tables of the version in use, each with its schema beside it."""
     return cache_directory() / "clinical"
 
 
 def table_sql(name: str = MAIN_INDEX) -> str:
-    """The table as a source for SQL.
+    """SQL that reads a table.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def main_columns() -> dict[str, str]:
 
 
 def table_columns(name: str) -> dict[str, str]:
-    """The same of any table that is here.
+    """Like `main_columns`, for any table on this machine.
 
     Raises
     ------
@@ -147,12 +147,12 @@ def _table_columns(version: str, name: str) -> dict[str, str]:
 
 
 def query(sql: str) -> Result:
-    """Answer one SELECT over the tables by name, with everything but reading them switched off.
+    """Run one SELECT over the tables, by name; everything but reading them is disabled.
 
     Raises
     ------
     QueryError
-        If the statement is wrong, is not a single SELECT, or reaches for a file.
+        If the statement is wrong, is not a single SELECT, or reads another file.
     """
     lowered = sql.lower()
     views = {
@@ -170,7 +170,7 @@ def query(sql: str) -> Result:
 
 
 def _hint_of(error: DuckError) -> str:
-    """What may have been meant: DuckDB names what is spelt nearly like it."""
+    """A hint with similar names; for columns, DuckDB suggests them."""
     if match := re.search(r"Table with name (\w+) does not exist", str(error)):
         near = difflib.get_close_matches(match[1].lower(), tables(), n=2)
     else:
@@ -178,7 +178,7 @@ def _hint_of(error: DuckError) -> str:
         near = re.findall(r'"([^"]+)"', match[1]) if match else []
     if near:
         return f"Did you mean {' or '.join(dict.fromkeys(near))}?"
-    return "`dataset-dl idc indices` lists the tables that are here, `idc columns` their columns."
+    return "`dataset-dl idc indices` lists the tables, `idc columns` their columns."
 
 
 def parquet(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Earlier IDC versions: what the index held then, as far as the tables tell."""
+"""Earlier IDC versions: the rows that the index had then, from the current tables."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataset_dl.duck import Database
 from dataset_dl.errors import SelectionError
 from dataset_dl.sources.idc.tables import idc_version, table_sql
 
-# The table of what was withdrawn or revised begins with what v2 had.
+# The table of withdrawn and revised series begins with those of v2.
 FIRST_VERSION = 2
-# All that it tells of a series; how many files it had is asked of the store.
+# All that it contains of a series; only the store can list its files.
 _HELD = (
     "collection_id",
     "PatientID",
@@ -26,19 +26,19 @@ _EARLIER = "earlier"
 
 
 def as_of(version: int, columns: Iterable[str]) -> str:
-    """The rows of an IDC version as a table in SQL; `instanceCount` is NULL where only the store knows it.
+    """SQL for the rows of an IDC version; `instanceCount` is NULL if only the store knows it.
 
     Raises
     ------
     SelectionError
-        If the tables do not tell what that version held.
+        If the tables do not cover that version.
     """
     newest = idc_version()
     if not FIRST_VERSION <= version <= newest:
-        hint = "`dataset-dl idc indices update` brings a newer index." if version > newest else ""
+        hint = "`dataset-dl idc indices update` fetches a newer index." if version > newest else ""
         raise SelectionError(
             f"v{version}",
-            f"The tables here tell of IDC v{FIRST_VERSION} to v{newest}, and v{version} was asked for;"
+            f"The tables here cover IDC v{FIRST_VERSION} to v{newest}, but v{version} was requested;"
             " nothing was started.",
             hint,
         )
@@ -52,12 +52,12 @@ def as_of(version: int, columns: Iterable[str]) -> str:
 
 
 def with_earlier(database: Database, uuids: Sequence[str], columns: Iterable[str]) -> tuple[str, set[str]]:
-    """The rows of today and those of some crdc series uuids of earlier versions, as a source for SQL.
+    """SQL for the current rows and those of some crdc_series_uuids of earlier versions.
 
     Returns
     -------
     tuple
-        The source, and which of the uuids an earlier version held.
+        The SQL, and the uuids that an earlier version contains.
     """
     database.run(
         f"CREATE OR REPLACE TEMP TABLE {_EARLIER} AS"
@@ -71,12 +71,12 @@ def with_earlier(database: Database, uuids: Sequence[str], columns: Iterable[str
 def check_conditions(
     database: Database, columns: Iterable[str], rows: str, parameters: Sequence[object]
 ) -> None:
-    """Refuse conditions on columns that the tables do not tell of the earlier series among some rows.
+    """Refuse conditions on columns that the tables lack for series of earlier versions.
 
     Raises
     ------
     SelectionError
-        Rather than leave out series of which nobody knows whether they meet a condition.
+        If the rows include such series: whether they meet the condition is unknown.
     """
     unknown = [name for name in columns if name not in _HELD]
     if not unknown:
@@ -85,19 +85,19 @@ def check_conditions(
     if count:
         raise SelectionError(
             unknown[0],
-            f"{count:,} of the series asked for are of an earlier IDC version, and the tables do not tell"
+            f"{count:,} of the requested series are of an earlier IDC version, and the tables do not contain"
             f" their {unknown[0]}; nothing was started.",
-            f"Leave that condition out; what can be asked of them is {', '.join(_HELD)}.",
+            f"Remove that condition; the columns known for them are {', '.join(_HELD)}.",
         )
 
 
 def collections_then(database: Database) -> list[str]:
-    """Every collection that an earlier version held a series of which later ones do not."""
+    """Every collection with a series that later versions no longer contain."""
     return database.column(f"SELECT DISTINCT collection_id FROM {table_sql('prior_versions_index')}")
 
 
 def _prior(condition: str) -> str:
-    """Rows of the table of earlier versions, each uuid once: at the last place that it had."""
+    """SQL for rows of earlier versions, each uuid once, with its most recent values."""
     return f"""
         SELECT {", ".join(_HELD)}, NULL::BIGINT AS instanceCount FROM {table_sql("prior_versions_index")}
         WHERE {condition}
