@@ -100,7 +100,7 @@ def fetch_index(
     from_file
         Its Parquet file, fetched elsewhere; then no request is made.
     progress, observers
-        As for `download`; they get `Working` events.
+        As for `download`; observers receive `Working` events.
     **options
         How to reach the network, see `NetworkOptions`.
 
@@ -126,7 +126,7 @@ def fetch_index(
 def _working(
     activity: str, progress: Literal["auto", "none"], observers: Iterable[Observer]
 ) -> Iterator[OnBytes]:
-    """Show how far something is that is fetched."""
+    """Show the progress of a fetch as `Working` events."""
     from dataset_dl.model.events import Working
     from dataset_dl.observers import observing
     from dataset_dl.observers.display import display
@@ -171,7 +171,7 @@ def update_index(
     from_directory
         Directory with the files of a release, fetched elsewhere; then no request is made.
     progress, observers
-        As for `download`; they get `Working` events.
+        As for `download`; observers receive `Working` events.
     **options
         How to reach the network, see `NetworkOptions`.
 
