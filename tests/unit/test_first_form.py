@@ -81,7 +81,7 @@ def as_first_plan(path: Path, *, unknown: str = "", files: bool = True) -> Path:
 @pytest.mark.parametrize("files", [True, False])
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 def test_a_plan_reads_as_today(tmp_path: Path, suffix: str, files: bool) -> None:
-    plan = dd.plan("rider_pilot", where={"Modality": "CT"})
+    plan = dd.plan("rider_pilot", where={"Modality": "CT"}, layout="%PatientID/%SeriesInstanceUID")
     first = as_first_plan(plan.save(tmp_path / f"plan{suffix}"), files=files)
     assert set(dd.plan(first)) == set(plan)
 

@@ -16,7 +16,7 @@ from dataset_dl.manifest import commands, table, tcia
 from dataset_dl.manifest.commands import Places
 from dataset_dl.manifest.entry import Entry, Line
 from dataset_dl.model.plan import Account
-from dataset_dl.model.series import PlannedSeries
+from dataset_dl.plans.opening import is_plan
 from dataset_dl.wording import shortened
 
 PARQUET_MAGIC = b"PAR1"
@@ -215,11 +215,6 @@ def _rows(lines: Sequence[tuple[int, str]], delimiter: str, name: str) -> Iterat
         done = reader.line_num
         if len(row) > 1 or (row and row[0].strip()):
             yield number, row
-
-
-def is_plan(columns: Sequence[str]) -> bool:
-    """Whether a table has the columns of a plan; early plans had no `files`."""
-    return {*PlannedSeries._fields} - {"files"} <= {*columns}
 
 
 def _workbook(data: bytes, name: str) -> Contents:

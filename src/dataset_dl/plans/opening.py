@@ -100,10 +100,10 @@ def copy_of(path: Path, name: str | None = None) -> PlanFile:
 
 def _selected(columns: Sequence[str] | dict[str, Any], values: dict[str, str] | None = None) -> str:
     """SQL that selects `COLUMNS` from a plan of any age."""
-    expressions = dict(values or {})
+    expressions = {name: "NULL" for name in _LATER if name not in columns}
     if "key" not in columns:
         expressions |= _FORMER_VALUES | _FORMER_NAMES
-    expressions |= {name: "NULL" for name in _LATER if name not in columns and name not in expressions}
+    expressions |= values or {}
     return ", ".join(f"CAST({expressions.get(name, name)} AS {type_of(name)}) AS {name}" for name in COLUMNS)
 
 
@@ -166,9 +166,8 @@ def _csv_select(path: Path, header: Sequence[str], delimiter: str) -> str:
     # CSV cannot distinguish an empty directory, which a flat layout has, from a missing one.
     values = {"directory": "coalesce(directory, '')"}
     if "key" not in header:
-        count = "TRY_CAST(instanceCount AS BIGINT)"
-        values |= {name: text.replace("instanceCount", count, 1) for name, text in _FORMER_VALUES.items()}
-        values["instanceCount"] = "nullif(CAST(instanceCount AS BIGINT), 0)"
+        count = "CAST(instanceCount AS BIGINT)"
+        values |= {name: text.replace("instanceCount", count) for name, text in _FORMER_VALUES.items()}
     return (
         f"SELECT {_selected(header, values)} FROM read_csv({quote(str(path))}, header = true,"
         f" auto_detect = false, columns = {{{types}}}, delim = {quote(delimiter)},"
