@@ -183,7 +183,7 @@ def test_a_plan_of_its_own_is_saved_and_checked_by_its_source(tmp_path: Path) ->
     (tmp_path / "c.csv").write_text(text.replace("memory://", "nowhere://"))
     with pytest.raises(dd.ManifestError, match="nowhere"):
         dd.plan(tmp_path / "c.csv")
-    with pytest.raises(dd.SelectionError, match="No source"):
+    with pytest.raises(dd.SelectionError, match="No installed source"):
         dd.plan("nowhere://x")
 
 

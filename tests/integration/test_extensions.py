@@ -101,4 +101,4 @@ def test_it_adds_an_option_a_source_and_an_engine(package: Path, tmp_path: Path)
 def test_without_it_nobody_knows_of_it(tmp_path: Path) -> None:
     assert "There is no command “ward”" in run(tmp_path, tmp_path, "ward").stderr
     done = run(tmp_path, tmp_path, "idc", "download", "ward://all", "--to", "to")
-    assert (done.returncode, "No source that is installed knows" in done.stderr) == (2, True)
+    assert (done.returncode, "No installed source handles" in done.stderr) == (2, True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dataset_dl.process import Process, ask
+from dataset_dl.process import Process, run_to_end
 from support.children import running
 
 
@@ -111,18 +111,18 @@ from dataset_dl.process import Process
 process = Process([sys.executable, "-c", "import time; time.sleep(60)"], directory=Path({str(tmp_path)!r}), environment=dict(os.environ))
 print(process.pid)
 """
-    answer = ask([sys.executable, "-c", code], environment=dict(os.environ), timeout_seconds=30)
+    answer = run_to_end([sys.executable, "-c", code], environment=dict(os.environ), timeout_seconds=30)
     assert answer.returncode == 0, answer.stderr
     assert not psutil.pid_exists(int(answer.stdout))
 
 
 def test_ask_answers_or_gives_up() -> None:
-    answer = ask(
+    answer = run_to_end(
         [sys.executable, "-c", "import sys; print(1); sys.exit('no')"], environment={}, timeout_seconds=30
     )
     assert (answer.returncode, answer.stdout.strip(), answer.stderr.strip()) == (1, "1", "no")
     with pytest.raises(TimeoutError):
-        ask([sys.executable, "-c", "import time; time.sleep(60)"], environment={}, timeout_seconds=0.3)
+        run_to_end([sys.executable, "-c", "import time; time.sleep(60)"], environment={}, timeout_seconds=0.3)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such timer")
@@ -153,9 +153,9 @@ def test_a_question_whose_asker_is_killed_is_asked_again(tmp_path: Path) -> None
     mark = tmp_path / "mark"
     script = f"if [ -e {mark} ]; then echo answer; else touch {mark}; kill -9 $$; fi"
     environment = {"PATH": os.environ["PATH"]}
-    answer = ask(["/bin/sh", "-c", script], environment=environment, timeout_seconds=20)
+    answer = run_to_end(["/bin/sh", "-c", script], environment=environment, timeout_seconds=20)
     assert (answer.returncode, answer.stdout) == (0, "answer\n")
-    assert ask(["/bin/sh", "-c", "kill -9 $$"], environment={}, timeout_seconds=20).returncode == -9
+    assert run_to_end(["/bin/sh", "-c", "kill -9 $$"], environment={}, timeout_seconds=20).returncode == -9
 
 
 def test_what_cannot_be_a_command_line_is_told(tmp_path: Path) -> None:
