@@ -501,14 +501,12 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
             made = self._planned(values, where=where, layout=layout, into=target, skip_missing=True)
             missing = set(made.missing)
             if not made.series_count:
-                what = f"No data found for the {column} with the values {values}."
-                raise SelectionError(values[0] if values else "", what)
+                raise _no_data(column, values)
         else:
             known = present(Database(), table_sql(), column, values)
             missing = set(values) - set(known)
             if not known:
-                what = f"No data found for the {column} with the values {values}."
-                raise SelectionError(values[0] if values else "", what)
+                raise _no_data(column, values)
             chosen = Condition(column, "=", tuple(known))
             made = self._planned(where=[chosen, *where], layout=layout, into=target)
         for value in sorted(missing):
@@ -584,6 +582,11 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         except InsufficientDiskSpace as error:
             sizes = [self._format_size(each / 1e6) for each in (error.needed_bytes, error.free_bytes)]
             raise _theirs.IDCClientInsufficientDiskSpaceError(*sizes, message=str(error)) from error
+
+
+def _no_data(column: str, values: list[str]) -> SelectionError:
+    what = f"No data found for the {column} with the values {values}."
+    return SelectionError(values[0] if values else "", what)
 
 
 def _as_of_idc_index(error: SelectionError, analysis_result_id: Any, analysis_results: str) -> SelectionError:
