@@ -50,7 +50,7 @@ def rows(peers: Path, scratch: Path, *, times: int, full: bool) -> Iterator[Row]
             ours, bare = measure.repeat(
                 times,
                 lambda asked=asked, to=to: measure.python(
-                    ["-m", "dataset_dl", "idc", "manifest", *asked, "-o", to]
+                    ["-m", "dataset_dl", "idc", "manifest", *asked, "-o", to, "--force"]
                 ),
                 lambda code=bare_code, where=where, to=bare_to: measure.python(
                     ["-c", code.format(index=index, where=where, to=to)]
@@ -64,6 +64,6 @@ def rows(peers: Path, scratch: Path, *, times: int, full: bool) -> Iterator[Row]
     if full:
         to = scratch / "theirs.s5cmd"
         theirs = measure.python(["-c", _IDC_INDEX, to], interpreter=peers)
-        ours = measure.python(["-m", "dataset_dl", "idc", "manifest", "nlst", "-o", to])
+        ours = measure.python(["-m", "dataset_dl", "idc", "manifest", "nlst", "-o", to, "--force"])
         yield Row("all of NLST → .s5cmd", "seconds", ours.seconds, theirs.seconds, "idc-index, sql_query")
         yield Row("all of NLST → .s5cmd", "MB resident", ours.peak_mb, theirs.peak_mb, "idc-index, sql_query")

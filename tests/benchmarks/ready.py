@@ -55,7 +55,7 @@ def rows(peers: Path, root: Path, *, times: int) -> Iterator[Row]:
     uid = dd.query("SELECT SeriesInstanceUID AS uid FROM idc_index LIMIT 1 OFFSET 777777").uid[0]
     ours, bare = measure.repeat(
         times,
-        lambda: measure.python([*program, "idc", "manifest", uid, "-o", root / "one.parquet"]),
+        lambda: measure.python([*program, "idc", "manifest", uid, "-o", root / "one.parquet", "--force"]),
         lambda: measure.python(["-c", _ONE.format(index=index, uid=uid, to=root / "two.parquet")]),
     )
     yield Row("one series by UID saved as a plan", "seconds", ours.seconds, 0.5, "fixed", 1.0)
