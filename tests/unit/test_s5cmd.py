@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from dataset_dl.engines.s5cmd import binary, command
+from dataset_dl.errors import EngineMissing
 from dataset_dl.model.series import Fetch
 from dataset_dl.network import NetworkSettings
 from support.plans import row
@@ -15,6 +17,25 @@ def test_the_program_is_the_one_of_the_package_with_a_published_checksum() -> No
     assert found.version.startswith("2.3.")
     assert found.path.read_bytes()[:2] != b"#!"
     assert binary.known_checksums()[binary.sha256(found.path)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+def test_another_program_in_the_same_place_is_checked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "s5cmd"
+    monkeypatch.setenv("DATASET_DL_S5CMD", str(program))
+
+    def install(answer: str) -> None:
+        program.write_text(f"#!/bin/sh\necho {answer}\n")
+        program.chmod(0o755)
+
+    install("v2.3.0-991c9fb")
+    assert binary.require().version == "2.3.0"
+    install("v2.2.2")
+    for _ in range(2):
+        with pytest.raises(EngineMissing, match=r"is version 2\.2\.2"):
+            binary.require()
 
 
 def test_the_inventory_names_five_programs() -> None:

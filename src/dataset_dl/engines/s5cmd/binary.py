@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -44,9 +45,20 @@ def require() -> Binary:
     """
     path = _find()
     try:
+        found = path.stat()
+    except OSError as error:
+        raise _does_not_start(path, error) from None
+    # Every download asks, and s5cmd takes a tenth of a second to start.
+    return _checked(path, found.st_mtime_ns, found.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _checked(path: Path, _mtime_ns: int, _size_bytes: int) -> Binary:
+    """Check a program once, as long as its file stays the same. A failure is not remembered."""
+    try:
         answer = run_to_end([str(path), "version"], environment={}, timeout_seconds=30)
     except OSError as error:
-        raise _missing(str(path), f"s5cmd at {path} does not start: {error.strerror or error}") from None
+        raise _does_not_start(path, error) from None
     match = _VERSION.match(answer.stdout)
     if match is None:
         raise _missing(str(path), f"{path} does not print a version of s5cmd")
@@ -84,6 +96,10 @@ def _find() -> Path:
         if path.is_file():
             return path
     raise _missing("s5cmd", "s5cmd, which moves the files, is not installed")
+
+
+def _does_not_start(path: Path, error: OSError) -> EngineMissing:
+    return _missing(str(path), f"s5cmd at {path} does not start: {error.strerror or error}")
 
 
 def _missing(reference: str, what: str) -> EngineMissing:
