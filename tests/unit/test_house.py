@@ -225,6 +225,29 @@ def test_importing_loads_nothing_heavy() -> None:
     assert not {"duckdb", "pandas", "numpy", "rich", "msgspec", "click", "psutil", "asyncio"} & set(loaded)
 
 
+def test_no_frame_is_loaded_unless_asked_for(tmp_path: Path) -> None:
+    """DuckDB imports pandas for any parameter that is bound, which takes longer than all the rest."""
+    code = """
+import sys
+import dataset_dl as dd
+from dataset_dl.sources import rights_of
+plan, target = sys.argv[1:]
+dd.plan("qin_pet_phantom").save(plan)
+dd.plan(plan, into=target)
+dd.verify(target)
+dd.diff(target)
+rights_of(dd.plan(plan).rows)
+assert not {"pandas", "numpy", "pyarrow"} & sys.modules.keys()
+"""
+    target = tmp_path / "to"
+    (target / ".dataset-dl").mkdir(parents=True)
+    arguments = [target / ".dataset-dl" / "plan.parquet", target]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
     context = click.Context(group)
     for name in group.list_commands(context):

@@ -62,7 +62,7 @@ def _show(difference: Difference, form: Format) -> None:
     for each in difference.changes:
         group = each.change, each.collection_id or ""
         series[group] += 1
-        size_bytes[group] += each.size_bytes
+        size_bytes[group] += each.size_bytes or 0
     if difference.is_current:
         click.echo(
             f"{difference.root}: {difference.series_count:,} series asked for, all as in IDC"

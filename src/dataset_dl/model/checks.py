@@ -117,7 +117,7 @@ class Change(NamedTuple):
     crdc_series_uuid, earlier_crdc_series_uuid
         The version in the current index, None if withdrawn; and the version in the tree, None if added.
     instanceCount, size_bytes
-        Of the version in the current index, or of the withdrawn series.
+        Of the version in the current index, or of the withdrawn series; None if nobody knows.
     """
 
     change: Literal["added", "revised", "withdrawn", "files revised"]
@@ -128,8 +128,8 @@ class Change(NamedTuple):
     directory: str
     crdc_series_uuid: str | None
     earlier_crdc_series_uuid: str | None
-    instanceCount: int
-    size_bytes: int
+    instanceCount: int | None
+    size_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ class Notices:
     def line(self, event: Event) -> str | None:
         """Return a line for an event; None for events that only move the bar."""
         if isinstance(event, EngineEnded):
-            return f"{event.message}; the remaining series are retried"
+            return f"{event.message}; finished files are kept"
         if isinstance(event, Noticed):
             return event.text
         if isinstance(event, RetryStarted):

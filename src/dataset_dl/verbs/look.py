@@ -98,7 +98,8 @@ def fetch_index(
     name
         As `indices` lists it, for example ``sm_index``.
     from_file
-        Its Parquet file, fetched elsewhere; then no request is made.
+        Its Parquet file, fetched elsewhere; then no request is made. For ``clinical_index`` also a directory
+        with the clinical tables.
     progress, observers
         As for `download`; observers receive `Working` events.
     **options

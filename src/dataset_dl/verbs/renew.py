@@ -120,7 +120,8 @@ def _make_way(difference: Difference, records: Records, options: DownloadOptions
     root, kept, journal = difference.root, kept_plan(difference.root), records.journal
     assert kept is not None, "a difference is made from a kept plan"
     new = [each for each in difference.changes if each.change in ("added", "revised")]
-    disk.check_space(root, sum(each.size_bytes for each in new), sum(each.instanceCount for each in new))
+    size_bytes = sum(each.size_bytes or 0 for each in new)
+    disk.check_space(root, size_bytes, sum(each.instanceCount or 0 for each in new))
     outdated = {each.earlier_crdc_series_uuid for each in difference.changes if each.change in _OUTDATED}
     earlier = [series for series in kept if series.key in outdated]
     if not earlier:
