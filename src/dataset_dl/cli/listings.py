@@ -75,7 +75,7 @@ def indices(context: click.Context, form: Format) -> None:
     "--from",
     "file",
     type=click.Path(path_type=Path),
-    help="Read the table from this file, for a machine that cannot fetch it; clinical_index from a directory.",
+    help="Read the table from this file (clinical_index: directory), for a machine that cannot fetch it.",
 )
 @network
 def fetch(names: tuple[str, ...], file: Path | None, **options: Unpack[NetworkOptions]) -> None:

@@ -36,7 +36,7 @@ def read(name: str, origin: str) -> list[bytes]:
     path = Path(os.path.expanduser(name))  # noqa: PTH111 (pathlib's raises for an unknown user)
     try:
         found = _of_folder(path) if path.is_dir() else _of_file(path)
-        _load(found)
+        loaded = _load(found)
     except ssl.SSLError as error:
         reason = (error.reason or "it is damaged").lower().replace("_", " ")
         raise _refused(path, origin, f"is not a certificate file: {reason}") from None
@@ -48,7 +48,7 @@ def read(name: str, origin: str) -> list[bytes]:
         raise _refused(path, origin, "is not a certificate file: it is damaged") from None
     if not found:
         raise _refused(path, origin, "holds no certificate")
-    expired = _expired(found)
+    expired = _expired(loaded)
     current = [each for each in found if each not in expired]
     if not current:
         ended = ", ".join(sorted(set(expired.values())))
@@ -137,9 +137,8 @@ def _load(certificates: list[bytes]) -> ssl.SSLContext:
     return context
 
 
-def _expired(certificates: list[bytes]) -> dict[bytes, str]:
+def _expired(context: ssl.SSLContext) -> dict[bytes, str]:
     """Return expired certificates of authorities, and when they expired; OpenSSL lists no others."""
-    context = _load(certificates)
     listed = zip(context.get_ca_certs(binary_form=True), context.get_ca_certs(), strict=True)
     ends = ((der, str(certificate["notAfter"])) for der, certificate in listed)
     return {der: end for der, end in ends if ssl.cert_time_to_seconds(end) < time.time()}

@@ -211,7 +211,8 @@ def _first_problem(rows: PlanFile) -> tuple[int, str] | None:
         f" AND coalesce(size_bytes, 0) >= 0 AND coalesce(size_bytes, 0) < {_MOST_BYTES}"
         f" AND coalesce(estimated_bytes, 0) >= 0 AND coalesce(estimated_bytes, 0) < {_MOST_BYTES}"
         f" AND key <> '' AND contains(address, '://') AND regexp_full_match({texts}, '[ -~]*')"
-        f" AND strlen(directory) <= {PLAIN_DIRECTORY_LIMIT} AND regexp_full_match(directory, {quote(_PLAIN_DIRECTORY)}), false)"
+        f" AND strlen(directory) <= {PLAIN_DIRECTORY_LIMIT}"
+        f" AND regexp_full_match(directory, {quote(_PLAIN_DIRECTORY)}), false)"
         " ORDER BY 1"
     )
     for number, address, directory, count, size, files, key, text in doubtful:

@@ -213,12 +213,15 @@ class Rounds:
         self._journal.pin(pending.series.key, size)
 
     def _in_flight(self, window: Window) -> Iterator[PlannedSeries]:
-        """Return the series that the engine may be fetching, including those it has not reported."""
+        """Yield the series that the engine may be fetching, including those it has not reported.
+
+        A generator, because this reads the plan, and is rarely needed.
+        """
         several = len(window.open) + 2 * self._engine.workers
         undone = (
             each.series for each in self._ledger.undone(self._only) if each.series.key not in window.closed
         )
-        return islice(undone, several)
+        yield from islice(undone, several)
 
     def _end_for(self, reason: str, pending: Pending | None = None) -> EngineEnded:
         """End the engine because of a store's behaviour; fail the affected series, if it is known."""
