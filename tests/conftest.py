@@ -43,6 +43,15 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     # Nor may they leave records in the user's home.
     monkeypatch.setenv("DATASET_DL_STATE", str(tmp_path_factory.getbasetemp() / "state"))
     monkeypatch.setenv("COLUMNS", "120")
+    # Tests name another engine, or take the fixture `engine`.
+    monkeypatch.setenv("DATASET_DL_ENGINE", "s5cmd")
+
+
+@pytest.fixture(params=["s5cmd", "curl"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an engine for S3; the test runs with each."""
+    monkeypatch.setenv("DATASET_DL_ENGINE", request.param)
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     import click
 
     from dataset_dl.destination.consumers import MakeConsumer
@@ -66,6 +67,8 @@ class Registry(Generic[T]):
     def _entry_points(self) -> dict[str, Any]:
         # Slow, as it reads the metadata of every installed package; so `find` tries the own names first.
         if self._found is None:
+            from importlib.metadata import entry_points
+
             self._found = {each.name: each for each in entry_points(group=self.group)}
         return self._found
 
@@ -102,7 +105,8 @@ class Extension:
 SOURCES: Registry[Source] = Registry("dataset_dl.sources", {"s3": "dataset_dl.sources.idc.source:IDC"})
 # Keyed by ``scheme.name``: an engine that serves two schemes has two entries.
 ENGINES: Registry[MakeEngine] = Registry(
-    "dataset_dl.engines", {"s3.s5cmd": "dataset_dl.engines.s5cmd.engine:make"}
+    "dataset_dl.engines",
+    {"s3.curl": "dataset_dl.engines.curl.making:make", "s3.s5cmd": "dataset_dl.engines.s5cmd.engine:make"},
 )
 CONSUMERS: Registry[MakeConsumer] = Registry("dataset_dl.consumers")
 # Keyed by the words of the command, joined by dots: ``xnat``, ``idc.facets``.

@@ -32,6 +32,8 @@ _FULL_TICK_SECONDS = 0.02
 # After a read this large, read again at once: the pipe holds only 64 KB on Linux.
 _MANY_BYTES = 1 << 14
 _PR_SET_PDEATHSIG = 1
+# Batches of lines, and None at the end of each child.
+LineQueue = queue.SimpleQueue[list[bytes] | None]
 # Loaded before any fork: a child between fork and exec must not wait for a lock.
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
@@ -88,6 +90,11 @@ class Process:
         Command, working directory and environment of the child.
     gather_seconds
         How long to gather lines into a batch: passing on a batch costs ten times as much as a line in it.
+    stdin
+        What the child reads from its standard input, which then stays open as long as this process lives; an
+        empty input if None. It must fit into a pipe (64 KB).
+    queue_of_lines
+        The queue for its lines, if several children share one; see `lines_of`.
     """
 
     def __init__(
@@ -97,12 +104,15 @@ class Process:
         directory: Path,
         environment: Mapping[str, str],
         gather_seconds: float = 0.0,
+        stdin: bytes | None = None,
+        queue_of_lines: LineQueue | None = None,
     ) -> None:
         self._argv = list(argv)
         self._directory = directory
         self._environment = dict(environment)
         self._gather_seconds = gather_seconds
-        self._queue: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
+        self._stdin = stdin
+        self._queue: LineQueue = queue.SimpleQueue() if queue_of_lines is None else queue_of_lines
         self._discard = False
         self._is_begun = self._is_started = self._is_drained = self._is_over = False
         self._is_unwanted = self._is_paused = False
@@ -140,15 +150,7 @@ class Process:
 
     def lines(self, tick_seconds: float) -> Iterator[list[bytes]]:
         """Yield lines of both outputs in batches; an empty batch after each `tick_seconds` of silence."""
-        while True:
-            try:
-                batch = self._queue.get(timeout=tick_seconds)
-            except queue.Empty:
-                yield []
-                continue
-            if batch is None:
-                return
-            yield batch
+        return lines_of(self._queue, 1, tick_seconds)
 
     def ignore_output(self) -> None:
         """Discard all output from now on."""
@@ -205,7 +207,7 @@ class Process:
 
     def _own(self) -> None:
         try:
-            child = _start(self._argv, self._directory, self._environment)
+            child = _start(self._argv, self._directory, self._environment, is_fed=self._stdin is not None)
         except BaseException as error:
             self._start_error = error
             return
@@ -214,9 +216,14 @@ class Process:
         assert child.stdout is not None and child.stderr is not None
         _thread.start_new_thread(self._drain_errors, (child.stderr,))
         with child.stdout, child.stderr:
+            if child.stdin is not None and self._stdin is not None:
+                with suppress(OSError):  # it has ended already
+                    child.stdin.write(self._stdin)
             self._pump(child.stdout, None)
             while not self._is_drained:
                 time.sleep(_TICK_SECONDS)
+        if child.stdin is not None:
+            child.stdin.close()
         child.wait()
 
     def _drain_errors(self, stream: IO[bytes]) -> None:
@@ -247,8 +254,22 @@ class Process:
             self._queue.put(batch)
 
 
+def lines_of(several: LineQueue, count: int, tick_seconds: float) -> Iterator[list[bytes]]:
+    """Yield the lines of some children that share a queue, until all have ended; see `Process.lines`."""
+    while count:
+        try:
+            batch = several.get(timeout=tick_seconds)
+        except queue.Empty:
+            yield []
+            continue
+        if batch is None:
+            count -= 1
+        else:
+            yield batch
+
+
 def _start(
-    argv: Sequence[str], directory: Path | None, environment: Mapping[str, str]
+    argv: Sequence[str], directory: Path | None, environment: Mapping[str, str], *, is_fed: bool = False
 ) -> subprocess.Popen[bytes]:
     """Start a child in its own process group, so that Ctrl-C reaches only us and we stop the child."""
     group: dict[str, object] = {"process_group": 0, "preexec_fn": _dying_with(os.getpid())}
@@ -261,7 +282,7 @@ def _start(
         argv,
         cwd=directory,
         env=dict(environment),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if is_fed else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,

@@ -63,13 +63,19 @@ def _fill(root: Path, series: PlannedSeries, sizes: Sequence[int]) -> PlannedSer
         _link(root / "blocks", size_bytes, path)
         contents.append(
             f"<Contents><Key>{name}/{path.name}</Key><LastModified>{_LIST_TIME}</LastModified>"
-            f"<ETag>&quot;{size_bytes:032x}&quot;</ETag><Size>{size_bytes}</Size>"
+            f"<ETag>&quot;{_etag(path)}&quot;</ETag><Size>{size_bytes}</Size>"
             "<StorageClass>STANDARD</StorageClass></Contents>"
         )
     _write_listing(root, f"{name}/", len(contents), "".join(contents))
     prefixes = f"<CommonPrefixes><Prefix>{name}/</Prefix></CommonPrefixes>"
     _write_listing(root, name, 1, prefixes)
     return series._replace(address=f"s3://{BUCKET}/{name}/*", instanceCount=len(sizes), size_bytes=sum(sizes))
+
+
+def _etag(path: Path) -> str:
+    """Return the ETag that nginx gives a file."""
+    status = path.stat()
+    return f"{int(status.st_mtime):x}-{status.st_size:x}"
 
 
 def _write_listing(root: Path, prefix: str, count: int, contents: str) -> None:

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 import dataset_dl as dd
-from dataset_dl.engines import Engine
+from dataset_dl.engines.curl.engine import CurlEngine
+from dataset_dl.engines.protocol import Engine
 from dataset_dl.engines.s5cmd.binary import require
 from dataset_dl.engines.s5cmd.engine import S5cmdEngine
 from dataset_dl.errors import NetworkError
@@ -31,7 +32,7 @@ NOWHERE = "http://127.0.0.1:9"
 MakeEngine = Callable[..., Engine]
 
 
-@pytest.fixture(params=["scripted", "s5cmd"])
+@pytest.fixture(params=["scripted", "s5cmd", "curl"])
 def make(request: pytest.FixtureRequest, own: LocalBucket) -> MakeEngine:
     def scripted(*, reachable: bool = True) -> Engine:
         return ScriptedEngine(own, reachable=reachable)
@@ -40,14 +41,20 @@ def make(request: pytest.FixtureRequest, own: LocalBucket) -> MakeEngine:
         network = NetworkSettings(endpoint_url=own.endpoint_url if reachable else NOWHERE)
         return S5cmdEngine(require(), network, workers=8)
 
+    def curl(*, reachable: bool = True) -> Engine:
+        return CurlEngine(NetworkSettings(endpoint_url=own.endpoint_url if reachable else NOWHERE))
+
     if request.param == "scripted":
         return scripted
     own.serve()
-    return s5cmd
+    return s5cmd if request.param == "s5cmd" else curl
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if "s5cmd" in child.name()]
+    several = psutil.Process().children(recursive=True)
+    return [
+        each for each in several if "s5cmd" in each.name() or "dataset_dl.engines" in " ".join(each.cmdline())
+    ]
 
 
 def plan_of(bucket: LocalBucket, layout: str | None = None) -> Plan:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_dl.engines.s5cmd import engine
+from dataset_dl.engines.s5cmd import engine as s5cmd_engine
 from dataset_dl.testing import LocalBucket
 from support.cli import PROGRAM, Cli
 from support.corporate import PASSWORD, PASSWORD_QUOTED, STORE_HOST, Authority, Squid
@@ -19,9 +19,9 @@ from support.faults import serve
 
 
 @pytest.fixture
-def run(tmp_path: Path, held: LocalBucket, store_port: int, private: Authority) -> Cli:
+def run(tmp_path: Path, held: LocalBucket, store_port: int, private: Authority, engine: str) -> Cli:
     """The command as a user of the hospital runs it."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "COLUMNS": "200",
+    environment = {"PATH": os.environ["PATH"], "DATASET_DL_ENGINE": engine, "HOME": str(tmp_path), "COLUMNS": "200",
                    "DATASET_DL_ENDPOINT_URL": f"https://{STORE_HOST}:{store_port}",
                    "DATASET_DL_CA_BUNDLE": str(private.path)}  # fmt: skip
     return Cli(tmp_path, environment)
@@ -83,11 +83,12 @@ def test_a_password_is_nowhere(run: Cli, held: LocalBucket, password_proxy: Squi
 
 @pytest.mark.skipif(sys.platform != "linux", reason="arguments are read from /proc")
 def test_a_password_is_in_no_argument(
-    held: LocalBucket, password_proxy: Squid, private: Authority, store_port: int, tmp_path: Path
+    held: LocalBucket, password_proxy: Squid, private: Authority, store_port: int, tmp_path: Path, engine: str
 ) -> None:
+    """Nor, for curl, in an environment: its workers hear it through a pipe."""
     import psutil
 
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path),
+    environment = {"PATH": os.environ["PATH"], "DATASET_DL_ENGINE": engine, "HOME": str(tmp_path),
                    "DATASET_DL_ENDPOINT_URL": f"https://{STORE_HOST}:{store_port}",
                    "DATASET_DL_CA_BUNDLE": str(private.path),
                    "HTTPS_PROXY": password_proxy.url_with_password}  # fmt: skip
@@ -100,10 +101,13 @@ def test_a_password_is_in_no_argument(
             for child in psutil.Process(program.pid).children():
                 try:
                     seen.add(" ".join(child.cmdline()))
+                    if "dataset_dl.engines.curl.worker" in child.cmdline():
+                        seen.add(str(child.environ()))
                 except psutil.Error:
                     continue
     assert program.returncode == 0
-    assert any("s5cmd" in line and " run " in line for line in seen)
+    words = ("s5cmd", " run ") if engine == "s5cmd" else ("-m dataset_dl.engines.curl.worker",)
+    assert any(all(word in line for word in words) for line in seen)
     assert not [line for line in seen if PASSWORD in line or PASSWORD_QUOTED in line]
 
 
@@ -144,7 +148,7 @@ def test_what_stands_in_the_way_is_said_within_seconds(
 
 
 def test_a_firewall_that_drops_is_told(run: Cli, held: LocalBucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_PROBE_SECONDS", 2)
+    monkeypatch.setattr(s5cmd_engine, "_PROBE_SECONDS", 2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -9,10 +9,10 @@ import pytest
 
 import dataset_dl as dd
 from benchmarks.stores import Store, far
+from dataset_dl.engines.descriptors import descriptor_limit
 from dataset_dl.engines.s5cmd.binary import Binary, require
 from dataset_dl.engines.s5cmd.command import choose_workers
 from dataset_dl.engines.s5cmd.engine import S5cmdEngine
-from dataset_dl.engines.s5cmd.listening import descriptor_limit
 from dataset_dl.errors import CertificateError, NetworkError, PlanError
 from dataset_dl.network import NetworkSettings
 from dataset_dl.testing import LocalBucket

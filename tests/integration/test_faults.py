@@ -1,4 +1,4 @@
-"""Real s5cmd against a server that misbehaves: what the report says, and what the next run makes of it."""
+"""Real engines against a server that misbehaves: what the report says, and what the next run makes of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 import dataset_dl as dd
-from dataset_dl.model.events import EngineEnded, Event, FileCompleted, Finished, RetryStarted
+from dataset_dl.model.events import (
+    CommandFailed,
+    EngineEnded,
+    Event,
+    FileCompleted,
+    Finished,
+    RetryStarted,
+)
 from dataset_dl.testing import LocalBucket
 from support.children import running
 from support.cli import PROGRAM, Cli
@@ -54,7 +61,6 @@ def run(plan: dd.Plan, server: FaultServer, **options: object) -> tuple[list[Eve
         ("403", "access_denied", False),
         ("cut", "truncated", True),
         ("html", "truncated", True),
-        ("future", "not_found", False),
     ],
 )
 def test_a_fault_is_told_and_the_next_run_mends_it(
@@ -62,6 +68,7 @@ def test_a_fault_is_told_and_the_next_run_mends_it(
     server: FaultServer,
     plan: dd.Plan,
     tmp_path: Path,
+    engine: str,
     fault: str,
     cause: str,
     may_pass: bool,
@@ -92,9 +99,19 @@ def test_a_fault_is_told_and_the_next_run_mends_it(
     assert dd.verify(tmp_path / "to", deep=True).ok
 
 
+def test_s5cmd_ignores_objects_of_the_future(
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
+) -> None:
+    server.faults[key_of(filled, 1)] = "future"
+    _, report = run(plan, server, retries=0)
+    (failure,) = report.failures
+    assert (failure.cause, failure.may_pass) == ("not_found", False)
+    assert run(plan, server, engine="curl")[1].ok
+
+
 @pytest.mark.parametrize("fault", ["503", "500", "close"])
 def test_a_server_that_fails_each_fifth_time_costs_nothing(
-    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, fault: str
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, engine: str, fault: str
 ) -> None:
     server.each_nth = (5, fault)
     assert run(plan, server)[1].ok
@@ -102,7 +119,7 @@ def test_a_server_that_fails_each_fifth_time_costs_nothing(
 
 
 def test_a_server_that_fails_now_and_then_is_asked_again(
-    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, engine: str
 ) -> None:
     for number in range(3):
         server.faults[key_of(filled, number)] = "503 once"
@@ -112,7 +129,7 @@ def test_a_server_that_fails_now_and_then_is_asked_again(
 
 
 def test_what_may_pass_is_tried_again_and_what_may_not_is_not(
-    filled: LocalBucket, server: FaultServer, plan: dd.Plan
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, engine: str
 ) -> None:
     server.faults[key_of(filled, 0)] = "html"
     server.faults[key_of(filled, 1)] = "404"
@@ -139,6 +156,32 @@ def test_a_server_that_falls_silent_is_left_and_asked_anew(
     assert is_complete(filled, plan, tmp_path / "to")
 
 
+def test_a_silent_connection_is_left_and_its_object_asked_anew(
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
+) -> None:
+    server.faults[key_of(filled, 2)] = "hang once"
+    events, report = run(plan, server, engine="curl", stall_timeout_seconds=1)
+    assert report.ok
+    assert not [event for event in events if isinstance(event, (EngineEnded, CommandFailed, RetryStarted))]
+    assert server.gets[f"{filled.series[2].crdc_series_uuid}/{key_of(filled, 2)}"] == 2
+    assert is_complete(filled, plan, tmp_path / "to")
+
+
+def test_an_object_that_never_comes_costs_its_series_alone(
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
+) -> None:
+    server.faults[key_of(filled, 2)] = "hang"
+    _, report = run(plan, server, engine="curl", stall_timeout_seconds=1, retries=0)
+    (failure,) = report.failures
+    assert (failure.planned.crdc_series_uuid, failure.cause, failure.may_pass) == (
+        filled.series[2].crdc_series_uuid, "network", True,
+    )  # fmt: skip
+    assert failure.present_instances == filled.series[2].instanceCount - 1
+    assert not list((tmp_path / "to").rglob("*.dcm?*"))
+    server.faults.clear()
+    assert run(plan, server, engine="curl")[1].ok
+
+
 def test_a_server_that_stays_silent_is_given_up(
     filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
 ) -> None:
@@ -153,21 +196,23 @@ def test_a_server_that_stays_silent_is_given_up(
     assert run(plan, server)[1].ok
 
 
-def test_a_slow_consumer_is_no_stall(filled: LocalBucket, server: FaultServer, plan: dd.Plan) -> None:
+def test_a_slow_consumer_is_no_stall(
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, engine: str
+) -> None:
     for series in dd.stream(plan, endpoint_url=server.endpoint_url, workers=1, stall_timeout_seconds=0.5):
         assert series.paths
         time.sleep(1)
 
 
-def test_a_killed_s5cmd_is_survived(
-    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
+def test_a_killed_child_is_survived(
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, engine: str
 ) -> None:
     ended, killed = [], False
     # Slowly, so that it is not through before it is killed.
     for event in dd.download_events(plan, endpoint_url=server.endpoint_url, workers=1, max_rate_mbps=10):
         if isinstance(event, FileCompleted) and not killed:
-            (engine,) = running()
-            engine.kill()
+            for child in running(engine):
+                child.kill()
             killed = True
         if isinstance(event, EngineEnded):
             ended.append(event)
@@ -178,7 +223,7 @@ def test_a_killed_s5cmd_is_survived(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
 def test_too_few_descriptors_are_survived_with_fewer_workers(
-    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, engine: str
 ) -> None:
     plan.save(tmp_path / "plan.parquet")
     command = [
@@ -198,13 +243,13 @@ def test_too_few_descriptors_are_survived_with_fewer_workers(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "it gets 50 workers" in done.stderr
+    assert ("it gets 50 workers" if engine == "s5cmd" else "by curl with 1 workers") in done.stderr
     assert is_complete(filled, plan, tmp_path / "to")
 
 
 @pytest.mark.parametrize("half", [False, True])
 def test_a_store_cannot_lead_out_of_the_destination(
-    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, half: bool
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, engine: str, half: bool
 ) -> None:
     target = tmp_path / "a" / "b" / "to"
     if half:
@@ -221,7 +266,7 @@ def test_a_store_cannot_lead_out_of_the_destination(
 
 
 def test_a_store_that_lacks_everything_is_left_after_a_few_hundred(
-    server: FaultServer, tmp_path: Path
+    server: FaultServer, tmp_path: Path, engine: str
 ) -> None:
     wanted = plan_of([row(number, count=1, size=1) for number in range(3_000)])
     wanted.save(tmp_path / "plan.parquet")
@@ -236,7 +281,7 @@ def test_a_store_that_lacks_everything_is_left_after_a_few_hundred(
 @pytest.mark.skipif(sys.platform != "linux", reason="a small disk is mounted as Linux does it")
 @pytest.mark.parametrize("fault", ["full", "unmounted", "moved"])
 def test_a_disk_that_takes_no_more_is_told_and_the_same_command_resumes(
-    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, fault: str
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, engine: str, fault: str
 ) -> None:
     """In a mount namespace of its own: a disk of 40 MB, and what happens to it after the first file."""
     plan.save(tmp_path / "plan.parquet")
@@ -254,7 +299,7 @@ def test_a_disk_that_takes_no_more_is_told_and_the_same_command_resumes(
             moved) mv disk/to disk/away;;
         esac
         wait $program; echo "code $?"; cat said
-        find store -name '*.dcm[0-9]*'
+        find store -name '*.dcm?*'
         case {fault} in
             full) rm disk/filler;;
             unmounted) mount --bind store disk;;

@@ -35,18 +35,18 @@ def leftovers(root: Path) -> list[Path]:
 
 @pytest.mark.parametrize("which", [[0], [0, 1, 2]])
 def test_a_list_that_repeats_itself_ends_with_the_last_series(
-    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, which: list[int]
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, engine: str, which: list[int]
 ) -> None:
     server.endless = {filled.series[number].crdc_series_uuid: "same" for number in which}
     _, report = run(plan, server)
     assert report.ok
-    assert not running()
+    assert not running(engine)
     assert leftovers(tmp_path / "to") == []
     assert dd.verify(tmp_path / "to").ok
 
 
 def test_a_list_of_ever_new_names_ends_its_series_alone(
-    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, engine: str
 ) -> None:
     liar = filled.series[1]
     server.endless = {liar.crdc_series_uuid: "new"}
@@ -57,7 +57,7 @@ def test_a_list_of_ever_new_names_ends_its_series_alone(
     }
     assert report.complete_series >= 2
     assert dd.verify(tmp_path / "to").ok == report.ok
-    assert not running()
+    assert not running(engine)
     assert leftovers(tmp_path / "to") == []
     (row,) = [each for each in plan if each.crdc_series_uuid == liar.crdc_series_uuid]
     assert len(list((tmp_path / "to" / row.directory).glob("*.dcm"))) <= liar.instanceCount
@@ -66,7 +66,7 @@ def test_a_list_of_ever_new_names_ends_its_series_alone(
 
 
 def test_an_object_without_end_does_not_fill_the_disk(
-    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, engine: str
 ) -> None:
     liar = filled.series[2]
     server.faults = {min(filled.series_directory(liar).iterdir()).name: "flood"}
@@ -105,7 +105,7 @@ def replace_by_link(directory: Path, to: Path) -> None:
 
 
 def test_a_directory_that_becomes_a_link_ends_the_download_at_once(
-    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path
+    filled: LocalBucket, server: FaultServer, plan: dd.Plan, tmp_path: Path, engine: str
 ) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -119,6 +119,6 @@ def test_a_directory_that_becomes_a_link_ends_the_download_at_once(
                 swapped.set()
                 time.sleep(0.2)
     assert str(outside) in caught.value.message
-    assert not running()
+    assert not running(engine)
     series = max(each.instanceCount for each in filled.series)
     assert len(list(outside.iterdir())) < series / 2

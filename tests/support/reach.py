@@ -1,4 +1,4 @@
-"""Whether Python and s5cmd reach a bucket: `python -m support.reach URL` prints the outcome of each.
+"""Whether Python, s5cmd and libcurl reach a bucket: `python -m support.reach URL` prints the outcome of each.
 
 Runs in a process of its own, so that it has exactly the environment and the system's trust store that a test
 gives it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from dataset_dl.engines.curl.engine import CurlEngine
 from dataset_dl.engines.s5cmd.binary import require
 from dataset_dl.engines.s5cmd.engine import S5cmdEngine
 from dataset_dl.errors import DatasetDlError
@@ -17,7 +18,7 @@ from dataset_dl.network.session import plain_words, session
 
 def main() -> None:
     series_aws_url = sys.argv[1]
-    for side in (python, s5cmd):
+    for side in (python, s5cmd, curl):
         try:
             network = NetworkSettings.gather()
             side(network, series_aws_url)
@@ -37,6 +38,10 @@ def python(network: NetworkSettings, series_aws_url: str) -> None:
 def s5cmd(network: NetworkSettings, series_aws_url: str) -> None:
     engine = S5cmdEngine(require(), network)
     engine.probe(series_aws_url)
+
+
+def curl(network: NetworkSettings, series_aws_url: str) -> None:
+    CurlEngine(network).probe(series_aws_url)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_dl.engines.s5cmd.output import cause_of, network_error, parse_line, redacted
+from dataset_dl.engines.s5cmd.output import cause_of, network_error, parse_line
+from dataset_dl.engines.words import redacted
 from dataset_dl.errors import CertificateError, ConnectionTimeout, NetworkError, ProxyError
 from dataset_dl.model.events import CommandFailed, EngineMessage, FileCompleted
 

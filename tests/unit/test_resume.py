@@ -11,7 +11,7 @@ import pytest
 
 import dataset_dl as dd
 from dataset_dl.destination.journal import Journal
-from dataset_dl.engines import Engine
+from dataset_dl.engines.protocol import Engine
 from dataset_dl.errors import StorageError
 from dataset_dl.model.events import (
     CommandFailed,

@@ -294,7 +294,7 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
         source_bucket_location: str = "aws",
     ) -> list[str]:
         """Return the addresses of the files of a series, as the store lists them."""
-        from dataset_dl.engines import chooser
+        from dataset_dl.engines.choice import chooser
         from dataset_dl.transfer.fleet import Fleet
 
         options = self._at(source_bucket_location)

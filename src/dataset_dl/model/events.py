@@ -73,11 +73,15 @@ class SeriesSized(Event, frozen=True):
 
 
 class FileCompleted(Event, frozen=True, gc=False):
-    """A file is complete and has its final name. The path is relative to the destination."""
+    """A file is complete and has its final name. The path is relative to the destination.
+
+    `proven` if the engine compared it with the store's checksum while it arrived.
+    """
 
     key: str
     path: str
     size_bytes: int
+    proven: bool = False
 
 
 class BytesWritten(Event, frozen=True):

@@ -63,6 +63,13 @@ def has_system() -> bool:
     return any(os.path.isfile(name) and os.path.getsize(name) for name in _system_files())  # noqa: PTH113, PTH202
 
 
+def system_file() -> str:
+    """Return the file with the authorities that the system trusts; empty if it has another kind of list."""
+    if os.name == "nt":
+        return ""
+    return next((name for name in _system_files() if os.path.isfile(name) and os.path.getsize(name)), "")  # noqa: PTH113, PTH202
+
+
 def system() -> list[bytes]:
     """Return the certificates that the system trusts, as far as it lists them; unchecked."""
     if os.name == "nt":

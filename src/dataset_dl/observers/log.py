@@ -114,8 +114,8 @@ def _record(event: Event) -> tuple[int, str, dict[str, object]] | None:
         extra = _of(failure.planned.key, failure.planned.SeriesInstanceUID)
         return logging.WARNING, text, {**extra, "cause": failure.cause, "error": failure.message}
     if isinstance(event, FetchStarted):
-        text = f"Fetching {event.series_count:,} series with {event.workers} workers"
-        return logging.INFO, text, {"workers": event.workers}
+        text = f"Fetching {event.series_count:,} series by {event.engine} with {event.workers} workers"
+        return logging.INFO, text, {"engine": event.engine, "workers": event.workers}
     if isinstance(event, RetryStarted):
         text = f"{event.series_count:,} series are retried in {event.pause_seconds:g} s"
         return logging.WARNING, text, {"pause_seconds": event.pause_seconds}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from dataset_dl.model.events import EngineEnded, Event, Noticed, RetryStarted, SeriesFailed
+from dataset_dl.model.events import EngineEnded, Event, FetchStarted, Noticed, RetryStarted, SeriesFailed
 from dataset_dl.model.outcome import DownloadProgress, SeriesFailure
 from dataset_dl.wording import duration, size
 
@@ -32,6 +32,11 @@ class Notices:
 
     def line(self, event: Event) -> str | None:
         """Return a line for an event; None for events that only move the bar."""
+        if isinstance(event, FetchStarted):
+            return (
+                f"fetching {event.series_count:,} series, {event.instance_count:,} files,"
+                f" {size(event.size_bytes)}, by {event.engine} with {event.workers} workers"
+            )
         if isinstance(event, EngineEnded):
             return f"{event.message}; finished files are kept"
         if isinstance(event, Noticed):

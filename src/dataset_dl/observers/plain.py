@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import IO
 
-from dataset_dl.model.events import Event, FetchStarted, Working
+from dataset_dl.model.events import Event, Working
 from dataset_dl.observers.notices import Notices, standing
 from dataset_dl.observers.progress import ProgressTracker
 from dataset_dl.wording import size, visible
@@ -37,12 +37,7 @@ class PlainLines:
     def __call__(self, event: Event) -> None:
         """Process one event, and write a line if there is something to show."""
         self._tracker.feed(event)
-        if isinstance(event, FetchStarted):
-            self._line(
-                f"fetching {event.series_count:,} series, {event.instance_count:,} files,"
-                f" {size(event.size_bytes)}, with {event.workers} workers"
-            )
-        elif line := self._notices.line(event):
+        if line := self._notices.line(event):
             self._line(line)
         elif isinstance(event, Working):
             if time.monotonic() - self._written >= _LINE_SECONDS:

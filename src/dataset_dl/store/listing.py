@@ -1,16 +1,16 @@
-"""List the objects below a prefix from Python, for the few files that s5cmd does not fetch."""
+"""List the objects below a prefix from Python, for the few files that no engine fetches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from urllib.parse import urlencode
-from xml.etree import ElementTree
 
 from dataset_dl.errors import NetworkError
 from dataset_dl.model.series import StoredObject
 from dataset_dl.network.session import plain_words, session
 from dataset_dl.network.settings import NetworkSettings, without_secrets
 from dataset_dl.store.addresses import object_url
+from dataset_dl.store.pages import parse_page
 
 
 def objects_below(network: NetworkSettings, bucket: str, prefix: str) -> Iterator[StoredObject]:
@@ -26,7 +26,7 @@ def objects_below(network: NetworkSettings, bucket: str, prefix: str) -> Iterato
     with session(network) as requesting, plain_words(url):
         while True:
             answer = requesting.get(f"{url}?{urlencode(query)}")
-            page = _page(answer.content) if answer.ok else None
+            page = parse_page(answer.content, prefix) if answer.ok else None
             if page is None:
                 shown = without_secrets(url)
                 raise NetworkError(
@@ -34,22 +34,7 @@ def objects_below(network: NetworkSettings, bucket: str, prefix: str) -> Iterato
                     f"{shown} did not list the objects in {prefix} ({answer.status_code} {answer.reason}).",
                     "Nothing was changed. Check the network with `dataset-dl doctor`.",
                 )
-            for each in page.iterfind("{*}Contents"):
-                found = {tag: each.findtext(f"{{*}}{tag}", "") for tag in ("Key", "Size", "ETag")}
-                if not found["Size"].isdigit():
-                    continue  # cannot be fetched and checked
-                yield StoredObject(
-                    found["Key"].removeprefix(prefix), int(found["Size"]), found["ETag"].strip('"')
-                )
-            token = page.findtext("{*}NextContinuationToken")
-            if not token or token == query.get("continuation-token"):
+            yield from page.objects
+            if not page.token or page.token == query.get("continuation-token"):
                 return
-            query["continuation-token"] = token
-
-
-def _page(content: bytes) -> ElementTree.Element | None:
-    try:
-        page = ElementTree.fromstring(content)
-    except ElementTree.ParseError:
-        return None
-    return page if page.tag.endswith("ListBucketResult") else None
+            query["continuation-token"] = page.token

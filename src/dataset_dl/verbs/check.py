@@ -64,7 +64,7 @@ def verify(
     from dataset_dl.destination import disk
     from dataset_dl.destination.audit import audit
     from dataset_dl.destination.tree import instance_directories
-    from dataset_dl.engines import chooser
+    from dataset_dl.engines.choice import chooser
     from dataset_dl.model.events import Working
     from dataset_dl.model.settings import DownloadSettings
     from dataset_dl.observers import observing

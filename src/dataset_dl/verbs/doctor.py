@@ -20,9 +20,9 @@ from dataset_dl import __version__
 from dataset_dl.configuration import config_path
 from dataset_dl.destination import disk
 from dataset_dl.duck import Database
+from dataset_dl.engines.descriptors import descriptor_limit
 from dataset_dl.engines.s5cmd.binary import known_checksums, require, sha256
 from dataset_dl.engines.s5cmd.engine import make
-from dataset_dl.engines.s5cmd.listening import descriptor_limit
 from dataset_dl.errors import DatasetDlError, NetworkError, StorageError
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import AWS_ENDPOINT_URL, NetworkSettings, without_secrets

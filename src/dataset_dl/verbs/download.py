@@ -69,7 +69,7 @@ def transferred(
     suspects: Suspects | None = None,
 ) -> Iterator[Event]:
     """Yield the events of a download; the log and `observers` see each one first."""
-    from dataset_dl.engines import chooser
+    from dataset_dl.engines.choice import chooser
     from dataset_dl.observers import observed
     from dataset_dl.observers.log import Log
     from dataset_dl.sources import rights_of

@@ -111,7 +111,7 @@ class DownloadOptions(NetworkOptions, total=False):
     Attributes
     ----------
     engine
-        The engine that fetches: its name, or an object that implements `dataset_dl.engines.Engine`. ``auto``,
+        The engine that fetches: its name, or an object that implements `engines.protocol.Engine`. ``auto``,
         the default, takes the best one installed.
     workers
         Number of objects fetched in parallel; by default it depends on the machine and the distance of the

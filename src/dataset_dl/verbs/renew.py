@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 from dataset_dl.destination import disk
 from dataset_dl.destination.records import Records, kept_plan, kept_with_requests
 from dataset_dl.destination.tree import batches, instances
-from dataset_dl.engines import chooser
+from dataset_dl.engines.choice import chooser
 from dataset_dl.errors import ManifestError, NetworkError
 from dataset_dl.model.checks import Difference
 from dataset_dl.model.outcome import Report

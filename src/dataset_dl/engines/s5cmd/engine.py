@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from dataset_dl.engines.descriptors import descriptor_limit
+from dataset_dl.engines.leftovers import is_begun, is_resumable
 from dataset_dl.engines.s5cmd.binary import Binary, require
 from dataset_dl.engines.s5cmd.command import batch_lines, choose_workers, list_lines, run_arguments
 from dataset_dl.engines.s5cmd.lines import list_line
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from dataset_dl.engines.s5cmd.pace import Pace
 from dataset_dl.engines.s5cmd.listening import (
     TICK_SECONDS,
-    descriptor_limit,
     events_of,
     require_counting,
     write_commands,
@@ -55,7 +55,6 @@ _LISTING_RETRIES = 2
 # Limits of a list: this far above twice the count of a series, or the most if its count is unknown. The
 # largest series has 91,980 objects.
 _MORE_LISTED, _MOST_LISTED = 1_000, 1_000_000
-_UNFINISHED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.dcm[0-9]+")
 
 
 class _Answer(NamedTuple):
@@ -220,8 +219,8 @@ class S5cmdEngine:
                 yield from self._listen(process, self._pace(process))
 
     def is_unfinished(self, name: str) -> bool:
-        """Whether a file is unfinished: s5cmd appends digits to the final name, then renames the file."""
-        return _UNFINISHED.fullmatch(name) is not None
+        """Whether a file is unfinished; s5cmd cannot continue what another engine has begun."""
+        return is_begun(name) or is_resumable(name)
 
     def _pace(self, process: Process) -> Pace | None:
         if not self._max_rate_mbps:

@@ -96,14 +96,3 @@ def require_counting() -> None:
             "This system does not count the bytes that a process writes, so the rate cannot be limited.",
             "Nothing was started. Leave out the rate, and choose few workers instead.",
         )
-
-
-def descriptor_limit() -> int:
-    """Return how many files s5cmd may hold open; it raises a low limit by itself."""
-    try:
-        import resource
-    except ImportError:  # Windows sets no such limit
-        return 8192
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # s5cmd raises a lower limit to 1,024 by itself, if the hard limit allows it.
-    return max(soft, min(1024, hard if hard > 0 else 1024)) if soft > 0 else 8192

@@ -6,11 +6,13 @@ import re
 
 import msgspec
 
+from dataset_dl.engines.words import redacted
 from dataset_dl.errors import NetworkError
 from dataset_dl.model.events import CommandFailed, EngineMessage, FileCompleted
 from dataset_dl.model.outcome import Cause
 from dataset_dl.model.series import StoredObject
 from dataset_dl.network.reasons import Reason, unreachable
+from dataset_dl.store.pages import OBJECT_NAME
 
 OutputEvent = FileCompleted | CommandFailed | EngineMessage
 
@@ -37,11 +39,7 @@ class _Line(msgspec.Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_Line).decode
 _decode_listed = msgspec.json.Decoder(_Listed).decode
-# Acceptable names of objects: they become part of commands and paths.
-_OBJECT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SERIES_URL = re.compile(r"(?:s3|gs)://[^/\s]+/([0-9a-f-]{36})/")
-_CREDENTIALS = re.compile(r"(?<=//)[^/\s@\"]*@")
-_QUERY = re.compile(r"(https?://[^\s?\"]+)\?[^\s\"]*")
 
 # The first match decides, so specific patterns come before general ones.
 _CAUSES: tuple[tuple[str, Cause], ...] = (
@@ -95,7 +93,7 @@ def parse_listed(line: bytes) -> tuple[str, StoredObject | None] | None:
     parts = listed.key.split("/", 4)
     if len(parts) != 5:
         return None
-    if not _OBJECT_NAME.fullmatch(parts[4]):
+    if not OBJECT_NAME.fullmatch(parts[4]):
         return parts[3], None
     return parts[3], StoredObject(parts[4], listed.size, listed.etag)
 
@@ -138,11 +136,6 @@ def network_error(message: str, endpoint_url: str) -> NetworkError:
             return unreachable(endpoint_url, reason)
     words = redacted(" ".join(message.split()))[:300]
     return NetworkError(endpoint_url, f"{endpoint_url} cannot be reached: {words}.")
-
-
-def redacted(text: str) -> str:
-    """Return the text without user names, passwords and queries in its addresses."""
-    return _QUERY.sub(r"\1", _CREDENTIALS.sub("***@", text))
 
 
 def _message(line: bytes) -> EngineMessage:

@@ -1,0 +1,1 @@
+"""libcurl as an engine: connections that stay open, in worker processes that die with this one."""
