@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dataset_dl.engines.curl import engine as curl_engine
 from dataset_dl.engines.s5cmd import engine as s5cmd_engine
 from dataset_dl.testing import LocalBucket
 from support.cli import PROGRAM, Cli
@@ -148,7 +149,8 @@ def test_what_stands_in_the_way_is_said_within_seconds(
 
 
 def test_a_firewall_that_drops_is_told(run: Cli, held: LocalBucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s5cmd_engine, "_PROBE_SECONDS", 2)
+    for engine in (s5cmd_engine, curl_engine):
+        monkeypatch.setattr(engine, "_PROBE_SECONDS", 2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

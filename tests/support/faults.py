@@ -26,8 +26,9 @@ class FaultServer:
 
     ``hang``: accepts and never answers. ``cut``: closes in the middle of the body. ``html``: a sign-in
     page with 200. ``future``: a LastModified of the next century. ``slow``: answers after 20 ms. ``close``:
-    closes the connection without an answer. ``flood``: an endless body. ``drip``: one byte every 0.1 s. A
-    number: that status, each time. A number with ``once``, like ``503 once``: that status, the first time.
+    closes the connection without an answer. ``flood``: an endless body. ``drip``: one byte every 0.1 s.
+    ``flip``: another last byte. ``moved`` and ``away``: a redirect to the same object under another path, and to
+    another server. A number: that status, each time. A number with ``once``, like ``503 once``: that status, the first time.
     `each_nth` applies one of these to every nth request for an object, whatever its key.
     `endless` maps series to lists that never end: ``same`` lists the same objects on each page, ``new``
     others. `portal` answers everything with a sign-in page. `listed_too` are names that every list contains
@@ -39,6 +40,7 @@ class FaultServer:
         self.faults: dict[str, str] = {}
         self.each_nth: tuple[int, str] | None = None
         self.gets: Counter[str] = Counter()
+        self.ranges: list[str] = []
         self.lists = 0
         self.listed_too: list[str] = []
         self.portal = False
@@ -127,12 +129,26 @@ def serve(root: Path) -> Iterator[FaultServer]:
             path = faults.root / bucket / key
             is_made_up = key.endswith(tuple(faults.listed_too or "\0")) or not path.exists()
             body = b"evil" if is_made_up else path.read_bytes()
+            tag = "x" if is_made_up else etag(path, path.stat().st_mtime_ns)
+            status, part = 200, ""
+            if self.headers.get("If-Match", f'"{tag}"') != f'"{tag}"':
+                return self.answer(412, b"")
+            if wanted := self.headers.get("Range"):
+                faults.ranges.append(wanted)
+                begin, _, end = wanted.removeprefix("bytes=").partition("-")
+                part = f"bytes {begin}-{end}/{len(body)}"
+                status, body = 206, body[int(begin) : int(end) + 1]
             if fault == "hang":
                 faults.released.wait(60)
                 self.close_connection = True
             elif fault == "cut":
-                self.answer(200, body[: len(body) // 2], len(body))
+                self.answer(status, body[: len(body) // 2], len(body), part=part)
                 self.close_connection = True
+            elif fault == "flip":
+                self.answer(status, body[:-1] + bytes([body[-1] ^ 1]), tag=tag)
+            elif fault in ("moved", "away"):
+                where = f"/{bucket}/{key}" if fault == "moved" else f"http://127.0.0.1:9/{bucket}/{key}"
+                self.answer(307, b"", location=where)
             elif fault == "flood":
                 self.flood()
             elif fault == "drip":
@@ -147,7 +163,7 @@ def serve(root: Path) -> Iterator[FaultServer]:
             elif fault.isdigit():
                 self.answer(int(fault), b"<Error><Code>Fault</Code></Error>")
             else:
-                self.answer(200, body)
+                self.answer(status, body, tag=tag, part=part)
 
         def flood(self) -> None:
             chunk = bytes(1 << 20)
@@ -168,11 +184,23 @@ def serve(root: Path) -> Iterator[FaultServer]:
                     self.wfile.flush()
             self.close_connection = True
 
-        def answer(self, status: int, body: bytes, length: int | None = None) -> None:
+        def answer(
+            self,
+            status: int,
+            body: bytes,
+            length: int | None = None,
+            *,
+            tag: str = "x",
+            location: str = "",
+            part: str = "",
+        ) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body) if length is None else length))
             self.send_header("Last-Modified", "Wed, 01 Jan 2020 00:00:00 GMT")
-            self.send_header("ETag", '"x"')
+            self.send_header("ETag", f'"{tag}"')
+            for name, value in (("Location", location), ("Content-Range", part)):
+                if value:
+                    self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 

@@ -1,7 +1,7 @@
 """A storm: downloads that are killed at random moments, and whether the next run resumes them correctly.
 
 In each round, up to three runs are ended by a random blow at a random moment, then one runs to completion.
-After it the tree must equal the store, byte for byte, with nothing else in it and no s5cmd left running, and
+After it the tree must equal the store, byte for byte, with nothing else in it and no child left running, and
 no file that was right after the last blow may have been fetched again.
 """
 
@@ -35,17 +35,17 @@ GONE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Blow:
-    """How a run is ended: the signals to s5cmd and then to the program, in order."""
+    """How a run is ended: the signals to its children and then to the program, in order."""
 
     name: str
     to_program: tuple[signal.Signals, ...] = ()
-    to_s5cmd: tuple[signal.Signals, ...] = ()
+    to_children: tuple[signal.Signals, ...] = ()
 
 
 BLOWS = (
     Blow("SIGKILL of the program", to_program=(signal.SIGKILL,)),
-    Blow("SIGKILL of s5cmd", to_s5cmd=(signal.SIGKILL,)),
-    Blow("SIGKILL of both", to_program=(signal.SIGKILL,), to_s5cmd=(signal.SIGKILL,)),
+    Blow("SIGKILL of the children", to_children=(signal.SIGKILL,)),
+    Blow("SIGKILL of both", to_program=(signal.SIGKILL,), to_children=(signal.SIGKILL,)),
     Blow("SIGTERM", to_program=(signal.SIGTERM,)),
     Blow("SIGINT", to_program=(signal.SIGINT,)),
     Blow("SIGINT twice", to_program=(signal.SIGINT, signal.SIGINT)),
@@ -63,8 +63,9 @@ def check(holds: object, what: str) -> None:
 
 
 class Storm:
-    def __init__(self, root: Path, server: FaultServer, seed: int, series: int) -> None:
+    def __init__(self, root: Path, server: FaultServer, seed: int, series: int, engine: str) -> None:
         self.server = server
+        self.engine = engine
         self.random = random.Random(seed)
         self.target = root / "to"
         self.rows = self._fill(server.root, series)
@@ -96,7 +97,7 @@ class Storm:
     def start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [PROGRAM, "idc", "download", self.plan, "--to", self.target, "--workers", "16",
-             "--endpoint-url", self.server.endpoint_url],
+             "--engine", self.engine, "--endpoint-url", self.server.endpoint_url],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -154,7 +155,7 @@ class Storm:
 
     def _hit(self, program: subprocess.Popen[bytes], blow: Blow, after_seconds: float) -> None:
         children = psutil.Process(program.pid).children(recursive=True)
-        for number in blow.to_s5cmd:
+        for number in blow.to_children:
             for child in children:
                 _quietly(lambda child=child, number=number: child.send_signal(number))  # type: ignore[misc]
         for number in blow.to_program:
@@ -203,12 +204,12 @@ def _quietly(act: Callable[[], object]) -> None:
         act()
 
 
-def storm(rounds: int, seed: int, series: int, say: Callable[[str], object]) -> None:
+def storm(rounds: int, seed: int, series: int, say: Callable[[str], object], engine: str = "s5cmd") -> None:
     """Run `rounds` rounds; raise `Wrong` if a promise is not kept."""
     scratch = Path(tempfile.mkdtemp(prefix="dataset-dl-storm-"))
     try:
         with serve(scratch / "buckets") as server:
-            wild = Storm(scratch, server, seed, series)
+            wild = Storm(scratch, server, seed, series, engine)
             wild.calibrate()
             instances = sum(row.instanceCount for row in wild.rows)
             say(
@@ -225,13 +226,15 @@ def main() -> None:
     parser.add_argument("rounds", nargs="?", type=int, default=50)
     parser.add_argument("--seed", type=int, help="the same seed strikes the same blows again")
     parser.add_argument("--series", type=int, default=130, help="about 30 objects each")
+    parser.add_argument("--engine", default="s5cmd", choices=["s5cmd", "curl"])
     chosen = parser.parse_args()
     seed = int.from_bytes(os.urandom(4)) if chosen.seed is None else chosen.seed
     try:
-        storm(chosen.rounds, seed, chosen.series, lambda line: print(line, flush=True))  # noqa: T201
+        storm(chosen.rounds, seed, chosen.series, lambda line: print(line, flush=True), chosen.engine)  # noqa: T201
     except Wrong as error:
         sys.exit(
             f"storm: {error}; again with bin/storm {chosen.rounds} --seed {seed} --series {chosen.series}"
+            f" --engine {chosen.engine}"
         )
     print(f"{chosen.rounds} rounds passed")  # noqa: T201
 

@@ -166,7 +166,7 @@ class Rounds:
                 watch.finished(event.size_bytes)
                 streak.end()
                 pending = window.open.get(event.key) or window.find(event.key)
-                awaited = pending.count_file(event.path) if pending is not None else -1
+                awaited = pending.count_file(event.path, proven=event.proven) if pending is not None else -1
                 if awaited is None or awaited > 0:
                     continue
                 if pending is None:

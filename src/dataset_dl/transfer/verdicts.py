@@ -145,7 +145,7 @@ class Verdicts:
     def finish(self, pending: Pending, found: Found) -> Iterator[Event]:
         """Complete a series whose count and bytes agree, or queue it for a comparison of checksums."""
         inspection = pending.inspection
-        if not self._options.md5 or (inspection is not None and inspection.is_proof):
+        if not self._options.md5 or pending.is_proven or (inspection is not None and inspection.is_proof):
             yield from self._complete(pending, inspection)
             return
         self._unproven.append(pending)

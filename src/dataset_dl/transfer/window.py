@@ -26,8 +26,9 @@ class Pending:
     ----------
     row, series
         The row of the plan: its number and its content.
-    awaited, reported
-        How many files the engine has still to report (None if unknown), and how many it has reported.
+    awaited, reported, proven
+        How many files the engine has still to report (None if unknown), how many it has reported, and how
+        many of these it has compared with the store's checksum.
     names
         Its files so far, if they have to be known by name; else None.
     inspection
@@ -43,10 +44,12 @@ class Pending:
     inspection: Inspection | None
     failure: CommandFailed | None = None
     reported: int = 0
+    proven: int = 0
 
-    def count_file(self, path: str) -> int | None:
+    def count_file(self, path: str, *, proven: bool) -> int | None:
         """Count a finished file; return how many are still to come, None if unknown."""
         self.reported += 1
+        self.proven += proven
         if self.names is not None:
             self.names.append(path.rpartition("/")[2])
         if self.awaited is not None:
@@ -57,6 +60,12 @@ class Pending:
         """Set files and bytes that have become known."""
         self.series = self.series.sized(size)
         self.awaited = size.instanceCount - self.reported
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether all its files were compared with the store's checksums: when they came, or before."""
+        is_rest_proven = self.inspection is None or self.inspection.proven
+        return is_rest_proven and self.awaited == 0 and self.proven == self.reported
 
     def look(self, destination: Path) -> Found:
         """Return its files and bytes on disk."""

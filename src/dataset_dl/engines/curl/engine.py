@@ -39,7 +39,7 @@ from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
 from dataset_dl.network.reasons import unreachable
-from dataset_dl.process import LineQueue, Process, lines_of
+from dataset_dl.process import LineQueue, Process, lines_of, stop_all
 from dataset_dl.scratch import Scratch
 from dataset_dl.store.pages import parse_page
 
@@ -211,8 +211,7 @@ class CurlEngine:
                 processes.append(_worker(destination, words, lines))
             yield processes, lines
         finally:
-            for each in processes:
-                each.stop()
+            stop_all(processes)
 
     def _listen(self, processes: list[Process], lines: LineQueue) -> Iterator[Event]:
         ticks: dict[int, Tick] = {}
@@ -238,6 +237,8 @@ class CurlEngine:
             if now - heard_at >= max(self._stall_seconds, _SILENT_SECONDS):
                 yield EngineEnded(f"the workers of curl said nothing for {now - heard_at:.0f} s", True, "")
                 return
+        if ticks:
+            yield _sum(ticks.values())
         codes = [each.returncode or 0 for each in processes]
         if any(codes):
             how = ", ".join(f"signal {-code}" if code < 0 else f"exit code {code}" for code in codes if code)

@@ -219,7 +219,9 @@ class Fetching:
                 self._listings -= 1
                 self.lose(series, failure.cause, failure.words)
 
-        return Get(listing_url(task.bucket_url, task.prefix, token), take, then)
+        get = Get(listing_url(task.bucket_url, task.prefix, token), take, then)
+        get.is_object = False
+        return get
 
     def _listed(self, series: Series, token: str, page: Page) -> None:
         task = series.task

@@ -52,6 +52,8 @@ class Get:
         What `take` raised.
     response
         Headers of the response in lower case, if `reads_headers`.
+    is_object
+        Whether its bytes count as received.
     proxy_status
         Status of the proxy's response to CONNECT; 0 without one.
     round_trip_seconds
@@ -59,6 +61,7 @@ class Get:
     """
 
     reads_headers = False
+    is_object = True
 
     def __init__(
         self,
@@ -202,7 +205,8 @@ class Pool:
         take = get.take
 
         def on_bytes(chunk: bytes) -> int | None:
-            self.received_bytes += len(chunk)
+            if get.is_object:
+                self.received_bytes += len(chunk)
             try:
                 take(chunk)
             except (Excess, OSError) as error:

@@ -1,25 +1,24 @@
-"""Start, drain, watch and stop child processes. The only user of `subprocess`."""
+"""A long-running child process: drained, watched and stopped."""
 
 from __future__ import annotations
 
 import _thread
 import atexit
-import ctypes
 import os
 import queue
-import signal
-import subprocess
-import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from dataset_dl.process.starting import start, terminate
+
 if TYPE_CHECKING:
+    import subprocess
+
     import psutil
 
 _READ_BYTES = 1 << 16
@@ -27,53 +26,11 @@ _READ_BYTES = 1 << 16
 _QUEUE_READS = 256
 _TAIL_LINES = 20
 _TICK_SECONDS = 0.002
-_TRIES = 3
 _FULL_TICK_SECONDS = 0.02
 # After a read this large, read again at once: the pipe holds only 64 KB on Linux.
 _MANY_BYTES = 1 << 14
-_PR_SET_PDEATHSIG = 1
 # Batches of lines, and None at the end of each child.
 LineQueue = queue.SimpleQueue[list[bytes] | None]
-# Loaded before any fork: a child between fork and exec must not wait for a lock.
-_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Exit code and output of a short command."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run_to_end(argv: Sequence[str], *, environment: Mapping[str, str], timeout_seconds: float) -> Answer:
-    """Run a command that ends by itself; retry it if a signal killed it.
-
-    Raises
-    ------
-    OSError
-        If it cannot be started.
-    TimeoutError
-        If it does not end in time; it is then killed.
-    """
-    for _ in range(_TRIES):
-        answer = _ask(argv, environment, timeout_seconds)
-        if answer.returncode >= 0:
-            break
-    return answer
-
-
-def _ask(argv: Sequence[str], environment: Mapping[str, str], timeout_seconds: float) -> Answer:
-    child = _start(argv, None, environment)
-    with child:
-        try:
-            stdout, stderr = child.communicate(timeout=timeout_seconds)
-        except subprocess.TimeoutExpired:
-            raise TimeoutError(f"no answer within {timeout_seconds:.0f} s") from None
-        finally:
-            child.kill()
-    return Answer(child.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
 
 class Process:
@@ -173,28 +130,31 @@ class Process:
             act(psutil.Process(self.pid))
 
     def stop(self, grace_seconds: float = 5.0) -> None:
-        """Stop the child, gently at first: s5cmd removes its temporary files on a signal; then kill it."""
-        if os.getpid() != self._made_in:
-            return  # a fork inherits the object, but the child belongs to the parent
+        """Stop the child, see `stop_all`."""
+        stop_all([self], grace_seconds)
+
+    def _begin_to_stop(self) -> None:
         self._is_unwanted = self._discard = True
         # A thread that has not begun sees `_is_unwanted` and starts no child.
         while self._is_begun and not self._is_started:
             time.sleep(_TICK_SECONDS)
-        child = self._child
-        if child is not None and child.poll() is None:
-            _terminate(child)
-            deadline = time.monotonic() + grace_seconds
-            try:
-                while not self._is_over and time.monotonic() < deadline:
-                    if self._is_paused:
-                        self.resume()  # another thread may just have paused it
-                    time.sleep(_TICK_SECONDS)
-            finally:  # a second Ctrl-C ends the wait
-                if child.poll() is None:
-                    child.kill()
-        while child is not None and not self._is_over:
-            time.sleep(_TICK_SECONDS)
-        _living.discard(self)
+        if self._is_alive():
+            assert self._child is not None
+            terminate(self._child)
+
+    def _is_alive(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    def _is_going(self) -> bool:
+        """Whether the child, or a thread that owns it, has not ended yet."""
+        if self._is_paused and self._is_alive():
+            self.resume()  # another thread may just have paused it
+        return self._child is not None and not self._is_over
+
+    def _kill(self) -> None:
+        if self._is_alive():
+            assert self._child is not None
+            self._child.kill()
 
     def _run(self) -> None:
         self._is_begun = True
@@ -207,7 +167,7 @@ class Process:
 
     def _own(self) -> None:
         try:
-            child = _start(self._argv, self._directory, self._environment, is_fed=self._stdin is not None)
+            child = start(self._argv, self._directory, self._environment, is_fed=self._stdin is not None)
         except BaseException as error:
             self._start_error = error
             return
@@ -254,6 +214,24 @@ class Process:
             self._queue.put(batch)
 
 
+def stop_all(several: Iterable[Process], grace_seconds: float = 5.0) -> None:
+    """Stop children, gently at first: they remove their temporary files on a signal; then kill them."""
+    # A fork inherits the objects, but the children belong to the parent.
+    ours = [each for each in several if each._made_in == os.getpid()]
+    try:
+        for each in ours:
+            each._begin_to_stop()
+        deadline = time.monotonic() + grace_seconds
+        while sum(each._is_going() for each in ours) and time.monotonic() < deadline:
+            time.sleep(_TICK_SECONDS)
+    finally:  # a second Ctrl-C ends the wait
+        for each in ours:
+            each._kill()
+    while any(each._is_going() for each in ours):
+        time.sleep(_TICK_SECONDS)
+    _living.difference_update(ours)
+
+
 def lines_of(several: LineQueue, count: int, tick_seconds: float) -> Iterator[list[bytes]]:
     """Yield the lines of some children that share a queue, until all have ended; see `Process.lines`."""
     while count:
@@ -268,57 +246,9 @@ def lines_of(several: LineQueue, count: int, tick_seconds: float) -> Iterator[li
             yield batch
 
 
-def _start(
-    argv: Sequence[str], directory: Path | None, environment: Mapping[str, str], *, is_fed: bool = False
-) -> subprocess.Popen[bytes]:
-    """Start a child in its own process group, so that Ctrl-C reaches only us and we stop the child."""
-    group: dict[str, object] = {"process_group": 0, "preexec_fn": _dying_with(os.getpid())}
-    if sys.platform == "win32":
-        group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    # On Linux the child gets SIGTERM when its parent dies; SIGPIPE stays ignored, so that the broken pipe
-    # does not kill it first.
-    group["restore_signals"] = _prctl is None
-    child: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
-        argv,
-        cwd=directory,
-        env=dict(environment),
-        stdin=subprocess.PIPE if is_fed else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-        **group,
-    )
-    return child
-
-
-def _dying_with(parent: int) -> Callable[[], None] | None:
-    """Return a function that makes a child on Linux end when its parent is killed; None elsewhere.
-
-    Linux signals the child when the thread that started it ends, so that thread lives as long as the child.
-    On other systems a child whose parent was killed ends when it next writes to its closed pipe.
-    """
-    if _prctl is None:
-        return None
-    prctl = _prctl
-
-    def end_with_parent() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # the parent was killed in between
-            os._exit(1)
-
-    return end_with_parent
-
-
-def _terminate(child: subprocess.Popen[bytes]) -> None:
-    gentle = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
-    with suppress(OSError):
-        child.send_signal(gentle)
-
-
 _living: weakref.WeakSet[Process] = weakref.WeakSet()
 
 
 @atexit.register
 def _stop_all() -> None:
-    for process in list(_living):
-        process.stop()
+    stop_all(list(_living))
