@@ -27,16 +27,22 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="whole loads, the large cases, more repetitions")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures for a program, too")
     parser.add_argument(
+        "--engine", choices=("both", *moves.ENGINES), default="both", help="what moves the bytes"
+    )
+    parser.add_argument(
         "suites", nargs="*", metavar="SUITE", help="ready plan move far stream again check rate"
     )
     chosen = parser.parse_args()
+    engines = moves.ENGINES if chosen.engine == "both" else (chosen.engine,)
     scale, times = (1.0, 5) if chosen.full else (0.4, 3)
     scratch = Path(tempfile.mkdtemp(prefix="dataset-dl-bench-", dir=_quiet_place()))
     suites: dict[str, Callable[[], Iterator[Row]]] = {
         "ready": lambda: ready.rows(_PEERS, scratch, times=2 * times),
         "plan": lambda: plans.rows(_PEERS, scratch, times=times, full=chosen.full),
-        "move": lambda: moves.near(scratch, _PEERS, scale=scale, times=times),
-        "far": lambda: moves.distant(scratch, _PEERS, scale=scale, times=times, full=chosen.full),
+        "move": lambda: moves.near(scratch, _PEERS, scale=scale, times=times, engines=engines),
+        "far": lambda: moves.distant(
+            scratch, _PEERS, scale=scale, times=times, full=chosen.full, engines=engines
+        ),
         "stream": lambda: stream.rows(full=chosen.full),
         "again": lambda: again.rows(scratch, times=times, full=chosen.full),
         "check": lambda: checks.rows(scratch, times=times),

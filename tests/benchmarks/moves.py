@@ -20,6 +20,12 @@ from support.plans import plan_of
 
 WORKERS = (16, 64, 256)
 FAR_SECONDS = 0.04
+ENGINES = ("s5cmd", "curl")
+# What curl may take of the wall and processor time of raw s5cmd over TLS, by the first word of a load.
+_CURL_NEAR: dict[str, tuple[float | None, float]] = {
+    "small": (0.4, 0.35), "ct": (0.9, 0.55), "large": (1.05, 1.05), "mix": (None, 0.6),
+}  # fmt: skip
+_CURL_FAR = {"small": 0.5, "ct": 0.75}
 _OURS = """
 import json, resource, sys, time
 import dataset_dl as dd
@@ -92,13 +98,14 @@ class Load:
 
 
 def loads(scale: float) -> list[Load]:
-    """The four loads; `scale` 1 is what docs/performance.md quotes."""
+    """The five loads; `scale` 1 is what docs/performance.md quotes."""
 
     def some(count: int) -> int:
         return max(1, round(count * scale))
 
     return [
         Load("small: 50 series of 100 objects of 100 KiB", [[102_400] * some(100)] * 50),
+        Load("ct: 25 series of 80 objects of 512 KiB", [[512 << 10] * some(80)] * 25),
         Load("large: 40 objects of 64 MiB", [[64 << 20]] * some(40)),
         Load("mix: 300 series as in the index, scaled", _mix(scale)),
         Load("single: 3,000 series of one object of 50 KB", [[50_000]] * some(3000)),
@@ -216,7 +223,9 @@ def connections(store: Store, work: Callable[[], Run]) -> int:
     return len({connection for connection, _ in store.requests()})
 
 
-def near(root: Path, peers: Path, *, scale: float, times: int) -> Iterator[Row]:
+def near(
+    root: Path, peers: Path, *, scale: float, times: int, engines: Sequence[str] = ENGINES
+) -> Iterator[Row]:
     """On loopback, without TLS and with it."""
     authority = Authority.make(root / "authority", "benchmark")
     for number, load in enumerate(loads(scale)):
@@ -226,31 +235,40 @@ def near(root: Path, peers: Path, *, scale: float, times: int) -> Iterator[Row]:
             serve(course.root / "store", course.root / "tls", authority) as tls,
         ):
             for store, kind in ((plain, ""), (tls, ", TLS")):
-                yield from _compare(course, store, load.name + kind, times)
-            runs = measure.repeat(1, lambda: course.ours(plain), lambda: course.idc_index(plain))
-            yield Row(load.name, "seconds", runs[0].seconds, runs[1].seconds, "idc-index", 1.0)
-            seen = [
-                connections(tls, lambda: course.ours(tls)),
-                connections(tls, lambda: course.obstore(tls, 64)),
-            ]
-            yield Row(load.name + ", TLS", "connections", seen[0], seen[1], "obstore")
-            runs = measure.repeat(1, lambda: course.ours(tls), lambda: course.obstore(tls, 64))
-            yield Row(load.name + ", TLS", "seconds", runs[0].seconds, runs[1].seconds, "obstore, 64 at once")
+                yield from _compare(course, store, load.name + kind, times, engines)
+            for engine in engines:
+                yield from _peers(course, plain, tls, engine)
     lasting = long_load(scale)
     with (
         _course(root / "near-long", lasting, peers) as course,
         serve(course.root / "store", course.root / "plain") as plain,
         serve(course.root / "store", course.root / "tls", authority) as tls,
     ):
-        yield from _compare(course, plain, lasting.name, times, WORKERS[:1])
-        yield from _compare(course, tls, lasting.name + ", TLS", times, WORKERS[:1])
+        yield from _compare(course, plain, lasting.name, times, engines, WORKERS[:1])
+        yield from _compare(course, tls, lasting.name + ", TLS", times, engines, WORKERS[:1])
 
 
-def distant(root: Path, peers: Path, *, scale: float, times: int, full: bool) -> Iterator[Row]:
+def _peers(course: Course, plain: Store, tls: Store, engine: str) -> Iterator[Row]:
+    """One engine against idc-index and obstore, and how many connections it opens."""
+    name = f"{course.load.name}, {engine}"
+    runs = measure.repeat(1, lambda: course.ours(plain, engine=engine), lambda: course.idc_index(plain))
+    yield Row(name, "seconds", runs[0].seconds, runs[1].seconds, "idc-index", 1.0)
+    workers = 16
+    seen = connections(tls, lambda: course.ours(tls, engine=engine, workers=workers))
+    yield Row(name + ", TLS", "connections", seen, workers, "workers", 1.1 if engine == "curl" else None)
+    runs = measure.repeat(1, lambda: course.ours(tls, engine=engine), lambda: course.obstore(tls, 64))
+    yield Row(name + ", TLS", "seconds", runs[0].seconds, runs[1].seconds, "obstore, 64 at once")
+    spent = [run.cpu_seconds + run.children_cpu_seconds for run in runs]
+    yield Row(name + ", TLS", "processor s", *spent, "obstore, 64 at once")
+
+
+def distant(
+    root: Path, peers: Path, *, scale: float, times: int, full: bool, engines: Sequence[str] = ENGINES
+) -> Iterator[Row]:
     """Behind a relay that adds 40 ms to each round trip."""
     authority = Authority.make(root / "authority", "benchmark")
     chosen = loads(scale)
-    for number, load in enumerate(chosen if full else [chosen[0], chosen[3]]):
+    for number, load in enumerate(chosen if full else [chosen[0], chosen[1], chosen[4]]):
         with (
             _course(root / f"far-{number}", load, peers) as course,
             serve(course.root / "store", course.root / "plain") as plain,
@@ -258,42 +276,63 @@ def distant(root: Path, peers: Path, *, scale: float, times: int, full: bool) ->
             far(plain, FAR_SECONDS) as plain_far,
             far(tls, FAR_SECONDS) as tls_far,
         ):
-            yield from _choice(course, plain_far, load.name + ", 40 ms", times)
-            yield from _choice(course, tls_far, load.name + ", TLS, 40 ms", times)
+            for engine in engines:
+                yield from _choice(course, plain_far, load.name + ", 40 ms", times, engine)
+                yield from _choice(course, tls_far, load.name + ", TLS, 40 ms", times, engine)
 
 
 def _compare(
-    course: Course, store: Store, name: str, times: int, numbers: Sequence[int] = WORKERS
+    course: Course,
+    store: Store,
+    name: str,
+    times: int,
+    engines: Sequence[str],
+    numbers: Sequence[int] = WORKERS,
 ) -> Iterator[Row]:
-    """Ours against raw s5cmd with some numbers of workers, by turns."""
+    """Ours with each engine against raw s5cmd with some numbers of workers, by turns."""
+
+    def ours(engine: str) -> Callable[[], Run]:
+        return lambda: course.ours(store, engine=engine)
 
     def raw(workers: int) -> Callable[[], Run]:
         return lambda: course.raw(store, workers)
 
-    ours, *raws = measure.repeat(times, lambda: course.ours(store), *(raw(workers) for workers in numbers))
+    runs = measure.repeat(times, *map(ours, engines), *map(raw, numbers))
+    raws = runs[len(engines) :]
     best = min(range(len(numbers)), key=lambda index: raws[index].seconds)
-    chosen = f"s5cmd, best: {numbers[best]} workers; ours: {ours.stdout}"
-    yield Row(name, "seconds", ours.seconds, raws[best].seconds, chosen, 1.03)
-    for workers, run in zip(numbers, raws, strict=True):
-        yield Row(name, "seconds", ours.seconds, run.seconds, f"s5cmd, {workers} workers")
-    yield Row(name, "processor s", ours.cpu_seconds, ours.children_cpu_seconds, "the s5cmd it runs", 0.05)
+    for engine, run in zip(engines, runs, strict=False):
+        work, peer = f"{name}, {engine}", f"s5cmd, best: {numbers[best]} workers; ours: {run.stdout}"
+        wall, processor = (1.03, None) if engine == "s5cmd" else (None, None)
+        if engine == "curl" and name.endswith("TLS"):
+            wall, processor = _CURL_NEAR.get(name.partition(":")[0], (None, None))
+        yield Row(work, "seconds", run.seconds, raws[best].seconds, peer, wall)
+        spent = run.cpu_seconds + run.children_cpu_seconds
+        yield Row(work, "processor s, whole", spent, raws[best].cpu_seconds, peer, processor)
+        for workers, other in zip(numbers, raws, strict=True):
+            yield Row(work, "seconds", run.seconds, other.seconds, f"s5cmd, {workers} workers")
+        own = "the s5cmd it runs" if engine == "s5cmd" else "its workers"
+        bound = 0.05 if engine == "s5cmd" else None
+        yield Row(work, "processor s", run.cpu_seconds, run.children_cpu_seconds, own, bound)
 
 
-def _choice(course: Course, store: Store, name: str, times: int) -> Iterator[Row]:
+def _choice(course: Course, store: Store, name: str, times: int, engine: str) -> Iterator[Row]:
     """Ours with the number of workers that it chooses, and with others; raw s5cmd beside it."""
 
     def ours(workers: int) -> Callable[[], Run]:
-        return lambda: course.ours(store, workers=workers)
+        return lambda: course.ours(store, workers=workers, engine=engine)
 
     def raw(workers: int) -> Callable[[], Run]:
         return lambda: course.raw(store, workers)
 
     works = [work(workers) for work in (ours, raw) for workers in WORKERS]
-    chosen, *others = measure.repeat(times, lambda: course.ours(store), *works)
+    chosen, *others = measure.repeat(times, lambda: course.ours(store, engine=engine), *works)
     mine, raws = others[: len(WORKERS)], others[len(WORKERS) :]
-    for label, runs, bound in (("ours", mine, 1.10), ("s5cmd", raws, None)):
+    bound = _CURL_FAR.get(name.partition(":")[0]) if engine == "curl" and "TLS" in name else None
+    for label, runs, most in (("ours", mine, 1.10), ("s5cmd", raws, bound)):
         best = min(range(len(WORKERS)), key=lambda index: runs[index].seconds)
         which = f"{label}, best: {WORKERS[best]} workers; chosen: {chosen.stdout}"
-        yield Row(name, "seconds", chosen.seconds, runs[best].seconds, which, bound)
+        yield Row(f"{name}, {engine}", "seconds", chosen.seconds, runs[best].seconds, which, most)
         for workers, run in zip(WORKERS, runs, strict=True):
-            yield Row(name, "seconds", chosen.seconds, run.seconds, f"{label}, {workers} workers")
+            yield Row(
+                f"{name}, {engine}", "seconds", chosen.seconds, run.seconds, f"{label}, {workers} workers"
+            )

@@ -53,6 +53,9 @@ _DESCRIPTORS_ASIDE, _DESCRIPTORS_PER_CONNECTION = 64, 3
 _LISTINGS_AT_ONCE = 32
 # One process fetches several GB a second; more than a few would only wait for the network.
 _MOST_PROCESSES = 4
+# What is worth starting another process, which takes a tenth of a second; a small object costs as much as
+# these bytes, whatever its size.
+_BYTES_PER_PROCESS, _OBJECT_BYTES = 150 << 20, 30_000
 # Limits of a list: this far above twice the count of a series, or the most if its count is unknown.
 _MORE_LISTED, _MOST_LISTED = 1_000, 1_000_000
 _decode = msgspec.json.Decoder(Line).decode
@@ -78,7 +81,7 @@ class CurlEngine:
     md5
         Compare each file with the store's checksum while it arrives.
     processes
-        Number of worker processes; if None, chosen by the cores.
+        Number of worker processes; if None, chosen by the cores and by how much there is to fetch.
     """
 
     name = "curl"
@@ -99,7 +102,7 @@ class CurlEngine:
         self._stall_seconds = stall_seconds
         self._max_rate_mbps = max_rate_mbps
         self._md5 = md5
-        self._processes = processes or min(_MOST_PROCESSES, os.cpu_count() or 1)
+        self._processes = processes
         self._is_fixed = workers is not None
         by_descriptors = (descriptor_limit() - _DESCRIPTORS_ASIDE) // _DESCRIPTORS_PER_CONNECTION
         most = _MOST_BY_PROXY if self._route.proxy else _MOST_CONNECTIONS
@@ -173,9 +176,11 @@ class CurlEngine:
         StorageError
             If no worker can start in the destination.
         """
-        tasks = (self._task(each) for each in fetches if each.missing != ())
+        load = _Load()
+        tasks = (self._task(each) for each in load.counted(fetches))
         with Scratch("run") as scratch:
-            if count := write_tasks(tasks, scratch / "tasks"):
+            if write_tasks(tasks, scratch / "tasks"):
+                count = min(self.workers, self._processes or load.processes)
                 with self._running(scratch / "tasks", destination, count) as (processes, lines):
                     host = urlsplit(self._network.request_url).hostname or ""
                     yield EngineStarted(self.name, self.workers, host)
@@ -187,10 +192,9 @@ class CurlEngine:
 
     @contextmanager
     def _running(
-        self, tasks: Path, destination: Path, task_count: int
+        self, tasks: Path, destination: Path, count: int
     ) -> Iterator[tuple[list[Process], LineQueue]]:
         """Run the workers, and stop them at the end."""
-        count = min(self._processes, self.workers, task_count)
         share = max(1, self.workers // count)
         orders = Orders(
             str(tasks),
@@ -244,6 +248,27 @@ class CurlEngine:
             how = ", ".join(f"signal {-code}" if code < 0 else f"exit code {code}" for code in codes if code)
             tail = "\n".join(filter(None, (each.stderr_tail for each in processes)))
             yield EngineEnded(f"a worker of curl ended on its own ({how})", False, redacted(tail))
+
+
+class _Load:
+    """How much there is to fetch, and how many processes that is worth."""
+
+    def __init__(self) -> None:
+        self._series = self._work = 0
+
+    def counted(self, fetches: Iterable[Fetch]) -> Iterator[Fetch]:
+        """Pass on the fetches that ask for anything."""
+        for each in fetches:
+            if each.missing != ():
+                self._series += 1
+                self._work += each.series.expected_bytes + _OBJECT_BYTES * each.series.expected_instances
+                yield each
+
+    @property
+    def processes(self) -> int:
+        """How many processes it is worth on this machine."""
+        most = min(_MOST_PROCESSES, os.cpu_count() or 1, self._series)
+        return max(1, min(most, self._work // _BYTES_PER_PROCESS))
 
 
 def _worker(destination: Path, orders: bytes, lines: LineQueue) -> Process:
