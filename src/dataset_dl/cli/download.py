@@ -79,6 +79,12 @@ _REASONS_SHOWN = 20
     metavar="MB/S",
     help="Fetch no faster than this.",
 )
+@click.option(
+    "--durable",
+    is_flag=True,
+    default=None,
+    help="Count a series as complete only once it is on the disk itself and outlasts a power loss.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON event per line on standard output.")
 @extended("idc.download")
 def download(

@@ -12,7 +12,7 @@ _GROUPS = {
     "Where to": ("destination", "layout", "output", "force", "dry_run"),
     "How": (
         "engine", "workers", "reuse", "retries", "stall_timeout_seconds", "verify", "trust_journal",
-        "max_rate_mbps",
+        "durable", "max_rate_mbps",
     ),
     "Network": ("endpoint_url", "store", "sign", "proxy", "ca_bundle"),
 }  # fmt: skip

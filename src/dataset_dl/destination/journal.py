@@ -256,7 +256,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         f"{path.absolute().as_uri()}?nolock=1", uri=True, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     except BaseException:
         connection.close()

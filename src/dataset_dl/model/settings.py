@@ -34,6 +34,8 @@ class DownloadSettings:
         Trust the journal for series that it lists as complete, without checking the disk.
     max_rate_mbps
         Upper limit of the download rate in MB/s; no limit if None.
+    durable
+        Count a series as complete only once its files are on the disk itself and outlast a power loss.
     reuse
         Other destinations on this machine, from which series are copied instead of fetched.
     """
@@ -45,6 +47,7 @@ class DownloadSettings:
     verify: Verify = "size"
     trust_journal: bool = False
     max_rate_mbps: float | None = None
+    durable: bool = False
     reuse: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:

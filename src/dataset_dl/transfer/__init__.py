@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from dataset_dl.destination import disk, paths
+from dataset_dl.destination.durable import Durable
 from dataset_dl.destination.records import Records, open_records
 from dataset_dl.destination.tree import sweep
 from dataset_dl.engines.protocol import Engine
@@ -137,11 +138,16 @@ class _Transfer:
         yield from map(SeriesFailed, tally.failures)
         settings = self._settings
         self._options = Options(
-            settings.retries, self._pause_seconds, plan.rows.needs_names(), settings.verify == "md5"
+            settings.retries,
+            self._pause_seconds,
+            plan.rows.needs_names(),
+            settings.verify == "md5",
+            settings.durable,
         )
         self._wrong = dict(self._suspects)
         with disk.guard(self._destination), ExitStack() as stack:
             self._stack = stack
+            self._durable = stack.enter_context(Durable(self._destination)) if settings.durable else None
             self._records = self._entered(open_records(self._destination, self._part, self._run_id))
             if self._records is not None and (aside := self._records.journal.set_aside):
                 yield Noticed(
@@ -202,6 +208,8 @@ class _Transfer:
             self._ledger.set(each.row, State.COMPLETE)
             self._tally.reused(each.series)
             given = naming.give(each.series, names if self._options.by_name else None)
+            if self._durable is not None:
+                self._durable.keep(each.series.directory, given)
             records.journal.record(each.series, given)
             yield SeriesCompleted(each.series, fetched=False, names=given)
         undone = self._ledger.undone()
@@ -210,7 +218,7 @@ class _Transfer:
         self._fleet.reach((each.series for each in undone), self._plan.rows.schemes())
         self._sweep(each.series for each in undone)
         yield self._tally.fetch_started(self._fleet)
-        rounds = Rounds(self._ledger, self._fleet, records, naming, self._options, self._wrong)
+        rounds = Rounds(self._ledger, self._fleet, records, naming, self._options, self._wrong, self._durable)
         for event in rounds.run():
             if isinstance(event, (SeriesCompleted, SeriesFailed)):
                 self._tally.feed(event)
@@ -275,7 +283,14 @@ class _Transfer:
         """Return a function: whether a series needs more proof than its count and bytes."""
         if self._options.md5:
             return lambda series: True
-        return lambda series: series.directory in self._suspects
+        journal = self._records.journal if self._records is not None else None
+
+        def is_doubtful(series: PlannedSeries) -> bool:
+            # A file that was not synced may have its length but not its bytes after a power loss.
+            is_unsure = self._options.durable and (journal is None or not journal.holds(series))
+            return is_unsure or series.directory in self._suspects
+
+        return is_doubtful
 
     def _brought_in_line(self, all_seen: Iterable[Seen]) -> Iterator[tuple[Seen, tuple[str, ...] | None]]:
         """Bring the journal and file names in line with the disk; yield each series with its files' names.

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from dataset_dl.destination.disk import storage_error
+from dataset_dl.destination.durable import Durable
 from dataset_dl.destination.records import Records
 from dataset_dl.destination.tree import agrees, sweep
 from dataset_dl.errors import ConnectionTimeout, EngineCrashed, TransferError
@@ -58,6 +59,7 @@ class Rounds:
         naming: Naming,
         options: Options,
         suspects: Suspects,
+        durable: Durable | None = None,
     ) -> None:
         self._ledger = ledger
         self._fleet = fleet
@@ -71,13 +73,13 @@ class Rounds:
                 fleet.engine(scheme),
                 records.destination,
                 by_name=options.by_name,
-                md5=options.md5,
+                md5=options.md5 or options.durable,
                 suspects=suspects,
                 began=began,
             )
             for scheme in fleet.schemes
         }
-        self._verdicts = Verdicts(ledger, records.destination, naming, options)
+        self._verdicts = Verdicts(ledger, records.destination, naming, options, durable)
         self._made_in = os.getpid()
         self._requested = 0
         self.fetched_bytes = 0

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataset_dl.destination.durable import Durable
 from dataset_dl.destination.tree import NOTHING, Found, agrees
 from dataset_dl.model.events import EngineEnded, Event, SeriesCompleted, SeriesFailed
 from dataset_dl.model.outcome import Cause, SeriesFailure
@@ -33,12 +34,15 @@ class Options:
         Whether files have to be known by name.
     md5
         Whether checksums are compared with the store's.
+    durable
+        Whether a series is complete only once its files are on the disk itself.
     """
 
     retries: int
     pause_seconds: float
     by_name: bool
     md5: bool
+    durable: bool = False
 
 
 class Verdicts:
@@ -64,12 +68,15 @@ class Verdicts:
 
     mender: Mender
 
-    def __init__(self, ledger: Ledger, destination: Path, naming: Naming, options: Options) -> None:
+    def __init__(
+        self, ledger: Ledger, destination: Path, naming: Naming, options: Options, durable: Durable | None
+    ) -> None:
         self._ledger = ledger
         self._destination = destination
         self._naming = naming
         self._journal = naming.journal
         self._options = options
+        self._durable = durable
         self._unproven: list[Pending] = []
         self._unproven_bytes = 0
         self.unknown_checksums = 0
@@ -181,6 +188,8 @@ class Verdicts:
             self.unknown_checksums += inspection.unknown
         names = None if pending.names is None else tuple(sorted(set(pending.names)))
         names = self._naming.give(pending.series, names)
+        if self._durable is not None:
+            self._durable.keep(pending.series.directory, names)
         self._journal.record(pending.series, names)
         fetched = pending.reported > 0 or self.rounds > 0
         yield SeriesCompleted(pending.series, fetched=fetched, names=names)

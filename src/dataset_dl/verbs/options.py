@@ -26,6 +26,7 @@ _DOWNLOAD_KINDS: Mapping[str, type] = {
     "verify": str,
     "trust_journal": bool,
     "max_rate_mbps": float,
+    "durable": bool,
     "reuse": str,
 }
 F = TypeVar("F", bound=Callable[..., Any])
@@ -128,6 +129,8 @@ class DownloadOptions(NetworkOptions, total=False):
         Trust the journal for the series that it lists as complete, without checking the disk.
     max_rate_mbps
         Limit on the transfer rate in MB/s, for a network that others use too.
+    durable
+        Count a series as complete only once its files are on the disk itself and outlast a power loss.
     reuse
         Other destinations on this machine: series that are complete there are copied instead of fetched.
     """
@@ -139,6 +142,7 @@ class DownloadOptions(NetworkOptions, total=False):
     verify: Verify
     trust_journal: bool
     max_rate_mbps: float | None
+    durable: bool
     reuse: str | Path | Iterable[str | Path]
 
 
