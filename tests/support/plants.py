@@ -73,7 +73,19 @@ PLANTS = (
         ("tests/integration/test_faults.py", "-k", "silent", "--timeout", "30"),
     ),
     Plant(
-        "A crash of s5cmd is not a failed series",
+        "A large file goes on where it was cut",
+        "engines/curl/saving.py",
+        "        self._done = self._read_list()\n",
+        "        self._done: set[tuple[int, int]] = set()\n",
+        (
+            "tests/unit/engines/test_saving.py",
+            "tests/integration/test_curl.py",
+            "-k",
+            "large or interruptions",
+        ),
+    ),
+    Plant(
+        "A crash of the engine is not a failed series",
         "engines/s5cmd/engine.py",
         "        elif code < 0 or code > 1:\n",
         "        elif code > 1_000_000:\n",
@@ -85,6 +97,13 @@ PLANTS = (
         "        if self._look() != self._identity:\n",
         "        if not self._identity:\n",
         ("tests/integration/test_faults.py", "-k", "takes_no_more"),
+    ),
+    Plant(
+        "With `--durable`, power loss",
+        "destination/durable.py",
+        "    os.fsync(descriptor)\n",
+        "    os.fstat(descriptor)\n",
+        ("tests/integration/test_durable.py", "-k", "outlasts"),
     ),
     Plant(
         "One writer per destination",

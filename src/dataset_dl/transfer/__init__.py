@@ -137,13 +137,8 @@ class _Transfer:
         )
         yield from map(SeriesFailed, tally.failures)
         settings = self._settings
-        self._options = Options(
-            settings.retries,
-            self._pause_seconds,
-            plan.rows.needs_names(),
-            settings.verify == "md5",
-            settings.durable,
-        )
+        by_name, md5 = plan.rows.needs_names(), settings.verify == "md5"
+        self._options = Options(settings.retries, self._pause_seconds, by_name, md5, settings.durable)
         self._wrong = dict(self._suspects)
         with disk.guard(self._destination), ExitStack() as stack:
             self._stack = stack
@@ -283,14 +278,11 @@ class _Transfer:
         """Return a function: whether a series needs more proof than its count and bytes."""
         if self._options.md5:
             return lambda series: True
-        journal = self._records.journal if self._records is not None else None
-
-        def is_doubtful(series: PlannedSeries) -> bool:
-            # A file that was not synced may have its length but not its bytes after a power loss.
-            is_unsure = self._options.durable and (journal is None or not journal.holds(series))
-            return is_unsure or series.directory in self._suspects
-
-        return is_doubtful
+        if not self._options.durable:
+            return lambda series: series.directory in self._suspects
+        # A file that was not synced may have its length but not its bytes after a power loss.
+        holds = self._records.journal.holds if self._records is not None else lambda series: False
+        return lambda series: not holds(series) or series.directory in self._suspects
 
     def _brought_in_line(self, all_seen: Iterable[Seen]) -> Iterator[tuple[Seen, tuple[str, ...] | None]]:
         """Bring the journal and file names in line with the disk; yield each series with its files' names.
