@@ -210,6 +210,8 @@ def _show_report(report: Report, md5: bool) -> None:
     write(("", "series", "files", "size"), rows, "table", sys.stdout)
     speed = f"{report.fetched_bytes / 1e6 / max(report.elapsed_seconds, 1e-3):.1f} MB/s"
     how = speed if report.fetched_series else "nothing was fetched"
+    if len(report.bytes_by_store) > 1:
+        how += "".join(f", {size(count)} from {store}" for store, count in report.bytes_by_store.items())
     click.echo(f"\n{report.destination}: {duration(report.elapsed_seconds)}, {how}")
     if not report.failures:
         click.echo(_all_is_well(report, md5))

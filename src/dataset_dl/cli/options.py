@@ -193,7 +193,9 @@ def network(function: Any) -> Any:
     options = (
         click.option("--endpoint-url", metavar="URL", help="An S3 service that holds the buckets of IDC."),
         click.option(
-            "--store", type=click.Choice(["aws", "gcs"]), help="The store to fetch from.  [default: aws]"
+            "--store",
+            type=click.Choice(["aws", "gcs", "auto"]),
+            help="The store to fetch from; auto: the nearer one.  [default: aws]",
         ),
         click.option(
             "--sign",

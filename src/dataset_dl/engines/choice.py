@@ -51,6 +51,10 @@ def chooser(settings: DownloadSettings, network: NetworkSettings) -> Callable[[s
 def _made(name: str, settings: DownloadSettings, network: NetworkSettings) -> Engine:
     make = ENGINES.find(name)
     assert make is not None, "the registry has this name"
+    if network.store == "auto" and name.startswith("s3."):
+        from dataset_dl.engines.stores import TwoStores
+
+        return TwoStores({store: make(settings, network.at(store)) for store in ("aws", "gcs")})
     return make(settings, network)
 
 

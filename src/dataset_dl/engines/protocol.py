@@ -17,6 +17,9 @@ class Engine(Protocol):
 
     Its events prove nothing: only the disk decides that a series is complete.
 
+    An engine that knows several stores has two more methods, see `engines.stores.TwoStores`:
+    ``elsewhere(key)`` is called if a series failed, and ``leave()`` if everything fails.
+
     Attributes
     ----------
     name

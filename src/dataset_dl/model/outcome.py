@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,6 +70,8 @@ class Report:
         Totals on disk and verified, whether fetched now or already present.
     fetched_series, fetched_bytes
         Complete series with at least one file fetched now, and the bytes of all files fetched now.
+    bytes_by_store
+        Of the bytes fetched now, how many came from which host.
     failures
         Series that were tried but are incomplete.
     elapsed_seconds
@@ -98,6 +101,7 @@ class Report:
     stopped: str = ""
     missing: tuple[str, ...] = ()
     run_id: str = ""
+    bytes_by_store: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def untried_series(self) -> int:
@@ -139,6 +143,7 @@ class Report:
             "complete_bytes": self.complete_bytes,
             "fetched_series": self.fetched_series,
             "fetched_bytes": self.fetched_bytes,
+            "bytes_by_store": dict(self.bytes_by_store),
             "trusted_series": self.trusted_series,
             "untried_series": self.untried_series,
             "stopped": self.stopped,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,7 +16,7 @@ from dataset_dl.errors import ProxyError, SelectionError
 from dataset_dl.network.bypass import bypasses
 from dataset_dl.network.bypass import check as check_no_proxy
 
-Store = Literal["aws", "gcs"]
+Store = Literal["aws", "gcs", "auto"]
 
 AWS_ENDPOINT_URL = "https://s3.amazonaws.com"
 GCS_ENDPOINT_URL = "https://storage.googleapis.com"
@@ -26,6 +26,8 @@ _GCS_BUCKET_URL = "https://idc-open-data.storage.googleapis.com"
 
 _SETTINGS: Mapping[str, type] = {
     "endpoint_url": str,
+    "aws_endpoint_url": str,
+    "gcs_endpoint_url": str,
     "store": str,
     "proxy": str,
     "no_proxy": str,
@@ -54,9 +56,12 @@ class NetworkSettings:
     Attributes
     ----------
     store
-        ``aws`` or ``gcs``; also determines the names of the buckets.
+        ``aws`` or ``gcs``; also determines the names of the buckets. ``auto`` is both, see `at`; requests
+        that do not choose go to AWS.
     endpoint_url
-        Address of the S3 service; defaults to the store's own service.
+        Address of the S3 service; defaults to that of the store.
+    aws_endpoint_url, gcs_endpoint_url
+        Addresses of the two stores; default to their own services.
     sign
         Whether to sign requests with credentials from the usual AWS chain.
     https_proxy, http_proxy
@@ -71,6 +76,8 @@ class NetworkSettings:
 
     store: Store = "aws"
     endpoint_url: str = ""
+    aws_endpoint_url: str = AWS_ENDPOINT_URL
+    gcs_endpoint_url: str = GCS_ENDPOINT_URL
     sign: bool = False
     https_proxy: str = field(default="", repr=False)
     http_proxy: str = field(default="", repr=False)
@@ -80,9 +87,16 @@ class NetworkSettings:
 
     def __post_init__(self) -> None:
         if self.store not in get_args(Store):
-            raise SelectionError(self.store, f"“{self.store}” is not a store; choose aws or gcs.")
+            raise SelectionError(self.store, f"“{self.store}” is not a store; choose aws, gcs or auto.")
+        if self.store == "auto" and self.endpoint_url:
+            raise SelectionError(
+                self.endpoint_url,
+                f"The store auto chooses between two, but {without_secrets(self.endpoint_url)} is one;"
+                " nothing was started.",
+                "Leave one of them out; DATASET_DL_AWS_ENDPOINT_URL and …_GCS_ENDPOINT_URL name two.",
+            )
         if not self.endpoint_url:
-            url = GCS_ENDPOINT_URL if self.store == "gcs" else AWS_ENDPOINT_URL
+            url = self.gcs_endpoint_url if self.store == "gcs" else self.aws_endpoint_url
             object.__setattr__(self, "endpoint_url", url)
         check_endpoint(self.endpoint_url)
         for name in ("https_proxy", "http_proxy"):
@@ -103,7 +117,8 @@ class NetworkSettings:
         """Read each setting from the first place that sets it.
 
         The places, in order: the arguments (from a command or a function call); the variables
-        ``DATASET_DL_ENDPOINT_URL``, ``…_STORE``, ``…_PROXY``, ``…_NO_PROXY``, ``…_CA_BUNDLE``, ``…_SIGN``;
+        ``DATASET_DL_ENDPOINT_URL``, ``…_AWS_ENDPOINT_URL``, ``…_GCS_ENDPOINT_URL``, ``…_STORE``,
+        ``…_PROXY``, ``…_NO_PROXY``, ``…_CA_BUNDLE``, ``…_SIGN``;
         the table ``[network]`` of the configuration file; the variables of other tools, of which upper case
         overrides lower case. If several variables of other tools name certificate authorities, all are
         trusted.
@@ -121,7 +136,7 @@ class NetworkSettings:
         stated |= {name: (value, "given") for name, value in given.items() if value not in (None, "")}
         found: dict[str, Any] = {}
         origins: dict[str, str] = {}
-        for name in ("endpoint_url", "store", "sign", "no_proxy"):
+        for name in ("endpoint_url", "aws_endpoint_url", "gcs_endpoint_url", "store", "sign", "no_proxy"):
             if name in stated:
                 found[name], origins[name] = stated[name]
         for name, variables in (("https_proxy", _HTTPS_PROXIES), ("http_proxy", _HTTP_PROXIES)):
@@ -137,6 +152,10 @@ class NetworkSettings:
             found["ca_bundles"] = tuple(dict.fromkeys(paths))
             origins["ca_bundles"] = ", ".join(origin for _, origin in bundles)
         return cls(**found, origins={name: origin for name, origin in origins.items() if origin})
+
+    def at(self, store: Store) -> NetworkSettings:
+        """Return these settings for one of the two stores."""
+        return replace(self, store=store, endpoint_url="")
 
     def proxy_for(self, url: str) -> str:
         """Return the proxy for an address; empty if it is reached directly."""

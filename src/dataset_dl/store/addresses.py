@@ -58,7 +58,7 @@ class S3Address(NamedTuple):
 
 def at_store(address: str, network: NetworkSettings) -> str:
     """Convert the AWS address of a series to its address at the chosen store."""
-    if network.store == "aws":
+    if network.store != "gcs":
         return address
     bucket, key = S3Address.of(address)
     return str(S3Address(IDC_BUCKETS.get(bucket, bucket), key))

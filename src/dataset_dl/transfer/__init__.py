@@ -218,7 +218,7 @@ class _Transfer:
             if isinstance(event, (SeriesCompleted, SeriesFailed)):
                 self._tally.feed(event)
             yield event
-        self._tally.fetched_bytes = rounds.fetched_bytes
+        self._tally.fetched_bytes, self._tally.bytes_by_store = rounds.fetched_bytes, rounds.bytes_by_store
         self._stopped = rounds.stopped
         if self._ledger.sizes:
             origin = self._plan.origin

@@ -79,7 +79,7 @@ class Mender:
         suspects: Suspects,
         began: float,
     ) -> None:
-        self._engine = engine
+        self.engine = engine
         self._destination = destination
         self._by_name = by_name
         self._md5 = md5
@@ -108,7 +108,7 @@ class Mender:
         """Compare series with the store, and remove wrong files."""
         if not batch:
             return []
-        stored = self._engine.objects(batch)
+        stored = self.engine.objects(batch)
         found = []
         for series in batch:
             objects = stored.get(series.key)

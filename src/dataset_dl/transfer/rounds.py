@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
@@ -19,6 +20,7 @@ from dataset_dl.model.events import (
     CommandFailed,
     EngineEnded,
     EngineMessage,
+    EngineStarted,
     Event,
     FileCompleted,
     Noticed,
@@ -47,8 +49,8 @@ class Rounds:
 
     Attributes
     ----------
-    fetched_bytes
-        Bytes of all finished files.
+    fetched_bytes, bytes_by_store
+        Bytes of all finished files, and of these by the host of the store.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Rounds:
         self._made_in = os.getpid()
         self._requested = 0
         self.fetched_bytes = 0
+        self.bytes_by_store: Counter[str] = Counter()
 
     @property
     def stopped(self) -> str:
@@ -158,13 +161,14 @@ class Rounds:
 
     def _follow(self, events: Iterator[Event], window: Window, watch: Watch) -> Iterator[Event]:
         """Process the engine's events, until it ends or has to be ended."""
-        streak = _Streak()
+        streak, store = _Streak(), ""
         left = self._ledger.count(State.ABSENT, State.PARTIAL)
         for event in events:
             yield event
             # By far the most events are of this kind, up to millions.
             if isinstance(event, FileCompleted):
                 self.fetched_bytes += event.size_bytes
+                self.bytes_by_store[store] += event.size_bytes
                 watch.finished(event.size_bytes)
                 streak.end()
                 pending = window.open.get(event.key) or window.find(event.key)
@@ -207,6 +211,8 @@ class Rounds:
                     return
             elif isinstance(event, EngineEnded):
                 self._verdicts.ended = event
+            elif isinstance(event, EngineStarted):
+                store = event.store
 
     def _pin(self, pending: Pending, size: Size) -> None:
         """Record the size of a series, which becomes durable with its entry in the journal."""
@@ -239,6 +245,9 @@ class Rounds:
         # Missing or forbidden series may end with the next collection; a network failure does not.
         if alike < _ALIKE_IN_A_ROW or not (streak.unbroken or event.cause in ("network", "server_error")):
             return False
+        leave = getattr(self._engine, "leave", None)
+        if leave is not None and leave():  # there is another store
+            return True
         self._verdicts.stopped = (
             f"{alike:,} series in a row failed for one reason ({event.cause}: {event.message}),"
             " so the others were not tried"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class Tally:
         self.here, self.missing, self.present = _Totals(), _Totals(), _Totals()
         self.trusted = 0
         self.fetched_series = self.fetched_bytes = 0
+        self.bytes_by_store: Mapping[str, int] = {}
         self.failures = [SeriesFailure(series, "not_found", why, 0, 0) for series, why in unlisted]
         self._unlisted = len(self.failures)
 
@@ -116,6 +117,7 @@ class Tally:
             complete_bytes=here.size_bytes,
             fetched_series=self.fetched_series,
             fetched_bytes=self.fetched_bytes,
+            bytes_by_store=dict(self.bytes_by_store),
             trusted_series=self.trusted,
             failures=tuple(self.failures),
             elapsed_seconds=elapsed_seconds,

@@ -18,6 +18,8 @@ from dataset_dl.transfer.window import Pending, Window
 # The series whose checksums are compared together: enough to keep all cores busy.
 _PROOF_SERIES = 200
 _PROOF_BYTES = 1_000_000_000
+# What another store may do better.
+_OF_THE_STORE = {"not_found", "access_denied", "server_error", "network", "truncated", "altered", "excess"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,8 @@ class Verdicts:
                 yield from self.finish(pending, found)
                 continue
             failure = pending.failed(found)
-            if self._may_try_again(failure.may_pass) or (self.stopped and pending.failure is None):
+            may_pass = self._is_elsewhere(failure) or failure.may_pass
+            if self._may_try_again(may_pass) or (self.stopped and pending.failure is None):
                 self._leave(pending, found)
             else:
                 given_up.append(pending)
@@ -109,6 +112,14 @@ class Verdicts:
                     yield from self._give_up(given_up)
                     given_up = []
         yield from self._give_up(given_up)
+
+    def _is_elsewhere(self, failure: SeriesFailure) -> bool:
+        """Whether the engine can get a series from another store; the next round then does."""
+        is_stalled = self.ended is not None and self.ended.stalled
+        if failure.cause not in _OF_THE_STORE and not is_stalled:
+            return False
+        elsewhere = getattr(self.mender.engine, "elsewhere", None)
+        return elsewhere is not None and bool(elsewhere(failure.planned.key))
 
     def _may_try_again(self, may_pass: bool) -> bool:
         # An early end is a fault of the engine or the network, not of the series that are left.
