@@ -22,7 +22,7 @@ from support.cli import Cli
 from support.corporate import signing_store
 
 
-def test_a_store_that_wants_signatures(held: LocalBucket, cli: Cli) -> None:
+def test_a_store_that_wants_signatures(held: LocalBucket, cli: Cli, engine: str) -> None:
     uuid = held.series[0].crdc_series_uuid
     keys = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "planted-secret"}
     with signing_store(held.root, "reader", "planted-secret") as endpoint_url:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import pycurl
@@ -58,6 +59,9 @@ def _by_status(status: int) -> Failure:
     return Failure("unknown" if status < 300 or status >= 400 else "network", words, False)
 
 
+# The code in the body of an error of S3; some stores tell missing signatures as a bad request.
+_CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
+_DENIED = re.compile(rb"AccessDenied|Authentication|Signature|UnsupportedAlgorithm|AccessKey")
 _REASONS: dict[int, Reason] = {
     pycurl.E_COULDNT_RESOLVE_PROXY: "proxy_silent",
     pycurl.E_COULDNT_RESOLVE_HOST: "no_name",
@@ -67,15 +71,16 @@ _REASONS: dict[int, Reason] = {
 }
 
 
-def reason_of(get: Get, *, by_proxy: bool) -> Reason | None:
+def reason_of(get: Get, body: bytes, *, by_proxy: bool) -> Reason | None:
     """Return the reason why an endpoint cannot be reached; None if it is none of the known ones."""
+    code = _CODE.search(body)
     if get.proxy_status == 407 or get.status == 407:
         return "proxy_password"
     if get.proxy_status >= 500:
         return "proxy_fails"
     if get.proxy_status >= 400:
         return "proxy_refuses"
-    if get.status in (401, 403):
+    if get.status in (401, 403) or (code and _DENIED.search(code[1])):
         return "denied"
     if get.status == 404:
         return "no_buckets"

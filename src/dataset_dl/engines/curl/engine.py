@@ -124,7 +124,9 @@ class CurlEngine:
         ended: list[Get] = []
         with Pool(self._route, 1, _PROBE_SECONDS) as pool:
             for _ in range(2):  # the second one takes a round trip, on the connection of the first
-                pool.start(Get(listing_url(bucket_url, prefix, most=1), body.extend, ended.append))
+                asked = Get(listing_url(bucket_url, prefix, most=1), body.extend, ended.append)
+                asked.reads_errors = True
+                pool.start(asked)
                 deadline = time.monotonic() + _PROBE_SECONDS
                 while len(pool) and time.monotonic() < deadline:
                     pool.wait(_TICK_SECONDS)
@@ -132,7 +134,7 @@ class CurlEngine:
                 if get is None:
                     raise unreachable(self._network.endpoint_url, "silent")
                 if not get.ok:
-                    raise self._error(get)
+                    raise self._error(get, bytes(body))
                 if parse_page(bytes(body), prefix) is None:
                     raise unreachable(self._network.endpoint_url, "no_store")
                 body.clear()
@@ -140,9 +142,9 @@ class CurlEngine:
             from_afar = round(_OBJECTS_PER_SECOND * ended[-1].round_trip_seconds)
             self.workers = min(self._most, max(_LEAST_CONNECTIONS, from_afar))
 
-    def _error(self, get: Get) -> NetworkError:
+    def _error(self, get: Get, body: bytes) -> NetworkError:
         endpoint = self._network.endpoint_url
-        reason = reason_of(get, by_proxy=bool(self._route.proxy))
+        reason = reason_of(get, body, by_proxy=bool(self._route.proxy))
         if reason is not None:
             return unreachable(endpoint, reason)
         from dataset_dl.engines.curl.causes import failure_of

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 
+from dataset_dl.engines.curl.signing import signing_of
 from dataset_dl.engines.protocol import Engine
-from dataset_dl.errors import MissingExtra
+from dataset_dl.errors import EngineMissing, MissingExtra
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
 
@@ -18,10 +20,12 @@ def make(settings: DownloadSettings, network: NetworkSettings) -> Engine:
     MissingExtra
         If pycurl is not installed.
     EngineMissing
-        If requests must be signed and there are no credentials.
+        If requests must be signed and only another engine may find credentials.
     """
     if find_spec("pycurl") is None:
         raise MissingExtra("curl", "pycurl")
+    if network.sign and settings.engine == "auto" and signing_of(os.environ) is None:
+        raise EngineMissing("curl", "The engine curl finds no credentials, so nothing was started.")
     from dataset_dl.engines.curl.engine import CurlEngine
 
     return CurlEngine(

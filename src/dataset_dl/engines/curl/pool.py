@@ -52,6 +52,8 @@ class Get:
         What `take` raised.
     response
         Headers of the response in lower case, if `reads_headers`.
+    reads_errors
+        Whether `take` also receives the body of other responses.
     is_object
         Whether its bytes count as received.
     proxy_status
@@ -60,7 +62,7 @@ class Get:
         From the end of the request to the first byte of the response.
     """
 
-    reads_headers = False
+    reads_headers = reads_errors = False
     is_object = True
 
     def __init__(
@@ -87,6 +89,11 @@ class Get:
         self.error: BaseException | None = None
         self.response: dict[str, str] = {}
         self.round_trip_seconds = 0.0
+
+    @property
+    def is_special(self) -> bool:
+        """Whether it needs a handle of its own."""
+        return bool(self.byte_range or self.headers or self.reads_headers or self.reads_errors)
 
     @property
     def ok(self) -> bool:
@@ -139,7 +146,7 @@ class Pool:
         handle = self._free.pop() if self._free else self._new_handle()
         handle.setopt(pycurl.URL, get.url)
         handle.setopt(pycurl.WRITEFUNCTION, self._taker(get))
-        if get.byte_range or get.headers or get.reads_headers:
+        if get.is_special:
             self._set_apart(handle, get)
         self._busy[handle] = get
         self._multi.add_handle(handle)
@@ -191,7 +198,7 @@ class Pool:
         )
         target = handle.getinfo(pycurl.REDIRECT_URL) if get.status in _REDIRECTS else None
         self._multi.remove_handle(handle)
-        if get.byte_range or get.headers or get.reads_headers:
+        if get.is_special:
             handle.close()  # its special options do not apply to another request
         else:
             self._free.append(handle)
@@ -217,6 +224,8 @@ class Pool:
         return on_bytes
 
     def _set_apart(self, handle: Any, get: Get) -> None:
+        if get.reads_errors:
+            handle.setopt(pycurl.FAILONERROR, 0)
         if get.byte_range:
             handle.setopt(pycurl.RANGE, get.byte_range)
         if get.headers:

@@ -6,28 +6,16 @@ import configparser
 from collections.abc import Mapping
 from pathlib import Path
 
-from dataset_dl.errors import EngineMissing
 
-
-def signing_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the fields of `route.Route` that sign requests.
+def signing_of(environment: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the fields of `route.Route` that sign requests; None without credentials.
 
     In order: the variables ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` and ``AWS_SESSION_TOKEN``; the
     profile ``AWS_PROFILE`` of the shared credentials file; whatever else botocore finds, if it is installed.
-
-    Raises
-    ------
-    EngineMissing
-        If there are none.
     """
     found = _of_environment(environment) or _of_file(environment) or _of_botocore(environment)
     if found is None:
-        raise EngineMissing(
-            "curl",
-            "Requests must be signed, but the engine curl finds no credentials; nothing was started.",
-            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; `pip install botocore` adds the"
-            " other places of AWS tools, and --engine s5cmd knows some of them, too.",
-        )
+        return None
     key, secret, token = found
     region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
     return {"signature": f"aws:amz:{region}:s3", "credentials": f"{key}:{secret}", "session_token": token}

@@ -6,12 +6,20 @@ import os
 from urllib.parse import unquote, urlsplit
 
 from dataset_dl.engines.curl.route import Route
+from dataset_dl.engines.curl.signing import signing_of
 from dataset_dl.network import NetworkSettings
+from dataset_dl.network.reasons import unreachable
 from dataset_dl.store.addresses import S3Address, at_store, object_url
 
 
 def route_to(network: NetworkSettings) -> Route:
-    """Return the way to the store of these settings."""
+    """Return the way to the store of these settings.
+
+    Raises
+    ------
+    NetworkError
+        If requests must be signed and there are no credentials.
+    """
     proxy = network.proxy_for(network.request_url)
     parts = urlsplit(proxy)
     credentials = ""
@@ -20,11 +28,9 @@ def route_to(network: NetworkSettings) -> Route:
         credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     bare = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if proxy else ""
     speaks_tls = network.request_url.startswith("https:") or parts.scheme == "https"
-    signing = {}
-    if network.sign:
-        from dataset_dl.engines.curl.signing import signing_of
-
-        signing = signing_of(os.environ)
+    signing = signing_of(os.environ) if network.sign else {}
+    if signing is None:
+        raise unreachable(network.endpoint_url, "no_credentials")
     return Route(bare, credentials, _authorities(network) if speaks_tls else "", **signing)
 
 
