@@ -46,7 +46,7 @@ def main() -> None:
         "stream": lambda: stream.rows(full=chosen.full),
         "again": lambda: again.rows(scratch, times=times, full=chosen.full),
         "check": lambda: checks.rows(scratch, times=times),
-        "rate": lambda: rate.rows(scratch),
+        "rate": lambda: rate.rows(scratch, engines=engines),
     }
     if unknown := set(chosen.suites) - suites.keys():
         parser.error(f"no suite is called {', '.join(sorted(unknown))}")

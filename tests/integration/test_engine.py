@@ -52,7 +52,7 @@ def test_a_store_far_away_gets_more_workers(bucket: LocalBucket) -> None:
     assert engine.workers >= choose_workers(os.cpu_count() or 1, descriptor_limit(), 0.04)
 
 
-def test_a_rate_is_not_exceeded(bucket: LocalBucket, tmp_path: Path) -> None:
+def test_a_rate_is_not_exceeded(bucket: LocalBucket, tmp_path: Path, engine: str) -> None:
     plan = dd.plan([each.crdc_series_uuid for each in bucket.series[:4]])
     report = dd.download(
         plan, tmp_path / "to", endpoint_url=bucket.endpoint_url, progress="none",

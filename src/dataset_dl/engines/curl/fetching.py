@@ -80,8 +80,6 @@ class Fetching:
         Whether to compare MD5 sums with the store's.
     boot
         See `saving.Large`.
-    rate_bytes
-        Limit of the bytes a second; no limit if None.
     """
 
     def __init__(
@@ -93,7 +91,6 @@ class Fetching:
         *,
         hashed: bool = False,
         boot: str = "",
-        rate_bytes: float | None = None,
     ) -> None:
         self._pool = pool
         self._tasks = tasks
@@ -101,7 +98,6 @@ class Fetching:
         self._tuning = tuning
         self.hashed = hashed
         self.boot = boot
-        self._rate_bytes = rate_bytes
         self._pages: deque[Get] = deque()
         self._ready: deque[Iterator[Get]] = deque()
         self._later: list[tuple[float, int, Get]] = []
@@ -156,8 +152,6 @@ class Fetching:
     def _tick(self, now: float) -> None:
         self.tell.tick(self._pool.received_bytes, self._tuning.connections)
         self._tuning.note(now, self._pool.received_bytes, self._completed, len(self._pool))
-        if self._rate_bytes:
-            self._pool.limit(self._rate_bytes)
 
     def _fill(self) -> bool:
         """Start what there is room for; False if nothing is left to do."""

@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 import pycurl
 
 from dataset_dl import __version__
+from dataset_dl.engines.curl.pace import Pace
 from dataset_dl.engines.curl.redirects import may_lead_to
 from dataset_dl.engines.curl.route import Route
 from dataset_dl.engines.curl.saving import Excess
@@ -112,16 +113,20 @@ class Pool:
         How many connections are kept.
     stall_seconds
         A connection that brings next to nothing for this long is ended.
+    rate_bytes
+        Limit of the bytes a second; no limit if None.
     """
 
-    def __init__(self, route: Route, connections: int, stall_seconds: float) -> None:
+    def __init__(
+        self, route: Route, connections: int, stall_seconds: float, rate_bytes: float | None = None
+    ) -> None:
         self._route = route
         self._stall_seconds = max(1, round(stall_seconds))
         self._free: list[Any] = []
         self._busy: dict[Any, Get] = {}
         self._due: float | None = None
         self._watched: dict[int, int] = {}
-        self._rate_bytes = 0
+        self._pace = Pace(rate_bytes) if rate_bytes else None
         self.received_bytes = 0
         self._selector = selectors.DefaultSelector()
         self._multi = pycurl.CurlMulti()
@@ -151,16 +156,11 @@ class Pool:
         self._busy[handle] = get
         self._multi.add_handle(handle)
 
-    def limit(self, bytes_per_second: float) -> None:
-        """Limit what all requests together receive."""
-        each = max(1, int(bytes_per_second / max(1, len(self._busy))))
-        if each != self._rate_bytes:
-            self._rate_bytes = each
-            for handle in (*self._busy, *self._free):
-                handle.setopt(pycurl.MAX_RECV_SPEED_LARGE, each)
-
     def wait(self, seconds: float) -> None:
         """Move bytes for at most so long, and call `then` of each request that has ended."""
+        if self._pace is not None and (pause := self._pace.pause(self.received_bytes)):
+            time.sleep(min(seconds, pause))  # what comes meanwhile waits in the kernel, and then at the store
+            return
         if self._due is not None:
             seconds = min(seconds, self._due - time.monotonic())
         multi = self._multi
@@ -281,8 +281,6 @@ class Pool:
             handle.setopt(pycurl.USERPWD, route.credentials)
         if self._usual_headers():
             handle.setopt(pycurl.HTTPHEADER, self._usual_headers())
-        if self._rate_bytes:
-            handle.setopt(pycurl.MAX_RECV_SPEED_LARGE, self._rate_bytes)
         return handle
 
     def _on_socket(self, what: int, descriptor: int, multi: object, data: object) -> None:

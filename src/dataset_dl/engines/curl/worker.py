@@ -133,11 +133,11 @@ def main() -> None:
     from dataset_dl.engines.curl.tuning import Tuning
 
     output = _Output(orders.number)
-    with Pool(orders.route, orders.most, orders.stall_seconds) as pool:
+    with Pool(orders.route, orders.most, orders.stall_seconds, orders.rate_bytes) as pool:
         tuning = Tuning(orders.first, orders.most, fixed=orders.fixed)
         fetching = Fetching(
             pool, take_tasks(Path(orders.tasks)), output, tuning,
-            hashed=orders.hashed, boot=orders.boot, rate_bytes=orders.rate_bytes,
+            hashed=orders.hashed, boot=orders.boot,
         )  # fmt: skip
         # Raising from the handler would be lost if libcurl is calling back at that moment.
         signal.signal(signal.SIGTERM, lambda *signalled: fetching.stop())

@@ -1,0 +1,34 @@
+"""Limit how fast bytes are received."""
+
+from __future__ import annotations
+
+import time
+
+# Unused rate may be made up for, up to this much of a second.
+_SAVED_SECONDS = 0.2
+
+
+class Pace:
+    """Says how long to pause, so that a rate is not exceeded on average.
+
+    libcurl has a limit of its own, for each transfer; small objects would hardly move with it.
+
+    Parameters
+    ----------
+    bytes_per_second
+        The limit.
+    """
+
+    def __init__(self, bytes_per_second: float) -> None:
+        self._rate = bytes_per_second
+        self._credit = 0.0
+        self._received = 0
+        self._at = time.monotonic()
+
+    def pause(self, received_bytes: int) -> float:
+        """Return how many seconds to wait before more is received, given what was received so far."""
+        now = time.monotonic()
+        saved = min(self._credit + (now - self._at) * self._rate, _SAVED_SECONDS * self._rate)
+        self._credit = saved - (received_bytes - self._received)
+        self._received, self._at = received_bytes, now
+        return max(0.0, -self._credit / self._rate)
