@@ -21,9 +21,13 @@ from support.faults import FaultServer
 
 # Called in a mount namespace of its own.
 _SCRIPT = """
-truncate -s 100m disk.img && mkfs.ext4 -q disk.img
+PATH=$PATH:/usr/sbin:/sbin
+set -e
+truncate -s 100m disk.img
+mkfs.ext4 -q disk.img
 mkdir -p disk after
 mount -o loop,commit=300 disk.img disk
+set +e
 {program} idc download plan.parquet --to disk/to --endpoint-url {url} --workers 2 --engine {engine} {options} \
     --json >events & program=$!
 case {moment} in
