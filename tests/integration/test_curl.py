@@ -17,7 +17,7 @@ import pytest
 import dataset_dl as dd
 from dataset_dl.engines.curl.engine import CurlEngine
 from dataset_dl.engines.curl.saving import PIECE_BYTES
-from dataset_dl.model.events import BytesWritten, CommandFailed, Event, FileCompleted, Finished
+from dataset_dl.model.events import BytesWritten, CommandFailed, Event, FileCompleted, Finished, RetryStarted
 from dataset_dl.model.series import Fetch
 from dataset_dl.network import NetworkSettings
 from dataset_dl.testing import LocalBucket
@@ -115,6 +115,18 @@ def test_an_object_that_was_replaced_is_fetched_anew(
     assert run(plan, server)[1].ok
     assert (target / file.name).read_bytes() == bytes(LARGE_BYTES)
     assert len(server.ranges) == 4
+    assert in_place(plan, tmp_path / "to") == [file.name]
+
+
+def test_a_store_that_knows_no_such_etag_gives_the_object_whole(
+    large: tuple[FaultServer, Path, dd.Plan], tmp_path: Path
+) -> None:
+    server, file, plan = large
+    server.faults[file.name] = "unsure"
+    events, report = run(plan, server)
+    assert report.ok
+    assert not [event for event in events if isinstance(event, (CommandFailed, RetryStarted))]
+    assert (tmp_path / "to" / next(iter(plan)).directory / file.name).read_bytes() == file.read_bytes()
     assert in_place(plan, tmp_path / "to") == [file.name]
 
 

@@ -28,7 +28,7 @@ class FaultServer:
     page with 200. ``future``: a LastModified of the next century. ``slow``: answers after 20 ms. ``close``:
     closes the connection without an answer. ``flood``: an endless body. ``drip``: one byte every 0.1 s.
     ``flip``: another last byte. ``moved`` and ``away``: a redirect to the same object under another path, and to
-    another server. A number: that status, each time. A number with ``once``, like ``503 once``: that status, the first time.
+    another server. ``unsure``: any ``If-Match`` fails. A number: that status, each time. A number with ``once``, like ``503 once``: that status, the first time.
     `each_nth` applies one of these to every nth request for an object, whatever its key.
     `endless` maps series to lists that never end: ``same`` lists the same objects on each page, ``new``
     others. `portal` answers everything with a sign-in page. `listed_too` are names that every list contains
@@ -131,6 +131,8 @@ def serve(root: Path) -> Iterator[FaultServer]:
             body = b"evil" if is_made_up else path.read_bytes()
             tag = "x" if is_made_up else etag(path, path.stat().st_mtime_ns)
             status, part = 200, ""
+            if fault == "unsure":
+                tag = "another"
             if self.headers.get("If-Match", f'"{tag}"') != f'"{tag}"':
                 return self.answer(412, b"")
             if wanted := self.headers.get("Range"):

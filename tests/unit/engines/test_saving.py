@@ -97,6 +97,19 @@ def test_a_large_object_is_complete_after_any_interruptions(size: int, runs: lis
         assert names(directory) == ["x.dcm"]
 
 
+def test_nothing_is_written_once_it_is_closed(tmp_path: Path) -> None:
+    """Other pieces of it may still be arriving, and its descriptors belong to other files by then."""
+    large = Large(str(tmp_path / "x.dcm"), 100, ETAG, hashed=False, boot=BOOT)
+    large.close()
+    with (tmp_path / "a").open("wb"), (tmp_path / "b").open("wb"):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            large.write(0, [b"x"])
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            large.finish((0, 100))
+        large.close()
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == b""
+
+
 @pytest.mark.parametrize("other", ["etag", "boot", "size", "truncated", "garbage"])
 def test_pieces_of_anything_else_are_not_used(
     other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

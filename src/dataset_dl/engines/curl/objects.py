@@ -151,9 +151,8 @@ class Object:
 
     def piece_ended(self, get: Get, piece: _Piece) -> None:
         """Go on after a request for a piece has ended."""
-        large = self._large
-        assert large is not None
-        if self._is_over or self._series.is_lost:
+        large = piece.large
+        if self._is_over or self._series.is_lost or large is not self._large:
             return
         try:
             piece.flush()
@@ -166,7 +165,11 @@ class Object:
             return
         if get.status == 412:
             large.drop()
-            self._fail(_CHANGED)
+            if large.present_bytes or piece.position > piece.begin:
+                self._fail(_CHANGED)
+            else:  # perhaps this store gives other ETags than it lists
+                self._large, self._etag = None, ""
+                self._fetching.first(self.requests())
             return
         failure = failure_of(get) if not get.ok else _OTHER_LENGTH
         if piece.has_moved:
@@ -225,11 +228,11 @@ class Object:
 class _Piece:
     """A piece of a large object; a request that ends early goes on where it ended."""
 
-    __slots__ = ("_began_at", "_chunks", "_large", "_object", "_waiting", "begin", "end", "position")
+    __slots__ = ("_began_at", "_chunks", "_object", "_waiting", "begin", "end", "large", "position")
 
     def __init__(self, owner: Object, large: Large, piece: tuple[int, int]) -> None:
         self._object = owner
-        self._large = large
+        self.large = large
         self.begin, self.end = piece
         self.position = self._began_at = self.begin
         self._chunks: list[bytes] = []
@@ -248,7 +251,7 @@ class _Piece:
             self.take,
             lambda get: self._object.piece_ended(get, self),
             byte_range=f"{self.position}-{self.end - 1}",
-            headers=[f'If-Match: "{self._large.etag}"'],
+            headers=[f'If-Match: "{self.large.etag}"'],
         )
 
     def take(self, chunk: bytes) -> None:
@@ -264,5 +267,5 @@ class _Piece:
     def flush(self) -> None:
         """Write what was taken."""
         if self._chunks:
-            self._large.write(self.position - self._waiting, self._chunks)
+            self.large.write(self.position - self._waiting, self._chunks)
             self._chunks, self._waiting = [], 0

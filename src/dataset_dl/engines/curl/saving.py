@@ -200,8 +200,8 @@ class Large:
 
     def finish(self, piece: tuple[int, int]) -> bool:
         """Record that a piece is complete; return whether all are."""
-        self._done.add(piece)
         _write(self._record, [b"%d %d\n" % piece])
+        self._done.add(piece)
         return next(self.missing(), None) is None
 
     def save(self) -> str:
@@ -218,6 +218,8 @@ class Large:
         for descriptor in (self._descriptor, self._record):
             with suppress(OSError):
                 os.close(descriptor)
+        # Pieces that still arrive must fail, not write to what has these numbers next.
+        self._descriptor = self._record = -1
 
     def drop(self) -> None:
         """Remove what has come."""
