@@ -16,6 +16,8 @@ import msgspec
 
 from dataset_dl.engines.curl.route import Route
 
+_DESCRIPTORS = 1024
+
 
 class Orders(msgspec.Struct):
     """What a worker is to do.
@@ -115,6 +117,18 @@ def _memory_bytes() -> int | None:
         return int(psutil.Process().memory_info().rss)
 
 
+def _raise_descriptor_limit() -> None:
+    """Allow as many open files as `descriptors.descriptor_limit` counts on."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 < soft < _DESCRIPTORS:
+        wanted = _DESCRIPTORS if hard < 0 else min(_DESCRIPTORS, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _end_with_parent() -> None:
     """End when standard input ends; the parent never closes it while it lives."""
     while os.read(0, 4096):
@@ -125,6 +139,7 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Carry out the orders on standard input."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _raise_descriptor_limit()
     orders = msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from dataset_dl.engines.curl.fetching import Fetching
