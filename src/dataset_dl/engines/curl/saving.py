@@ -19,9 +19,10 @@ PIECE_BYTES = 32 << 20
 # From here on an object is fetched in pieces.
 LARGE_BYTES = 2 * PIECE_BYTES
 # Objects up to this size are written in one go, which takes half as many calls.
-SMALL_BYTES = 1 << 20
-# Larger objects are written in portions of this, because each call has its price.
-GATHERED_BYTES = 512 << 10
+SMALL_BYTES = 128 << 10
+# Larger objects are written in portions: each call has its price, but what waits for long has to be brought
+# back into the caches of the processor, and that costs a fifth of the time.
+GATHERED_BYTES = 64 << 10
 _READ_BYTES = 1 << 20
 # What `writev` takes on every system.
 _MOST_AT_ONCE = 1024
