@@ -53,17 +53,16 @@ class Durable:
 
 def _sync_file(path: Path) -> None:
     # Windows syncs only files that are open for writing.
-    descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
-    try:
-        _sync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync_path(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
 
 
 def _sync_directory(path: Path) -> None:
-    if sys.platform == "win32":  # NTFS keeps its own journal of names, and opens no directory
-        return
-    descriptor = os.open(path, os.O_RDONLY)
+    if sys.platform != "win32":  # NTFS keeps its own journal of names, and opens no directory
+        _sync_path(path, os.O_RDONLY)
+
+
+def _sync_path(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         _sync(descriptor)
     finally:

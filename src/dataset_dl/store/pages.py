@@ -6,10 +6,19 @@ import re
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from dataset_dl.model.series import StoredObject
+from dataset_dl.model.series import PlannedSeries, StoredObject
 
 # Acceptable names of objects: they become part of commands and paths.
 OBJECT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+
+# Limits of a list: this far above twice the count of a series, or the most if its count is unknown. The
+# largest series has 91,980 objects.
+_MORE_LISTED, _MOST_LISTED = 1_000, 1_000_000
+
+
+def most_listed(series: PlannedSeries) -> int:
+    """Return how many objects the list of a series may have; a longer one has no end."""
+    return 2 * series.instanceCount + _MORE_LISTED if series.instanceCount else _MOST_LISTED
 
 
 class Page(NamedTuple):

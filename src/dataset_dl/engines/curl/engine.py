@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 import dataset_dl
-from dataset_dl.engines.curl.causes import reason_of
+from dataset_dl.engines.curl.causes import failure_of, reason_of
 from dataset_dl.engines.curl.pool import Get, Pool
 from dataset_dl.engines.curl.route import listing_url
 from dataset_dl.engines.curl.tasks import Task, write_tasks
@@ -41,7 +41,7 @@ from dataset_dl.network import NetworkSettings
 from dataset_dl.network.reasons import unreachable
 from dataset_dl.process import LineQueue, Process, lines_of, stop_all
 from dataset_dl.scratch import Scratch
-from dataset_dl.store.pages import parse_page
+from dataset_dl.store.pages import most_listed, parse_page
 
 _TICK_SECONDS = 0.1
 _GATHER_SECONDS = 0.01
@@ -56,8 +56,6 @@ _MOST_PROCESSES = 4
 # What is worth starting another process, which takes a tenth of a second; a small object costs as much as
 # these bytes, whatever its size.
 _BYTES_PER_PROCESS, _OBJECT_BYTES = 150 << 20, 30_000
-# Limits of a list: this far above twice the count of a series, or the most if its count is unknown.
-_MORE_LISTED, _MOST_LISTED = 1_000, 1_000_000
 _decode = msgspec.json.Decoder(Line).decode
 # Workers speak ten times a second, whatever the store does.
 _SILENT_SECONDS = 60.0
@@ -147,8 +145,6 @@ class CurlEngine:
         reason = reason_of(get, body, by_proxy=bool(self._route.proxy))
         if reason is not None:
             return unreachable(endpoint, reason)
-        from dataset_dl.engines.curl.causes import failure_of
-
         return NetworkError(endpoint, f"{endpoint} cannot be reached: {failure_of(get).words}.")
 
     def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
@@ -164,11 +160,10 @@ class CurlEngine:
     def _task(self, fetch: Fetch) -> Task:
         series = fetch.series
         bucket_url, prefix = prefix_of(series.address, self._network)
-        most = 2 * series.instanceCount + _MORE_LISTED if series.instanceCount else _MOST_LISTED
         names = list(fetch.missing or ())
         wanted = series.wanted() or {}
         sizes = [wanted.get(name) for name in names]
-        return Task(series.key, series.directory, bucket_url, prefix, most, names, sizes)
+        return Task(series.key, series.directory, bucket_url, prefix, most_listed(series), names, sizes)
 
     def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
         """Fetch series below `destination`; yield what the workers say as events.

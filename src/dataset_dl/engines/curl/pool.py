@@ -24,7 +24,6 @@ _MOST_REDIRECTS = 3
 # So that connections spread over all addresses of a store; pycurl has no name for it.
 _DNS_SHUFFLE_ADDRESSES = 275
 _REDIRECTS = (301, 302, 307, 308)
-_ERROR_BODY_BYTES = 64 << 10
 
 
 class Get:

@@ -32,6 +32,7 @@ from dataset_dl.network import NetworkSettings
 from dataset_dl.process import Process
 from dataset_dl.scratch import Scratch
 from dataset_dl.store.addresses import at_store
+from dataset_dl.store.pages import most_listed
 
 if TYPE_CHECKING:
     from dataset_dl.engines.s5cmd.pace import Pace
@@ -52,9 +53,6 @@ _NO_DESCRIPTORS = "too many open files"
 # s5cmd keeps 21 KB in memory for each failed line.
 _MOST_FAILURES = 20_000
 _LISTING_RETRIES = 2
-# Limits of a list: this far above twice the count of a series, or the most if its count is unknown. The
-# largest series has 91,980 objects.
-_MORE_LISTED, _MOST_LISTED = 1_000, 1_000_000
 
 
 class _Answer(NamedTuple):
@@ -172,10 +170,7 @@ class S5cmdEngine:
         answers: dict[str, list[StoredObject]] = {}
         unclear: set[str] = set()
         # An endless list is of no use.
-        bounds = {
-            each.key: 2 * each.instanceCount + _MORE_LISTED if each.instanceCount else _MOST_LISTED
-            for each in series
-        }
+        bounds = {each.key: most_listed(each) for each in series}
         lines = list_lines(series, self._network)
         with self._running(lines, Path(tempfile.gettempdir()), _LISTING_RETRIES) as process:
             heard_at = time.monotonic()
