@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -42,17 +43,23 @@ def run(plan: dd.Plan, server: FaultServer, **options: object) -> tuple[list[Eve
     return events, events[-1].report
 
 
+@contextmanager
+def one_object(directory: Path, size_bytes: int) -> Iterator[tuple[FaultServer, Path, dd.Plan]]:
+    """A server of one series of one object, its file there, and a plan."""
+    series = row(1, count=1, size=size_bytes)
+    file = directory / "store" / "idc-open-data" / series.key / f"{uuid.uuid4()}.dcm"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(os.urandom(1 << 20) * (size_bytes // (1 << 20) + 1))
+    os.truncate(file, size_bytes)
+    address = f"s3://idc-open-data/{series.key}/*"
+    with serve(directory / "store") as server:
+        yield server, file, plan_of([series._replace(address=address)], into=directory / "to")
+
+
 @pytest.fixture
 def large(tmp_path: Path) -> Iterator[tuple[FaultServer, Path, dd.Plan]]:
-    """A server of one series of one large object, its file there, and a plan."""
-    series = row(1, count=1, size=LARGE_BYTES)
-    file = tmp_path / "store" / "idc-open-data" / series.key / f"{uuid.uuid4()}.dcm"
-    file.parent.mkdir(parents=True)
-    file.write_bytes(os.urandom(1 << 20) * (LARGE_BYTES // (1 << 20) + 1))
-    os.truncate(file, LARGE_BYTES)
-    address = f"s3://idc-open-data/{series.key}/*"
-    with serve(tmp_path / "store") as server:
-        yield server, file, plan_of([series._replace(address=address)], into=tmp_path / "to")
+    with one_object(tmp_path, LARGE_BYTES) as found:
+        yield found
 
 
 def in_place(plan: dd.Plan, target: Path) -> list[str]:
@@ -163,6 +170,21 @@ def test_a_byte_that_differs_is_found_on_the_way(
     _, report = run(plan, server, verify="md5", retries=0)
     assert [each.cause for each in report.failures] == ["altered"]
     assert not list((tmp_path / "to").rglob(f"{file.name}*"))
+
+
+def test_a_second_try_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+    with one_object(tmp_path, 1 << 20) as (server, file, plan):
+        server.faults[file.name] = "flip then stop"
+        engine = CurlEngine(NetworkSettings(endpoint_url=server.endpoint_url), md5=True)
+        target = tmp_path / "to"
+        target.mkdir()
+        events = engine.run(map(Fetch, plan), target)
+        for _ in events:
+            if list(target.rglob("*.part")) and server.gets.total() == 2:
+                break
+        events.close()  # type: ignore[attr-defined]
+        assert server.gets.total() == 2
+        assert not [path for path in target.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize(("fault", "ok"), [("moved once", True), ("moved", False), ("away", False)])

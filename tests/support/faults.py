@@ -28,7 +28,9 @@ class FaultServer:
     page with 200. ``future``: a LastModified of the next century. ``slow``: answers after 20 ms. ``close``:
     closes the connection without an answer. ``flood``: an endless body. ``drip``: one byte every 0.1 s.
     ``flip``: another last byte. ``moved`` and ``away``: a redirect to the same object under another path, and to
-    another server. ``unsure``: any ``If-Match`` fails. A number: that status, each time. A number with ``once``, like ``503 once``: that status, the first time.
+    another server. ``unsure``: any ``If-Match`` fails. ``stop``: half of the body, then nothing. A number: that
+    status, each time. With ``once``, like ``503 once``: only the first time. ``flip then stop``: one the first time,
+    the other one later.
     `each_nth` applies one of these to every nth request for an object, whatever its key.
     `endless` maps series to lists that never end: ``same`` lists the same objects on each page, ``new``
     others. `portal` answers everything with a sign-in page. `listed_too` are names that every list contains
@@ -55,8 +57,9 @@ class FaultServer:
     def fault_now(self, key: str) -> str:
         if self.each_nth is not None and self.gets.total() % self.each_nth[0] == 0:
             return self.each_nth[1]
-        fault = self.fault_of(key)
-        return "" if fault.endswith("once") and self.gets[key] > 1 else fault.removesuffix(" once")
+        first, _, later = self.fault_of(key).removesuffix(" once").partition(" then ")
+        is_once = later or self.fault_of(key).endswith(" once")
+        return later if is_once and self.gets[key] > 1 else first
 
 
 @functools.cache
@@ -141,6 +144,10 @@ def serve(root: Path) -> Iterator[FaultServer]:
                 part = f"bytes {begin}-{end}/{len(body)}"
                 status, body = 206, body[int(begin) : int(end) + 1]
             if fault == "hang":
+                faults.released.wait(60)
+                self.close_connection = True
+            elif fault == "stop":
+                self.answer(status, body[: len(body) // 2], len(body), part=part)
                 faults.released.wait(60)
                 self.close_connection = True
             elif fault == "cut":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -13,11 +12,11 @@ from dataset_dl.engines.curl.saving import (
     GATHERED_BYTES,
     LARGE_BYTES,
     SMALL_BYTES,
+    Differs,
     Excess,
     Large,
     Small,
     Whole,
-    checksum_agrees,
 )
 
 if TYPE_CHECKING:
@@ -195,8 +194,7 @@ class Object:
 
     def _fail(self, failure: Failure) -> None:
         self._end()
-        if self._large is not None:
-            self._large.close()
+        self.abandon()
         if failure.cause == "excess":
             if self._large is not None:
                 self._large.drop()
@@ -205,24 +203,20 @@ class Object:
         self._fetching.tell.failed(self._series.task.key, failure.cause, failure.words)
 
     def _save(self, sink: Small | Whole | Large) -> None:
-        self._end()
         size_bytes = sink.size_bytes if isinstance(sink, Large) else sink.received
         try:
-            md5 = sink.save()
-        except OSError as error:
-            self._fail(Failure("disk", f"{error.strerror}: {self._path}", False))
-            return
-        agrees = checksum_agrees(md5, self._etag)
-        if agrees is False:
-            os.unlink(self._path)
+            is_proven = sink.save() if isinstance(sink, Large) else sink.save(self._etag)
+        except Differs:
+            sink.drop()
             if isinstance(sink, Large):
                 self._fail(_DIFFERS)
             else:
-                self._is_over = False
-                self._sink = None
                 self._again(self._whole(), _DIFFERS)
-            return
-        self._fetching.saved(self._series, self._path, size_bytes, proven=agrees is True)
+        except OSError as error:
+            self._fail(Failure("disk", f"{error.strerror}: {self._path}", False))
+        else:
+            self._end()
+            self._fetching.saved(self._series, self._path, size_bytes, proven=is_proven)
 
 
 class _Piece:

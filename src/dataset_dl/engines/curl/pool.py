@@ -13,10 +13,10 @@ from urllib.parse import urljoin
 import pycurl
 
 from dataset_dl import __version__
-from dataset_dl.engines.curl.pace import Pace
 from dataset_dl.engines.curl.redirects import may_lead_to
 from dataset_dl.engines.curl.route import Route
 from dataset_dl.engines.curl.saving import Excess
+from dataset_dl.engines.pace import Pace
 
 CONNECT_SECONDS = 20
 _BUFFER_BYTES = 512 << 10

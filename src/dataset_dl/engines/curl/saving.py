@@ -35,6 +35,10 @@ class Excess(Exception):
     """More bytes came than the store had listed."""
 
 
+class Differs(Exception):
+    """What came has another MD5 sum than the store lists."""
+
+
 class Small:
     """A small object, kept in memory until it is complete."""
 
@@ -61,10 +65,21 @@ class Small:
                 self._file.take(each)
             self._chunks.clear()
 
-    def save(self) -> str:
-        """Write the file; return its MD5 sum, empty if it was not computed."""
+    def save(self, etag: str = "") -> bool:
+        """Write the file; return whether its MD5 sum was compared with an ETag.
+
+        Raises
+        ------
+        Differs
+            If they differ; nothing is written then.
+        """
         if self._file is not None:
-            return self._file.save()
+            return self._file.save(etag)
+        digest = _md5() if self._hashed else None
+        if digest is not None:
+            for chunk in self._chunks:
+                digest.update(chunk)
+        is_proven = _compare(digest, etag)
         unfinished = f"{self.path}.part"
         descriptor = os.open(unfinished, _FLAGS | os.O_TRUNC, 0o666)
         try:
@@ -76,12 +91,7 @@ class Small:
         except BaseException:
             _remove(unfinished)
             raise
-        if not self._hashed:
-            return ""
-        digest = _md5()
-        for chunk in self._chunks:
-            digest.update(chunk)
-        return digest.hexdigest()
+        return is_proven
 
     def drop(self) -> None:
         """Forget what has come."""
@@ -100,6 +110,7 @@ class Whole:
         self._expected = size_bytes
         self._hashed = hashed
         self._descriptor: int | None = None
+        self._is_begun = False
         self.drop()
 
     def take(self, chunk: bytes) -> None:
@@ -114,18 +125,26 @@ class Whole:
         if self._digest is not None:
             self._digest.update(chunk)
 
-    def save(self) -> str:
-        """Give the file its name; return its MD5 sum, empty if it was not computed."""
+    def save(self, etag: str = "") -> bool:
+        """Give the file its name; return whether its MD5 sum was compared with an ETag.
+
+        Raises
+        ------
+        Differs
+            If they differ; the file keeps its unfinished name then.
+        """
+        is_proven = _compare(self._digest, etag)
         self._flush()
         self._close()
         os.replace(f"{self.path}.part", self.path)
-        return "" if self._digest is None else self._digest.hexdigest()
+        return is_proven
 
     def drop(self) -> None:
         """Remove what has come."""
-        if self._descriptor is not None:
-            self._close()
+        self._close()
+        if self._is_begun:
             _remove(f"{self.path}.part")
+        self._is_begun = False
         self.received = self._waiting = 0
         self._chunks: list[bytes] = []
         self._digest = _md5() if self._hashed else None
@@ -133,6 +152,7 @@ class Whole:
     def _flush(self) -> None:
         if self._descriptor is None:
             self._descriptor = os.open(f"{self.path}.part", _FLAGS | os.O_TRUNC, 0o666)
+            self._is_begun = True
         _write(self._descriptor, self._chunks)
         self._chunks.clear()
         self._waiting = 0
@@ -205,14 +225,21 @@ class Large:
         self._done.add(piece)
         return next(self.missing(), None) is None
 
-    def save(self) -> str:
-        """Give the file its name; return its MD5 sum, empty if it was not computed."""
+    def save(self) -> bool:
+        """Give the file its name; return whether its MD5 sum was compared with the ETag.
+
+        Raises
+        ------
+        Differs
+            If they differ; the file keeps its unfinished name then.
+        """
         if self._digest is not None:
             self._hash_the_rest()
+        is_proven = _compare(self._digest, self.etag)
         self.close()
         os.replace(self._data, self.path)
         _remove(self._list)
-        return "" if self._digest is None else self._digest.hexdigest()
+        return is_proven
 
     def close(self) -> None:
         """Close the files; they stay for another run."""
@@ -259,11 +286,13 @@ class Large:
                 _remove(whole)
 
 
-def checksum_agrees(md5: str, etag: str) -> bool | None:
-    """Compare an MD5 sum with an ETag; None if either is none."""
-    if not md5 or not _PLAIN_ETAG.fullmatch(etag):
-        return None
-    return md5 == etag
+def _compare(digest: hashlib._Hash | None, etag: str) -> bool:
+    """Compare an MD5 sum with an ETag, if both are there."""
+    if digest is None or not _PLAIN_ETAG.fullmatch(etag):
+        return False
+    if digest.hexdigest() != etag:
+        raise Differs
+    return True
 
 
 def _write(descriptor: int, chunks: list[bytes]) -> None:

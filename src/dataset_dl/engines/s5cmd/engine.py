@@ -35,7 +35,7 @@ from dataset_dl.store.addresses import at_store
 from dataset_dl.store.pages import most_listed
 
 if TYPE_CHECKING:
-    from dataset_dl.engines.s5cmd.pace import Pace
+    from dataset_dl.engines.s5cmd.brake import Brake
 from dataset_dl.engines.s5cmd.listening import (
     TICK_SECONDS,
     events_of,
@@ -211,18 +211,18 @@ class S5cmdEngine:
                 yield EngineStarted(
                     self.name, self.workers, urlsplit(self._network.request_url).hostname or ""
                 )
-                yield from self._listen(process, self._pace(process))
+                yield from self._listen(process, self._brake(process))
 
     def is_unfinished(self, name: str) -> bool:
         """Whether a file is unfinished; s5cmd cannot continue what another engine has begun."""
         return is_begun(name) or is_resumable(name)
 
-    def _pace(self, process: Process) -> Pace | None:
+    def _brake(self, process: Process) -> Brake | None:
         if not self._max_rate_mbps:
             return None
-        from dataset_dl.engines.s5cmd.pace import Pace
+        from dataset_dl.engines.s5cmd.brake import Brake
 
-        return Pace(process, self._max_rate_mbps * 1e6)
+        return Brake(process, self._max_rate_mbps * 1e6)
 
     @contextmanager
     def _running(
@@ -259,10 +259,10 @@ class S5cmdEngine:
             finally:
                 process.stop()
 
-    def _listen(self, process: Process, pace: Pace | None) -> Iterator[Event]:
+    def _listen(self, process: Process, brake: Brake | None) -> Iterator[Event]:
         short_of_descriptors = False
         failures = 0
-        for event in events_of(process, self._stall_seconds, pace):
+        for event in events_of(process, self._stall_seconds, brake):
             yield event
             if isinstance(event, FileCompleted):
                 continue

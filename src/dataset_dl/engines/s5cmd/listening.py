@@ -20,7 +20,7 @@ from dataset_dl.scratch import writing_scratch
 
 if TYPE_CHECKING:
     from dataset_dl.engines.s5cmd.activity import Activity
-    from dataset_dl.engines.s5cmd.pace import Pace
+    from dataset_dl.engines.s5cmd.brake import Brake
 
 TICK_SECONDS = 0.1
 _BATCH_LINES = 1_000
@@ -42,7 +42,7 @@ def write_commands(lines: Iterable[str], path: Path) -> None:
             file.close()
 
 
-def events_of(process: Process, stall_seconds: float, pace: Pace | None) -> Iterator[Event]:
+def events_of(process: Process, stall_seconds: float, brake: Brake | None) -> Iterator[Event]:
     """Yield output and bytes written until s5cmd ends or stalls; it has no timeout of its own."""
     activity: Activity | None = None
     alive_at = time.monotonic()
@@ -53,7 +53,7 @@ def events_of(process: Process, stall_seconds: float, pace: Pace | None) -> Iter
             if line:
                 yield parse_line(line)
         now = time.monotonic()
-        if batch or (pace is not None and pace.is_pausing):
+        if batch or (brake is not None and brake.is_pausing):
             alive_at = now
         if batch:
             written_then = activity.written if activity else None

@@ -11,8 +11,6 @@ _SAVED_SECONDS = 0.2
 class Pace:
     """Says how long to pause, so that a rate is not exceeded on average.
 
-    libcurl has a limit of its own, for each transfer; small objects would hardly move with it.
-
     Parameters
     ----------
     bytes_per_second

@@ -8,15 +8,14 @@ from contextlib import suppress
 
 import psutil
 
+from dataset_dl.engines.pace import Pace
 from dataset_dl.engines.s5cmd.activity import written_bytes
 from dataset_dl.process import Process
 
 _SLICE_SECONDS = 0.005
-# Unused rate may be made up for, up to this much of a second.
-_SAVED_SECONDS = 0.2
 
 
-class Pace:
+class Brake:
     """Limits the bytes a second that a child writes, until it ends.
 
     A thread of its own counts and pauses, so the pace does not depend on who consumes the events. Like the
@@ -41,14 +40,12 @@ class Pace:
             self._hold(psutil.Process(self._process.pid))
 
     def _hold(self, child: psutil.Process) -> None:
-        before, at, credit = written_bytes(child), time.monotonic(), 0.0
+        pace = Pace(self._rate)
         while self._process.returncode is None:
             time.sleep(_SLICE_SECONDS)
-            after, now = written_bytes(child), time.monotonic()
-            credit = min(credit + (now - at) * self._rate, _SAVED_SECONDS * self._rate) - (after - before)
-            before, at = after, now
-            if (credit < 0) != self.is_pausing:
-                self.is_pausing = credit < 0
+            is_too_fast = pace.pause(written_bytes(child)) > 0
+            if is_too_fast != self.is_pausing:
+                self.is_pausing = is_too_fast
                 if self.is_pausing:
                     self._process.pause()
                 else:
