@@ -18,7 +18,15 @@ import pytest
 import dataset_dl as dd
 from dataset_dl.engines.curl.engine import CurlEngine
 from dataset_dl.engines.curl.saving import PIECE_BYTES
-from dataset_dl.model.events import BytesWritten, CommandFailed, Event, FileCompleted, Finished, RetryStarted
+from dataset_dl.model.events import (
+    BytesWritten,
+    CommandFailed,
+    EngineStarted,
+    Event,
+    FileCompleted,
+    Finished,
+    RetryStarted,
+)
 from dataset_dl.model.series import Fetch
 from dataset_dl.network import NetworkSettings
 from dataset_dl.testing import LocalBucket
@@ -185,6 +193,18 @@ def test_a_second_try_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
         events.close()  # type: ignore[attr-defined]
         assert server.gets.total() == 2
         assert not [path for path in target.rglob("*") if path.is_file()]
+
+
+def test_a_rate_is_never_exceeded_by_large_objects_either(large: tuple[FaultServer, Path, dd.Plan]) -> None:
+    server, _, plan = large
+    began, most = 0.0, 0.0
+    for event in dd.download_events(plan, endpoint_url=server.endpoint_url, engine="curl", max_rate_mbps=40):
+        if isinstance(event, EngineStarted):
+            began = time.monotonic()
+        if isinstance(event, BytesWritten):
+            most = max(most, event.size_bytes - 40e6 * (time.monotonic() - began))
+    assert began
+    assert most <= 0.3 * 40e6
 
 
 @pytest.mark.parametrize(("fault", "ok"), [("moved once", True), ("moved", False), ("away", False)])

@@ -20,6 +20,8 @@ from dataset_dl.engines.pace import Pace
 
 CONNECT_SECONDS = 20
 _BUFFER_BYTES = 512 << 10
+# libcurl fills its buffer up to ten times before it looks at another connection.
+_BUFFER_SECONDS, _LEAST_BUFFER_BYTES = 0.002, 16 << 10
 _MOST_REDIRECTS = 3
 # So that connections spread over all addresses of a store; pycurl has no name for it.
 _DNS_SHUFFLE_ADDRESSES = 275
@@ -126,6 +128,11 @@ class Pool:
         self._due: float | None = None
         self._watched: dict[int, int] = {}
         self._pace = Pace(rate_bytes) if rate_bytes else None
+        self._buffer_bytes = _BUFFER_BYTES
+        if rate_bytes:
+            self._buffer_bytes = min(
+                _BUFFER_BYTES, max(_LEAST_BUFFER_BYTES, int(_BUFFER_SECONDS * rate_bytes))
+            )
         self.received_bytes = 0
         self._selector = selectors.DefaultSelector()
         self._multi = pycurl.CurlMulti()
@@ -157,7 +164,7 @@ class Pool:
 
     def wait(self, seconds: float) -> None:
         """Move bytes for at most so long, and call `then` of each request that has ended."""
-        if self._pace is not None and (pause := self._pace.pause(self.received_bytes)):
+        if pause := self._pause_seconds():
             time.sleep(min(seconds, pause))  # what comes meanwhile waits in the kernel, and then at the store
             return
         if self._due is not None:
@@ -165,6 +172,8 @@ class Pool:
         multi = self._multi
         for key, mask in self._selector.select(max(0.0, seconds)):
             multi.socket_action(key.fd, _flags(mask))
+            if self._pause_seconds():
+                break
         if self._due is not None and time.monotonic() >= self._due:
             self._due = None
             multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
@@ -175,6 +184,9 @@ class Pool:
                 self._end(handle, 0, "")
             for handle, code, words in failed:
                 self._end(handle, code, words)
+
+    def _pause_seconds(self) -> float:
+        return 0.0 if self._pace is None else self._pace.pause(self.received_bytes)
 
     def close(self) -> None:
         """End all requests and connections."""
@@ -254,7 +266,7 @@ class Pool:
             (pycurl.NOSIGNAL, 1),
             (pycurl.USERAGENT, f"dataset-dl/{__version__}"),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
-            (pycurl.BUFFERSIZE, _BUFFER_BYTES),
+            (pycurl.BUFFERSIZE, self._buffer_bytes),
             (pycurl.FAILONERROR, 1),
             (pycurl.FOLLOWLOCATION, 0),
             (pycurl.CONNECTTIMEOUT, CONNECT_SECONDS),
