@@ -109,11 +109,11 @@ class Fetching:
         """Fetch until nothing is left, or until it is stopped."""
         tick_at = 0.0
         while not self._is_stopped and self._fill():
-            self._pool.wait(_TICK_SECONDS)
             now = time.monotonic()
-            if now >= tick_at:
+            if now >= tick_at:  # while all connections are in use that there is work for
                 tick_at = now + _TICK_SECONDS
                 self._tick(now)
+            self._pool.wait(_TICK_SECONDS)
         self._tick(time.monotonic())
 
     def stop(self) -> None:

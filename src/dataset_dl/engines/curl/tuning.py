@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 _PERIOD_SECONDS = 0.6
-# An attempt has to bring this much more to be kept.
-_WORTH = 1.07
+# An attempt has to bring this much more to be kept. Too few connections cost more than too many.
+_WORTH_GROWING, _WORTH_SHRINKING = 1.03, 1.08
 # Steps are first large, then small.
 _STEP, _SMALL_STEP = 1.6, 1.25
 # A small object costs about as much as these bytes, whatever its size.
@@ -70,7 +70,7 @@ class Tuning:
         if self._step is None:
             self._best = rate
             self._step = self._attempts.pop()
-        elif rate > _WORTH * self._best:
+        elif rate > (_WORTH_GROWING if self._step > 1 else _WORTH_SHRINKING) * self._best:
             self._best = rate
             if self._step > 1:
                 self._attempts = [each for each in self._attempts if each > 1]  # fewer would not bring more
