@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 import dataset_dl as dd
-from benchmarks import again, checks, moves, plans, rate, ready, stream
+from benchmarks import adapt, again, checks, moves, plans, rate, ready, stream
 from benchmarks.measure import HEADER, Row, as_json, line
 
 _ROOM_BYTES = 12e9
@@ -30,7 +30,7 @@ def main() -> None:
         "--engine", choices=("both", *moves.ENGINES), default="both", help="what moves the bytes"
     )
     parser.add_argument(
-        "suites", nargs="*", metavar="SUITE", help="ready plan move far stream again check rate"
+        "suites", nargs="*", metavar="SUITE", help="ready plan move far adapt stream again check rate"
     )
     chosen = parser.parse_args()
     engines = moves.ENGINES if chosen.engine == "both" else (chosen.engine,)
@@ -43,6 +43,7 @@ def main() -> None:
         "far": lambda: moves.distant(
             scratch, _PEERS, scale=scale, times=times, full=chosen.full, engines=engines
         ),
+        "adapt": lambda: adapt.rows(scratch, times=times if chosen.full else 1),
         "stream": lambda: stream.rows(full=chosen.full),
         "again": lambda: again.rows(scratch, times=times, full=chosen.full),
         "check": lambda: checks.rows(scratch, times=times),

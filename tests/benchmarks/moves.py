@@ -1,4 +1,4 @@
-"""Moving bytes: ours, raw s5cmd with its best number of workers, idc-index and obstore on the same store."""
+"""Moving bytes: ours beside raw s5cmd with its best number of workers, idc-index, obstore and awscrt."""
 
 from __future__ import annotations
 
@@ -77,6 +77,30 @@ async def main():
     await asyncio.gather(*tasks)
 asyncio.run(main())
 """
+# It cannot list, so it is given the names: a floor.
+_AWSCRT = """
+import os, sys
+from awscrt import http, io, s3
+endpoint, manifest, to, store = sys.argv[1:]
+tls, mode = None, s3.S3RequestTlsMode.DISABLED
+if endpoint.startswith("https"):
+    options, mode = io.TlsContextOptions(), s3.S3RequestTlsMode.ENABLED
+    options.verify_peer = False
+    tls = io.ClientTlsContext(options).new_connection_options()
+client = s3.S3Client(bootstrap=io.ClientBootstrap.get_or_create_static_default(), region="us-east-1",
+                     tls_connection_options=tls, tls_mode=mode, throughput_target_gbps=10)
+host, running = http.HttpHeaders([("Host", endpoint.split("//")[1])]), []
+for line in open(manifest):
+    _, url, directory = line.split()
+    prefix = url.split("/", 2)[2].rstrip("*")
+    os.makedirs(os.path.join(to, directory), exist_ok=True)
+    for name in os.listdir(os.path.join(store, prefix)):
+        request = http.HttpRequest("GET", "/" + prefix + name, host)
+        running.append(client.make_request(type=s3.S3RequestType.GET_OBJECT, request=request,
+                                           recv_filepath=os.path.join(to, directory, name)).finished_future)
+for each in running:
+    each.result()
+"""
 
 
 @dataclass(frozen=True)
@@ -148,7 +172,7 @@ class Course:
         self.to = root / "to"
         self.binary = binary.require().path
 
-    def _fresh(self) -> Path:
+    def fresh(self) -> Path:
         shutil.rmtree(self.to, ignore_errors=True)
         self.to.mkdir()
         return self.to
@@ -163,7 +187,7 @@ class Course:
         """`download` in a process that has started and has its plan; `peak_mb` is the process's."""
         environment = {"AWS_CA_BUNDLE": store.environment["AWS_CA_BUNDLE"]} if store.environment else {}
         run = measure.python(
-            ["-c", _OURS, self.plan, self._fresh(), store.endpoint_url, repr(options)],
+            ["-c", _OURS, self.plan, self.fresh(), store.endpoint_url, repr(options)],
             environment=environment,
         )
         told = json.loads(run.stdout)
@@ -176,12 +200,12 @@ class Course:
         argv = [self.binary, "--json", "--no-sign-request", "--endpoint-url", store.endpoint_url,
                 "--numworkers", str(workers), "run", self.manifest]  # fmt: skip
         environment = {"AWS_REGION": "us-east-1", **store.environment}
-        return self._counted(measure.command(argv, environment=environment, directory=self._fresh()))
+        return self._counted(measure.command(argv, environment=environment, directory=self.fresh()))
 
     def idc_index(self, store: Store) -> Run:
         """``download_from_manifest`` of a client that has started."""
         run = measure.python(
-            ["-c", _IDC_INDEX, store.endpoint_url, self._portal, self._fresh()],
+            ["-c", _IDC_INDEX, store.endpoint_url, self._portal, self.fresh()],
             interpreter=self._peers, environment={"AWS_REGION": "us-east-1", **store.environment},
         )  # fmt: skip
         return self._counted(
@@ -192,10 +216,15 @@ class Course:
         """The same objects by obstore in one process."""
         return self._counted(
             measure.python(
-                ["-c", _OBSTORE, store.endpoint_url, self.manifest, self._fresh(), str(workers)],
+                ["-c", _OBSTORE, store.endpoint_url, self.manifest, self.fresh(), str(workers)],
                 interpreter=self._peers,
             )
         )
+
+    def awscrt(self, store: Store) -> Run:
+        """The same objects by the AWS Common Runtime, which is told their names."""
+        arguments = [store.endpoint_url, self.manifest, self.fresh(), self.root / "store"]
+        return self._counted(measure.python(["-c", _AWSCRT, *arguments], interpreter=self._peers))
 
 
 def _real_series(count: int) -> list[PlannedSeries]:
@@ -249,17 +278,28 @@ def near(
 
 
 def _peers(course: Course, plain: Store, tls: Store, engine: str) -> Iterator[Row]:
-    """One engine against idc-index and obstore, and how many connections it opens."""
+    """One engine against other programs, and how many connections it opens."""
     name = f"{course.load.name}, {engine}"
     runs = measure.repeat(1, lambda: course.ours(plain, engine=engine), lambda: course.idc_index(plain))
     yield Row(name, "seconds", runs[0].seconds, runs[1].seconds, "idc-index", 1.0)
     workers = 16
     seen = connections(tls, lambda: course.ours(tls, engine=engine, workers=workers))
     yield Row(name + ", TLS", "connections", seen, workers, "workers", 1.1 if engine == "curl" else None)
-    runs = measure.repeat(1, lambda: course.ours(tls, engine=engine), lambda: course.obstore(tls, 64))
-    yield Row(name + ", TLS", "seconds", runs[0].seconds, runs[1].seconds, "obstore, 64 at once")
-    spent = [run.cpu_seconds + run.children_cpu_seconds for run in runs]
-    yield Row(name + ", TLS", "processor s", *spent, "obstore, 64 at once")
+    yield from _libraries(course, plain, name, engine)
+    yield from _libraries(course, tls, name + ", TLS", engine)
+
+
+def _libraries(course: Course, store: Store, name: str, engine: str) -> Iterator[Row]:
+    """One engine against libraries, which a script would use."""
+    peers = (
+        ("obstore, 64 at once", lambda: course.obstore(store, 64)),
+        ("awscrt, told the names", lambda: course.awscrt(store)),
+    )
+    mine, *others = measure.repeat(1, lambda: course.ours(store, engine=engine), *(work for _, work in peers))
+    for (peer, _), run in zip(peers, others, strict=True):
+        yield Row(name, "seconds", mine.seconds, run.seconds, peer)
+        spent = [each.cpu_seconds + each.children_cpu_seconds for each in (mine, run)]
+        yield Row(name, "processor s", *spent, peer)
 
 
 def distant(
@@ -277,8 +317,9 @@ def distant(
             far(tls, FAR_SECONDS) as tls_far,
         ):
             for engine in engines:
-                yield from _choice(course, plain_far, load.name + ", 40 ms", times, engine)
-                yield from _choice(course, tls_far, load.name + ", TLS, 40 ms", times, engine)
+                for store, kind in ((plain_far, ", 40 ms"), (tls_far, ", TLS, 40 ms")):
+                    yield from _choice(course, store, load.name + kind, times, engine)
+                    yield from _libraries(course, store, f"{load.name}{kind}, {engine}", engine)
 
 
 def _compare(
