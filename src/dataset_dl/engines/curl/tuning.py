@@ -10,6 +10,8 @@ _STEP, _SMALL_STEP = 1.6, 1.25
 # A small object costs about as much as these bytes, whatever its size.
 _OBJECT_BYTES = 30_000
 _CALM_PERIODS = 25
+# Chance alone may make a smaller number look better; below this it would cost too much.
+_LEAST = 8
 
 
 class Tuning:
@@ -28,7 +30,7 @@ class Tuning:
 
     def __init__(self, first: int, most: int, *, fixed: bool = False) -> None:
         self.connections = first
-        self._most = max(first, most)
+        self._least, self._most = min(first, _LEAST), max(first, most)
         self._fixed = fixed
         self._best = 0.0
         self._calm = 0
@@ -82,7 +84,7 @@ class Tuning:
 
     def _try(self, step: float) -> bool:
         wanted = round(self.connections * step) + (step > 1)
-        wanted = max(1, min(self._most, wanted))
+        wanted = max(self._least, min(self._most, wanted))
         if wanted == self.connections:
             return False
         self._before, self.connections = self.connections, wanted
