@@ -20,6 +20,7 @@ from support.plans import plan_of
 
 WORKERS = (16, 64, 256)
 FAR_SECONDS = 0.04
+_OBSTORE_TRIES = 5
 ENGINES = ("s5cmd", "curl")
 # What curl may take of the wall and processor time of raw s5cmd over TLS, by the first word of a load.
 _CURL_NEAR: dict[str, tuple[float | None, float]] = {
@@ -213,13 +214,15 @@ class Course:
         )
 
     def obstore(self, store: Store, workers: int) -> Run:
-        """The same objects by obstore in one process."""
-        return self._counted(
-            measure.python(
-                ["-c", _OBSTORE, store.endpoint_url, self.manifest, self.fresh(), str(workers)],
-                interpreter=self._peers,
-            )
-        )
+        """The same objects by obstore in one process, which aborts now and then."""
+        for attempt in range(_OBSTORE_TRIES):
+            arguments = [store.endpoint_url, self.manifest, self.fresh(), str(workers)]
+            try:
+                return self._counted(measure.python(["-c", _OBSTORE, *arguments], interpreter=self._peers))
+            except RuntimeError:
+                if attempt == _OBSTORE_TRIES - 1:
+                    raise
+        raise AssertionError
 
     def awscrt(self, store: Store) -> Run:
         """The same objects by the AWS Common Runtime, which is told their names."""
