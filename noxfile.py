@@ -23,7 +23,9 @@ nox.options.error_on_missing_interpreters = False
 def tests(session: nox.Session) -> None:
     """Run the unit tests; with "-- all" every test, with other arguments what they say to pytest."""
     # The pip of an older Python's venv knows no dependency groups, so nox reads them.
-    session.install("--editable", ".[metrics,testing]", *nox.project.dependency_groups(PROJECT, "dev"))
+    session.install(
+        "--editable", ".[metrics,preview,testing]", *nox.project.dependency_groups(PROJECT, "dev")
+    )
     arguments = session.posargs or ["tests/unit"]
     if arguments[0] == "all":
         arguments = arguments[1:]

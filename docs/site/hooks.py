@@ -42,8 +42,8 @@ FROM_CODE = {
 }
 # The public names, grouped by what they do.
 VERBS = {
-    "Look": ("collections", "indices", "columns", "query", "fetch_index", "page_url", "cite", "update_index",
-             "use_index", "IndexUpdate"),
+    "Look": ("collections", "indices", "columns", "query", "look", "fetch_index", "page_url", "cite",
+             "update_index", "use_index", "IndexUpdate"),
     "Plan": ("plan", "PlanOptions", "DEFAULT_LAYOUT", "Plan", "PlannedSeries"),
     "Download": (
         "download", "stream", "download_events", "adownload", "DownloadOptions", "NetworkOptions",
@@ -58,12 +58,26 @@ PICTURES = {
     "pictures/moving.svg": (pictures.moving, "tutorial.md"),
     "pictures/architecture.svg": (pictures.architecture, "architecture.md"),
     "pictures/benchmark.svg": (pictures.benchmark, "performance.md"),
+    "pictures/contrast.png": (pictures.contrast, "howto/preview.md"),
+    "pictures/mosaic.png": (pictures.mosaic, "howto/preview.md"),
 }
-# Page → the picture to insert after the first match of a pattern, and its alternative text.
+# Page → the pictures to insert, each after the first match of a pattern, and their alternative texts.
 SHOWN = {
-    "readme.md": (r"^## A session\n", "pictures/terminal.svg", "A download in a terminal"),
-    "architecture.md": (r"^# .*\n", "pictures/architecture.svg", "The floors of the house"),
-    "performance.md": (r"^# .*\n", "pictures/benchmark.svg", "Time beside that of others"),
+    "readme.md": [(r"^## A session\n", "pictures/terminal.svg", "A download in a terminal")],
+    "architecture.md": [(r"^# .*\n", "pictures/architecture.svg", "The floors of the house")],
+    "performance.md": [(r"^# .*\n", "pictures/benchmark.svg", "Time beside that of others")],
+    "howto/preview.md": [
+        (
+            r"^dataset-dl preview contrast head.dcm .*\n```\n",
+            "pictures/contrast.png",
+            "A head under three contrasts",
+        ),
+        (
+            r"^dataset-dl preview mosaic enhanced-mr.dcm .*\n```\n",
+            "pictures/mosaic.png",
+            "Ten frames of an MR object",
+        ),
+    ],
 }
 _LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(#[^)\s]*)?(?=\))")
 
@@ -116,7 +130,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         return posixpath.relpath(to, posixpath.dirname(here) or ".") + (match[2] or "")
 
     markdown = _LINK.sub(link, markdown)
-    if here in SHOWN:
-        pattern, picture, words = SHOWN[here]
+    for pattern, where, words in SHOWN.get(here, ()):
+        picture = posixpath.relpath(where, posixpath.dirname(here) or ".")
         markdown = re.sub(pattern, rf"\g<0>\n![{words}]({picture})\n", markdown, count=1, flags=re.MULTILINE)
     return markdown

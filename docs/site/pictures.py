@@ -1,10 +1,15 @@
-"""Pictures drawn from the text of the documents, so that both agree: self-contained SVG."""
+"""Pictures drawn from the text of the documents, so that both agree: SVG, and what the commands there make."""
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
+import subprocess
+import sys
+import tempfile
 from html import escape
+from pathlib import Path
 
 _INK, _PALE, _OURS, _THEIRS = "#1f2933", "#eef4f4", "#00897b", "#b0bec5"
 _FONT = "font-family='system-ui, sans-serif'"
@@ -166,3 +171,30 @@ def _svg(width: int, height: int, parts: list[str]) -> str:
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' {_FONT}>"
         f"<rect width='{width}' height='{height}' rx='10' fill='white'/>{''.join(parts)}</svg>"
     )
+
+
+def contrast(document: str) -> bytes:
+    """Run the command that the document shows for this picture, on a test file of pydicom-data."""
+    return _previewed(document, "contrast", _test_file("data_store", "693_UNCR.dcm"))
+
+
+def mosaic(document: str) -> bytes:
+    """Run the command that the document shows for this picture, on a test file of pydicom-data."""
+    return _previewed(document, "mosaic", _test_file("data_store", "emri_small.dcm"))
+
+
+def _test_file(package: str, name: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return next(Path(spec.origin).parent.rglob(name))
+
+
+def _previewed(document: str, command: str, file: Path) -> bytes:
+    line = re.search(rf"^dataset-dl preview {command} \S+\.dcm (.*)$", document, re.MULTILINE)
+    assert line is not None, f"no `preview {command}` of a file in the document"
+    with tempfile.TemporaryDirectory() as directory:
+        arguments = [Path(sys.executable).parent / "dataset-dl", "preview", command, file, *line[1].split()]
+        subprocess.run(arguments, cwd=directory, check=True, capture_output=True)
+        (made,) = Path(directory).iterdir()
+        return made.read_bytes()

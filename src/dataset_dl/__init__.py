@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         StorageError,
         TransferError,
         TransferIncomplete,
+        UnreadableObject,
         VerificationError,
     )
     from dataset_dl.faces.aio import adownload
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from dataset_dl.model.outcome import DownloadProgress, Report, SeriesFailure
     from dataset_dl.model.plan import DEFAULT_LAYOUT, Plan
     from dataset_dl.model.series import PlannedSeries, Series
+    from dataset_dl.preview import look
     from dataset_dl.verbs.check import repair, verify
     from dataset_dl.verbs.download import download, download_events, stream
     from dataset_dl.verbs.look import (
@@ -94,6 +96,7 @@ __all__ = [
     "StorageError",
     "TransferError",
     "TransferIncomplete",
+    "UnreadableObject",
     "Verification",
     "VerificationError",
     "__version__",
@@ -106,6 +109,7 @@ __all__ = [
     "download_events",
     "fetch_index",
     "indices",
+    "look",
     "page_url",
     "plan",
     "query",
@@ -129,6 +133,7 @@ _HOMES = {
         "model.outcome": "DownloadProgress Report SeriesFailure",
         "model.plan": "DEFAULT_LAYOUT Plan",
         "model.series": "PlannedSeries Series",
+        "preview": "look",
         "verbs.check": "repair verify",
         "verbs.download": "download download_events stream",
         "verbs.look": "IndexUpdate cite collections columns fetch_index indices page_url query"

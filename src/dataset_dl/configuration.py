@@ -27,6 +27,15 @@ def config_path(environment: Mapping[str, str] | None = None) -> Path:
     return user_config_path("dataset-dl", appauthor=False) / "config.toml"
 
 
+def cache_path() -> Path:
+    """Return the directory for what can be fetched or made again."""
+    if named := os.environ.get("DATASET_DL_CACHE"):
+        return Path(named).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("dataset-dl", appauthor=False)
+
+
 def stated(
     table: str, kinds: Mapping[str, type], environment: Mapping[str, str] | None = None
 ) -> dict[str, Stated]:

@@ -249,6 +249,11 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def identifier(name: str) -> str:
+    """Quote a name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of a DuckDB error; the rest points into the statement."""
     return str(error).strip().splitlines()[0]

@@ -17,6 +17,7 @@ DatasetDlError
 │   ├── EngineMissing         the engine is not installed, or has an untested version
 │   ├── EngineCrashed         the engine crashed; has the tail of its stderr
 │   └── TransferIncomplete    some series failed; has the report
+├── UnreadableObject          an object is damaged, cannot be decoded, or is no DICOM
 └── VerificationError         the files on disk differ from the plan
 
 Each class sets the exit code of the command line. `SelectionError` and `PlanError` are also ValueErrors.
@@ -201,6 +202,12 @@ class TransferIncomplete(TransferError):
     def __init__(self, message: str, hint: str, *, report: Report) -> None:
         super().__init__(str(report.destination), message, hint)
         self.report = report
+
+
+class UnreadableObject(DatasetDlError):
+    """An object is damaged, cannot be decoded, or is no DICOM; others may be fine."""
+
+    exit_code = 3
 
 
 class VerificationError(DatasetDlError):

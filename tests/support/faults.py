@@ -28,7 +28,8 @@ class FaultServer:
     page with 200. ``future``: a LastModified of the next century. ``slow``: answers after 20 ms. ``close``:
     closes the connection without an answer. ``flood``: an endless body. ``drip``: one byte every 0.1 s.
     ``flip``: another last byte. ``moved`` and ``away``: a redirect to the same object under another path, and to
-    another server. ``unsure``: any ``If-Match`` fails. ``stop``: half of the body, then nothing. A number: that
+    another server. ``whole``: the whole object, whatever range was requested. ``unsized``: so, without its length.
+    ``unsure``: any ``If-Match`` fails. ``stop``: half of the body, then nothing. A number: that
     status, each time. With ``once``, like ``503 once``: only the first time. ``flip then stop``: one the first time,
     the other one later.
     `each_nth` applies one of these to every nth request for an object, whatever its key.
@@ -138,13 +139,21 @@ def serve(root: Path) -> Iterator[FaultServer]:
                 tag = "another"
             if self.headers.get("If-Match", f'"{tag}"') != f'"{tag}"':
                 return self.answer(412, b"")
-            if wanted := self.headers.get("Range"):
+            if (wanted := self.headers.get("Range")) and fault not in ("whole", "unsized"):
                 faults.ranges.append(wanted)
                 begin, _, end = wanted.removeprefix("bytes=").partition("-")
+                if int(begin) >= len(body):
+                    return self.answer(416, b"", part=f"bytes */{len(body)}")
+                end = str(min(int(end), len(body) - 1))
                 part = f"bytes {begin}-{end}/{len(body)}"
                 status, body = 206, body[int(begin) : int(end) + 1]
             if fault == "hang":
                 faults.released.wait(60)
+                self.close_connection = True
+            elif fault == "unsized":
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body)
                 self.close_connection = True
             elif fault == "stop":
                 self.answer(status, body[: len(body) // 2], len(body), part=part)
@@ -154,7 +163,7 @@ def serve(root: Path) -> Iterator[FaultServer]:
                 self.answer(status, body[: len(body) // 2], len(body), part=part)
                 self.close_connection = True
             elif fault == "flip":
-                self.answer(status, body[:-1] + bytes([body[-1] ^ 1]), tag=tag)
+                self.answer(status, body[:-1] + bytes([body[-1] ^ 1]), tag=tag, part=part)
             elif fault in ("moved", "away"):
                 where = f"/{bucket}/{key}" if fault == "moved" else f"http://127.0.0.1:9/{bucket}/{key}"
                 self.answer(307, b"", location=where)

@@ -58,24 +58,35 @@ class _Retry(urllib3.Retry):
         return None if seconds is None else min(seconds, _LONGEST_PAUSE_SECONDS)
 
 
+def retrying(retries: int = _RETRIES) -> urllib3.Retry:
+    """Return the rule when to ask again."""
+    return _Retry(
+        total=retries,
+        backoff_factor=0.5,
+        backoff_jitter=0.5,
+        status_forcelist=_PASSING_STATUS,
+        allowed_methods={"GET", "HEAD"},
+        raise_on_status=False,
+        redirect=False,
+    )
+
+
+def proxy_headers(proxy: str) -> dict[str, str]:
+    """Return the header with the password of a proxy, in UTF-8, as Go does; requests uses Latin-1."""
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"}
+
+
 class _Adapter(HTTPAdapter):
     """Chooses the proxy for each request, also after a redirect; all requests trust the same authorities."""
 
     def __init__(self, network: NetworkSettings, retries: int) -> None:
         self._network = network
         self._context = ssl_context(network)
-        super().__init__(
-            pool_connections=_POOL,
-            pool_maxsize=_POOL,
-            max_retries=_Retry(
-                total=retries,
-                backoff_factor=0.5,
-                backoff_jitter=0.5,
-                status_forcelist=_PASSING_STATUS,
-                allowed_methods={"GET", "HEAD"},
-                raise_on_status=False,
-            ),
-        )
+        super().__init__(pool_connections=_POOL, pool_maxsize=_POOL, max_retries=retrying(retries))
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, ssl_context=self._context, **options)
@@ -86,12 +97,8 @@ class _Adapter(HTTPAdapter):
         )
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
-        """Encode the password as UTF-8, as Go does; requests uses Latin-1."""
-        parts = urlsplit(proxy)
-        if parts.username is None:
-            return {}
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"}
+        """Return the header with the password."""
+        return proxy_headers(proxy)
 
     def cert_verify(self, *arguments: Any, **options: Any) -> None:
         """Do nothing: the SSL context verifies; requests would load its own list of authorities."""
@@ -118,7 +125,7 @@ def ssl_context(network: NetworkSettings) -> ssl.SSLContext:
 
 @contextmanager
 def plain_words(url: str) -> Iterator[None]:
-    """Translate errors of requests to this package's errors.
+    """Translate errors of requests and urllib3 to this package's errors.
 
     Raises
     ------
@@ -128,32 +135,39 @@ def plain_words(url: str) -> Iterator[None]:
     host = without_secrets(url).partition("://")[2].partition("/")[0]
     try:
         yield
-    except requests.exceptions.RequestException as error:
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _translated(error, host) from None
     except ValueError:  # an invalid address, perhaps from a redirect
         raise NetworkError(host, f"{host or 'It'} leads to an invalid address.", "Check it.") from None
 
 
-def _translated(error: requests.exceptions.RequestException, host: str) -> NetworkError:
+def _translated(error: Exception, host: str) -> NetworkError:
     words = f"{error} {error.__cause__ or ''}".lower()
+    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
+        error = error.reason
     reason = _reason(error, words)
     if reason is not None:
         return unreachable(host, reason)
     return NetworkError(host, f"{host} cannot be reached: {type(error).__name__}.", "Try again later.")
 
 
-def _reason(error: requests.exceptions.RequestException, words: str) -> Reason | None:
+_UNTRUSTED = (requests.exceptions.SSLError, urllib3.exceptions.SSLError)
+_PROXY_SILENT = (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)
+_SILENT = (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)
+
+
+def _reason(error: Exception, words: str) -> Reason | None:
     if "failed: 407" in words or "407 client error" in words or "proxy authentication required" in words:
         return "proxy_password"
     if "tunnel connection failed" in words:
         return "proxy_fails" if re.search(r"tunnel connection failed: 50[0-9]", words) else "proxy_refuses"
     if "wrong_version_number" in words or "record layer failure" in words:
         return "no_tls"
-    if isinstance(error, requests.exceptions.SSLError) or "certificate" in words:
+    if isinstance(error, _UNTRUSTED) or "certificate" in words:
         return "untrusted"
-    if isinstance(error, requests.exceptions.ProxyError):
+    if isinstance(error, _PROXY_SILENT):
         return "proxy_silent"
-    if isinstance(error, requests.exceptions.Timeout) or "timed out" in words:
+    if isinstance(error, _SILENT) or "timed out" in words:
         return "silent"
     if "failed to resolve" in words or "getaddrinfo" in words or "name or service" in words:
         return "no_name"

@@ -112,13 +112,7 @@ def _as_numbers(version: str) -> tuple[int, ...]:
 
 def cache_root() -> Path:
     """The cache for fetched versions and tables, with one folder per version."""
-    if named := os.environ.get("DATASET_DL_CACHE"):
-        folder = Path(named).expanduser()
-    else:
-        from platformdirs import user_cache_path
-
-        folder = user_cache_path("dataset-dl", appauthor=False)
-    return folder / "idc-index-data"
+    return configuration.cache_path() / "idc-index-data"
 
 
 def data_directory() -> Path:

@@ -1,0 +1,198 @@
+"""From stored values to what a screen shows: modality LUT, then VOI LUT or window, then 8 bits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dataset_dl.errors import SelectionError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+# Window width and level, in the units of the modality (Hounsfield units for CT).
+PRESETS: dict[str, tuple[float, float]] = {
+    "ct-lung": (1500, -500),
+    "ct-bone": (2000, 300),
+    "ct-abdomen": (350, 50),
+    "ct-mediastinum": (350, 50),
+    "ct-brain": (80, 40),
+    "ct-vascular": (700, 200),
+    "ct-liver": (150, 30),
+    "ct-soft-tissue": (400, 50),
+    "mr-t1": (700, 300),
+    "mr-t2": (475, 155),
+    "mr-proton": (920, 420),
+}
+_NUMBER = r"[+-]?\d+(?:\.\d+)?"
+_WINDOW = re.compile(rf"({_NUMBER})\s*[/,:x]\s*({_NUMBER})")
+_LOW_PERCENTILE, _HIGH_PERCENTILE = 2, 98
+# Where a frame of a multi-frame object keeps these attributes.
+_FUNCTIONAL_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence",
+                      "PlanePositionSequence", "PlaneOrientationSequence")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How stored values become brightness.
+
+    Attributes
+    ----------
+    name
+        As it was requested: ``default``, ``auto``, ``embedded``, a preset, or ``WIDTH/LEVEL``.
+    window
+        Width and level in the units of the modality; None if they come from each image.
+    """
+
+    name: str = "default"
+    window: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Contrast:
+        """Parse a contrast.
+
+        Parameters
+        ----------
+        text
+            ``default`` (the embedded one, else ``auto``), ``auto`` (2nd to 98th percentile), ``embedded``,
+            the name of a preset with or without its modality, or width and level like ``1500/-500``.
+
+        Raises
+        ------
+        SelectionError
+            If it is none of these.
+        """
+        name = text.strip().lower().replace("_", "-")
+        if name in ("default", "auto", "embedded"):
+            return cls(name)
+        for preset, window in PRESETS.items():
+            if name in (preset, preset.partition("-")[2]):
+                return cls(preset, window)
+        if (match := _WINDOW.fullmatch(name)) and float(match[1]) >= 1:
+            return cls(f"{match[1]}/{match[2]}", (float(match[1]), float(match[2])))
+        raise SelectionError(
+            text,
+            f"“{text}” is no contrast.",
+            f"Known are auto, embedded, WIDTH/LEVEL like 1500/-500, and {', '.join(PRESETS)}.",
+        )
+
+    def apply(self, array: np.ndarray, dataset: Dataset) -> np.ndarray:
+        """Convert stored values to 8 bits.
+
+        Parameters
+        ----------
+        array
+            Stored values of shape (rows, columns), or RGB of shape (rows, columns, 3).
+        dataset
+            The attributes of the frame, see `frame_attributes`.
+
+        Returns
+        -------
+        numpy.ndarray
+            8 bits of the same shape; (rows, columns, 3) for a palette.
+        """
+        from pydicom.pixels.processing import apply_color_lut
+
+        colours = str(dataset.get("PhotometricInterpretation", ""))
+        if colours == "PALETTE COLOR" and array.ndim == 2:
+            return _to_8_bits(apply_color_lut(array, dataset))
+        if array.ndim == 3:
+            return _to_8_bits(array)
+        grey = self._windowed(array, dataset)
+        return 255 - grey if colours == "MONOCHROME1" else grey
+
+    def _windowed(self, array: np.ndarray, dataset: Dataset) -> np.ndarray:
+        from pydicom.pixels.processing import apply_modality_lut
+
+        values = apply_modality_lut(array, dataset)
+        if self.window is not None:
+            return _window(values, *self.window)
+        if self.name != "auto" and has_embedded(dataset):
+            return _embedded(values, dataset)
+        inside = values[~_padding(array, dataset)]
+        if not inside.size:
+            inside = values
+        low, high = np.percentile(inside, (_LOW_PERCENTILE, _HIGH_PERCENTILE))
+        if high <= low:
+            low, high = float(values.min()), float(values.max())
+        return _scaled(values, float(low), float(high))
+
+
+def has_embedded(dataset: Dataset) -> bool:
+    """Whether an image says itself how it is to be shown."""
+    return bool(dataset.get("VOILUTSequence")) or (
+        dataset.get("WindowWidth") not in (None, "") and dataset.get("WindowCenter") not in (None, "")
+    )
+
+
+def frame_attributes(dataset: Dataset, number: int) -> Dataset:
+    """Return the attributes of a frame: those of the object, with those of its functional groups."""
+    from pydicom.dataset import Dataset
+
+    shared = dataset.get("SharedFunctionalGroupsSequence") or ()
+    each = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    groups = [*shared[:1], *each[number : number + 1]]
+    if not groups:
+        return dataset
+    merged = Dataset(dataset)
+    for group in groups:
+        for keyword in _FUNCTIONAL_GROUPS:
+            for item in group.get(keyword) or ():
+                merged.update(item)
+    return merged
+
+
+def _padding(array: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Return where an image has no values, see PS3.3 C.7.5.1.1.2."""
+    value = dataset.get("PixelPaddingValue")
+    if value is None:
+        return np.zeros(array.shape, bool)
+    limit = dataset.get("PixelPaddingRangeLimit")
+    low, high = sorted((int(value), int(value if limit is None else limit)))
+    return (array >= low) & (array <= high)
+
+
+def _embedded(values: np.ndarray, dataset: Dataset) -> np.ndarray:
+    from pydicom.pixels.processing import apply_voi, apply_windowing
+
+    if dataset.get("VOILUTSequence"):
+        shown = apply_voi(values.astype(np.int64), dataset)
+        depth = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
+        return _scaled(shown, 0, 2**depth - 1)
+    if str(dataset.get("VOILUTFunction") or "LINEAR") == "LINEAR":
+        return _window(values, _first(dataset.WindowWidth), _first(dataset.WindowCenter))
+    shown = apply_windowing(values, dataset)
+    return _scaled(shown, float(shown.min()), float(shown.max()))
+
+
+def _first(value: object) -> float:
+    return float(value[0] if isinstance(value, (list, tuple)) or hasattr(value, "append") else value)  # type: ignore
+
+
+def _window(values: np.ndarray, width: float, level: float) -> np.ndarray:
+    """Apply a linear window, see PS3.3 C.11.2.1.2."""
+    centre, span = level - 0.5, max(width - 1, 1e-6)
+    return _scaled(values, centre - span / 2, centre + span / 2)
+
+
+def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    span = high - low
+    if span <= 0:
+        return np.full(values.shape, 128, np.uint8)
+    scaled = values.astype(np.float32)
+    scaled -= low
+    scaled *= 255 / span
+    np.clip(scaled, 0, 255, out=scaled)
+    scaled += 0.5
+    return scaled.astype(np.uint8)
+
+
+def _to_8_bits(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    most = int(array.max(initial=0))
+    shift = max(0, 8 * array.dtype.itemsize - 8) if most > 255 else 0
+    return (array >> shift).astype(np.uint8)

@@ -1,0 +1,118 @@
+"""Arrays to pictures: tiles, sheets of tiles, and files of the usual kinds."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from dataset_dl.errors import SelectionError, StorageError
+
+FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_GAP = 2
+_WORDS_COLOUR, _EMPTY_COLOUR = (230, 160, 60), (32, 32, 32)
+
+
+def picture(array: np.ndarray, spacing: tuple[float, float] | None = None) -> Image.Image:
+    """Return an array of 8 bits as a picture with square pixels.
+
+    Parameters
+    ----------
+    array
+        Of shape (rows, columns) or (rows, columns, 3).
+    spacing
+        Distance between rows and between columns, in mm; square pixels if None.
+    """
+    made = Image.fromarray(array)
+    if spacing is not None and min(spacing) > 0 and abs(spacing[0] / spacing[1] - 1) > 0.01:
+        ratio = spacing[0] / spacing[1]
+        size = (
+            (made.width, round(made.height * ratio))
+            if ratio > 1
+            else (round(made.width / ratio), made.height)
+        )
+        made = made.resize(size, Image.Resampling.BILINEAR)
+    return made
+
+
+def fitted(made: Image.Image, width: int) -> Image.Image:
+    """Shrink a picture to a square of this width at most."""
+    if max(made.size) > width:
+        made = made.copy()
+        made.thumbnail(
+            (width, width), Image.Resampling.BOX if made.width >= 2 * width else Image.Resampling.BILINEAR
+        )
+    return made
+
+
+def blank(width: int, words: str) -> Image.Image:
+    """Return a tile for what cannot be shown, with the reason."""
+    made = Image.new("RGB", (width, width), _EMPTY_COLOUR)
+    ImageDraw.Draw(made).multiline_text((6, 6), _wrapped(words, max(8, width // 7)), fill=_WORDS_COLOUR)
+    return made
+
+
+def sheet(tiles: Sequence[Image.Image], columns: int) -> Image.Image:
+    """Put tiles side by side, row by row."""
+    if len(tiles) == 1:
+        return tiles[0]
+    width, height = max(each.width for each in tiles), max(each.height for each in tiles)
+    rows = -(-len(tiles) // columns)
+    mode = "L" if all(each.mode == "L" for each in tiles) else "RGB"
+    size = columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP
+    made = Image.new(mode, size)
+    for index, each in enumerate(tiles):
+        row, column = divmod(index, columns)
+        left, top = column * (width + _GAP), row * (height + _GAP)
+        made.paste(each, (left + (width - each.width) // 2, top + (height - each.height) // 2))
+    return made
+
+
+def encoded(made: Image.Image, kind: str = "PNG") -> bytes:
+    """Return a picture as the content of a file."""
+    out = io.BytesIO()
+    options = {"PNG": {"compress_level": 6}, "JPEG": {"quality": 90}, "WEBP": {"quality": 90, "method": 4}}[
+        kind
+    ]
+    made.save(out, kind, **options)
+    return out.getvalue()
+
+
+def kind_of(path: Path) -> str:
+    """Return the kind of a picture by the ending of its file.
+
+    Raises
+    ------
+    SelectionError
+        If it is no kind of picture that can be written.
+    """
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise SelectionError(str(path), f"{path} has none of the endings {', '.join(FORMATS)}.")
+    return kind
+
+
+def write(data: bytes, path: Path) -> None:
+    """Write a file whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise StorageError(str(path), f"{path} cannot be written: {error.strerror}.") from None
+
+
+def _wrapped(words: str, width: int) -> str:
+    import textwrap
+
+    return textwrap.fill(words, width)

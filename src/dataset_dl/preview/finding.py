@@ -1,0 +1,165 @@
+"""From what a person names to the objects to look at."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from dataset_dl.errors import SelectionError
+from dataset_dl.model.plan import Plan
+from dataset_dl.network.settings import NetworkSettings
+from dataset_dl.store.addresses import S3Address, at_store, object_url
+from dataset_dl.store.listing import objects_below
+from dataset_dl.wording import first_few
+
+_UUID_START = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,27}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """An object to look at.
+
+    Attributes
+    ----------
+    name
+        Its name in its series.
+    place
+        Its HTTP address, or its path.
+    size_bytes, etag
+        As listed; None and empty if they were not.
+    """
+
+    name: str
+    place: str
+    size_bytes: int | None = None
+    etag: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The objects of one series.
+
+    Attributes
+    ----------
+    title
+        What to call it.
+    files
+        Its objects, by name.
+    key
+        The crdc_series_uuid, whose objects never change; empty if it is none of IDC's.
+    """
+
+    title: str
+    files: tuple[StoredFile, ...]
+    key: str = ""
+
+
+class SeveralSeries(SelectionError):
+    """An identifier names more than one series.
+
+    Attributes
+    ----------
+    plan
+        All of them.
+    """
+
+    def __init__(self, text: str, plan: Plan) -> None:
+        super().__init__(text, f"“{text}” is {plan.series_count:,} series.", "Choose one of them.")
+        self.plan = plan
+
+
+def find(identifier: str, network: NetworkSettings) -> Found:
+    """Find the objects of a series.
+
+    Parameters
+    ----------
+    identifier
+        A SeriesInstanceUID, a crdc_series_uuid or its beginning, an ``s3://`` or ``https://`` address, or a
+        DICOM file or a directory of them.
+    network
+        How to reach them.
+
+    Raises
+    ------
+    SelectionError
+        If it is nothing, or more than one series.
+    NetworkError
+        If the store does not answer.
+    """
+    text = identifier.strip()
+    if text.lower().startswith(("http://", "https://")):
+        return Found(text, (StoredFile(text.partition("?")[0].rsplit("/", 1)[-1] or text, text),))
+    if text.lower().startswith(("s3://", "gs://")):
+        return _below(text, S3Address.of(text), network, key="")
+    if os.sep in text or Path(text).exists():
+        return _on_disk(Path(text))
+    return _in_idc(text, network)
+
+
+def _in_idc(text: str, network: NetworkSettings) -> Found:
+    from dataset_dl.verbs.plan import plan
+
+    made = plan(_whole(text))
+    if made.series_count > 1:
+        raise SeveralSeries(text, made)
+    (series,) = made
+    address = S3Address.of(at_store(series.address, network))
+    return _below(series.SeriesInstanceUID or text, address, network, key=series.key)
+
+
+def _whole(text: str) -> str:
+    """Complete the beginning of a crdc_series_uuid; anything else stays as it is."""
+    digits = text.replace("-", "").lower()
+    if not _UUID_START.fullmatch(text) or len(digits) > 32:
+        return text
+    if len(digits) == 32:
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    from dataset_dl.sources.idc.tables import query
+
+    hyphened = "-".join(filter(None, (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
+    found = query(
+        f"SELECT crdc_series_uuid FROM idc_index WHERE starts_with(crdc_series_uuid, '{hyphened}') LIMIT 6"
+    )
+    names = [str(row[0]) for row in found]
+    if len(names) > 1:
+        raise SelectionError(text, f"“{text}” is the beginning of {first_few(names)}.", "Write more of it.")
+    return names[0] if names else text
+
+
+def _below(title: str, address: S3Address, network: NetworkSettings, key: str) -> Found:
+    if address.key.lower().endswith(".dcm"):
+        name = address.key.rsplit("/", 1)[-1]
+        return Found(title, (StoredFile(name, object_url(network, address.bucket, address.key)),))
+    prefix = address.prefix if not address.prefix or address.prefix.endswith("/") else f"{address.prefix}/"
+    base = object_url(network, address.bucket, "")
+    files = tuple(
+        StoredFile(each.name, f"{base}/{quote(prefix + each.name)}", each.size_bytes, each.etag)
+        for each in objects_below(network, address.bucket, prefix)
+        if each.name.lower().endswith(".dcm") or not key
+    )
+    if not files:
+        raise SelectionError(title, f"{title} has no objects at {network.endpoint_url}.")
+    if len({each.name.rpartition("/")[0] for each in files}) > 1:
+        raise SelectionError(title, f"{title} has several directories.", "Name one of them.")
+    return Found(title, tuple(sorted(files, key=lambda each: each.name)), key)
+
+
+def _on_disk(path: Path) -> Found:
+    if path.is_file():
+        return Found(str(path), (StoredFile(path.name, str(path), path.stat().st_size),))
+    if not path.is_dir():
+        raise SelectionError(str(path), f"{path} does not exist.")
+    files = tuple(StoredFile(each.name, str(each), each.stat().st_size) for each in sorted(_files(path)))
+    if not files:
+        raise SelectionError(
+            str(path), f"{path} has no files.", "Name a directory that has those of a series."
+        )
+    return Found(str(path), files)
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    return (each for each in directory.iterdir() if each.is_file() and not each.name.startswith("."))

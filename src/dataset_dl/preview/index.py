@@ -1,0 +1,252 @@
+"""The slices of a series in their true order. Those of IDC are kept, because its objects never change."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from dataset_dl.duck import Database, DuckError, identifier, quote
+from dataset_dl.errors import SelectionError, UnreadableObject
+from dataset_dl.pixels.contrast import frame_attributes
+from dataset_dl.pixels.order import TELLING, Ordering, Slice, order
+from dataset_dl.preview.finding import Found, StoredFile
+from dataset_dl.preview.reading import Opened, Reader
+from dataset_dl.scratch import Scratch
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance of a series, at its place.
+
+    Attributes
+    ----------
+    Index
+        Its number in its group, from 0.
+    Group
+        0 for the largest group of slices that belong together.
+    PrimaryPosition
+        Its place along the normal of the slices, in mm; None without a position.
+    FileName, SOPInstanceUID, InstanceNumber, Rows, Columns, NumberOfFrames
+        As in its header.
+    size_bytes, etag
+        Of its object.
+    place
+        Its address, or its path.
+    """
+
+    Index: int
+    Group: int
+    PrimaryPosition: float | None
+    FileName: str
+    SOPInstanceUID: str
+    InstanceNumber: int | None
+    Rows: int
+    Columns: int
+    NumberOfFrames: int
+    size_bytes: int
+    etag: str
+    place: str
+
+    @property
+    def file(self) -> StoredFile:
+        """Its object."""
+        return StoredFile(self.FileName, self.place, self.size_bytes, self.etag)
+
+
+@dataclass(frozen=True)
+class SliceIndex:
+    """The instances of a series.
+
+    Attributes
+    ----------
+    title
+        What it is called.
+    instances
+        Group by group, each in order.
+    remarks
+        What is mixed in it, as sentences.
+    problems
+        What could not be read, as sentences.
+    """
+
+    title: str
+    instances: tuple[Instance, ...]
+    remarks: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def group(self, number: int) -> tuple[Instance, ...]:
+        """Return the instances of a group.
+
+        Raises
+        ------
+        SelectionError
+            If there is none of this number.
+        """
+        found = tuple(each for each in self.instances if each.Group == number)
+        if not found:
+            most = max((each.Group for each in self.instances), default=-1)
+            raise SelectionError(str(number), f"There is no group {number}; the last one is {most}.")
+        return found
+
+
+_KEPT = tuple(name for name in Instance.__dataclass_fields__ if name != "place")
+_NAME = _KEPT.index("FileName")
+_TYPES = (
+    "INTEGER", "INTEGER", "DOUBLE", "VARCHAR", "VARCHAR", "INTEGER",
+    "INTEGER", "INTEGER", "INTEGER", "BIGINT", "VARCHAR",
+)  # fmt: skip
+
+
+def build(found: Found, reader: Reader) -> SliceIndex:
+    """Read all headers of a series, and sort it.
+
+    Raises
+    ------
+    UnreadableObject
+        If no object is readable.
+    """
+    return arrange(found, list(reader.headers(found.files)))
+
+
+def arrange(found: Found, opened: Sequence[Opened]) -> SliceIndex:
+    """Sort the instances whose headers were read."""
+    readable = [each for each in opened if each.header is not None]
+    problems = tuple(each.problem for each in opened if each.header is None)
+    if not readable:
+        first = problems[0] if problems else "It has no objects."
+        raise UnreadableObject(found.title, f"Nothing of {found.title} can be read. {first}")
+    slices = [_slice(each) for each in readable]
+    ordering = order(slices)
+    return SliceIndex(found.title, tuple(_instances(readable, slices, ordering)), ordering.remarks, problems)
+
+
+def load(key: str, title: str, directory: Path, files: Iterable[StoredFile]) -> SliceIndex | None:
+    """Return the kept index of a series, with today's addresses; None if there is none."""
+    path = _path(key, directory)
+    if not path.exists():
+        return None
+    places = {each.name: each.place for each in files}
+    database, source = Database(), f"read_parquet({quote(str(path))})"
+    with suppress(DuckError, TypeError, ValueError, KeyError):
+        rows = database.run(f"SELECT {', '.join(map(identifier, _KEPT))} FROM {source}")
+        instances = tuple(
+            Instance(**dict(zip(_KEPT, row, strict=True)), place=places[row[_NAME]]) for row in rows
+        )
+        said = database.column(
+            "SELECT decode(value) FROM parquet_kv_metadata(" + quote(str(path)) + ") WHERE key = 'remarks'"
+        )
+        return SliceIndex(title, instances, tuple(json.loads(said[0])))
+    return None
+
+
+def keep(index: SliceIndex, key: str, directory: Path) -> None:
+    """Keep the index of a series, if it is whole; that only saves time."""
+    if index.problems:
+        return
+    path = _path(key, directory)
+    unfinished = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_parquet(
+            _KEPT, [[getattr(each, name) for name in _KEPT] for each in index.instances], unfinished,
+            types=_TYPES, remarks=json.dumps(index.remarks),
+        )  # fmt: skip
+        unfinished.replace(path)
+    except (OSError, DuckError):
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def write_parquet(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    path: Path,
+    *,
+    types: Sequence[str] | None = None,
+    remarks: str = "[]",
+) -> None:
+    """Write rows as a Parquet file, through JSON lines, which DuckDB reads fast."""
+    with Scratch("slices") as scratch:
+        lines = scratch / "rows.json"
+        with lines.open("w", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps(dict(zip(columns, row, strict=True)), default=str) + "\n")
+        typed = "" if types is None else ", columns = {" + ", ".join(
+            f"{quote(name)}: {quote(kind)}" for name, kind in zip(columns, types, strict=True)
+        ) + "}"  # fmt: skip
+        source = f"read_json({quote(str(lines))}, format = 'newline_delimited'{typed})"
+        Database().write(
+            f"SELECT * FROM {source}", path, f"FORMAT parquet, KV_METADATA {{remarks: {quote(remarks)}}}"
+        )
+
+
+def rows_of(index: SliceIndex) -> list[dict[str, Any]]:
+    """Return the instances as rows of a table."""
+    return [asdict(each) for each in index.instances]
+
+
+def _path(key: str, directory: Path) -> Path:
+    return directory / f"{key}.{_VERSION}.parquet"
+
+
+def _instances(opened: Sequence[Opened], slices: Sequence[Slice], ordering: Ordering) -> Iterable[Instance]:
+    in_group: dict[int, int] = {}
+    for place in ordering.order:
+        each, group = opened[place], ordering.groups[place]
+        header = each.header
+        assert header is not None
+        number = in_group.setdefault(group, 0)
+        in_group[group] += 1
+        dataset, file = header.dataset, each.file
+        yield Instance(
+            number, group, ordering.positions[place], file.name, str(dataset.get("SOPInstanceUID", "")),
+            slices[place].number, *slices[place].size, max(1, int(dataset.get("NumberOfFrames") or 1)),
+            header.total_bytes, file.etag, file.place,
+        )  # fmt: skip
+
+
+def _slice(opened: Opened) -> Slice:
+    assert opened.header is not None
+    whole = opened.header.dataset
+    dataset = frame_attributes(whole, 0)
+    position, orientation = (
+        _numbers(dataset, "ImagePositionPatient", 3),
+        _numbers(dataset, "ImageOrientationPatient", 6),
+    )
+    number = _numbers(dataset, "InstanceNumber", 1)
+    return Slice(
+        opened.file.name,
+        position,  # type: ignore[arg-type]
+        orientation,  # type: ignore[arg-type]
+        (int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)),
+        None if number is None else int(number[0]),
+        str(dataset.get("AcquisitionTime") or dataset.get("ContentTime") or ""),
+        tuple(_plain(dataset, keyword) for keyword in TELLING),
+    )
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Return numbers of an element; None if it lacks them or they are none."""
+    try:
+        value = dataset.get(keyword)
+        several = tuple(float(each) for each in (value if count > 1 else [value]))
+    except (TypeError, ValueError):
+        return None
+    return several if len(several) == count else None
+
+
+def _plain(dataset: Dataset, keyword: str) -> str | None:
+    try:
+        value = dataset.get(keyword)
+    except (TypeError, ValueError):
+        return None
+    return None if value in (None, "") else str(value)

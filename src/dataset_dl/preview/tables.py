@@ -1,0 +1,125 @@
+"""Headers as rows of a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataset_dl.errors import SelectionError, StorageError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_KINDS = {".parquet": "parquet", ".json": "json", ".csv": "csv"}
+
+
+def header_rows(datasets: Iterable[tuple[dict[str, Any], Dataset]]) -> tuple[list[str], list[list[Any]]]:
+    """Return columns and rows: first the given cells, then every element that any header has.
+
+    Elements come in the order of their tags; a private one is called like ``0009,1001``.
+    """
+    several = [(first, dict(elements(dataset))) for first, dataset in datasets]
+    leading = list(dict.fromkeys(name for first, _ in several for name in first))
+    tags = sorted({tag for _, found in several for tag in found})
+    names = {tag: name for _, found in several for tag, (name, _) in found.items()}
+    taken = set(leading)
+    columns = leading + [names[tag] for tag in tags if names[tag] not in taken]
+    kept = [tag for tag in tags if names[tag] not in taken]
+    rows = [
+        [*(first.get(name) for name in leading), *((found[tag][1] if tag in found else None) for tag in kept)]
+        for first, found in several
+    ]
+    return columns, rows
+
+
+def elements(dataset: Dataset) -> Iterator[tuple[int, tuple[str, Any]]]:
+    """Yield the tag, and the name and the value, of each element, the file meta information included."""
+    for source in (getattr(dataset, "file_meta", ()), dataset):
+        for element in source:
+            yield int(element.tag), (name_of(element), plain_value(element))
+
+
+def name_of(element: Any) -> str:
+    """Return the keyword of an element; its tag if it has none."""
+    return element.keyword or f"{element.tag.group:04X},{element.tag.element:04X}"
+
+
+def plain_value(element: Any) -> Any:
+    """Return the value of an element as a number or a text; sequences as JSON, bytes as their number."""
+    value = element.value
+    if element.VR == "SQ":
+        return json.dumps(
+            [{name: shown for _, (name, shown) in elements(item)} for item in value], ensure_ascii=False
+        )
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float) or type(value).__name__ == "DSdecimal":
+        return float(value)
+    if value is None or value == "":
+        return None
+    if element.VM > 1:
+        return "\\".join(str(each) for each in value)
+    return str(value)
+
+
+def element_rows(dataset: Dataset, wanted: Sequence[str] = ()) -> list[tuple[str, str, str, Any]]:
+    """Return tag, VR, keyword and value of elements.
+
+    Parameters
+    ----------
+    dataset
+        The header.
+    wanted
+        Keywords, or tags like ``0008,0060``; all if empty.
+    """
+    chosen = {each.strip("()").replace(" ", "").upper() for each in wanted}
+    rows = []
+    for source in (getattr(dataset, "file_meta", ()), dataset):
+        for element in source:
+            tag = f"{element.tag.group:04X},{element.tag.element:04X}"
+            if not chosen or {tag, tag.replace(",", ""), element.keyword.upper()} & chosen:
+                rows.append((f"({tag})", element.VR, element.keyword or element.name, plain_value(element)))
+    return rows
+
+
+def kind_of_table(path: Path) -> str:
+    """Return the kind of a table by the ending of its file.
+
+    Raises
+    ------
+    SelectionError
+        If it is none that can be written.
+    """
+    kind = _KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise SelectionError(str(path), f"{path} has none of the endings {', '.join(_KINDS)}.")
+    return kind
+
+
+def write_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], path: Path, kind: str) -> None:
+    """Write a table whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        if kind == "parquet":
+            from dataset_dl.preview.index import write_parquet
+
+            write_parquet(columns, rows, unfinished)
+        else:
+            from dataset_dl.cli.tables import write
+
+            with unfinished.open("w", encoding="utf-8", newline="") as file:
+                write(columns, rows, "json" if kind == "json" else "csv", file)
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise StorageError(str(path), f"{path} cannot be written: {error.strerror}.") from None

@@ -1,0 +1,309 @@
+"""``dataset-dl preview`` and `dd.look`: on real stores, on a disk, and on what is damaged."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from PIL import Image
+
+import dataset_dl as dd
+from dataset_dl.preview.terminal import protocol_of, show
+from dataset_dl.testing import LocalBucket
+from support.cli import Cli
+from support.dicoms import encoded, slice_of, write_series
+from support.faults import FaultServer, serve
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATASET_DL_CACHE", str(tmp_path / "cache"))
+
+
+def ramp(count: int, **elements: object) -> list[object]:
+    """Slices in random order whose grey is their place."""
+    made = [
+        slice_of((0, 0, 2.0 * number), values=np.full((8, 8), 10 * number, np.int16), **elements)
+        for number in range(count)
+    ]
+    return random.Random(3).sample(made, count)
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    return write_series(tmp_path / "series", ramp(12))
+
+
+def test_slices_come_in_their_true_order(series: Path) -> None:
+    with dd.look(series) as view:
+        assert len(view) == 12
+        assert view.positions == pytest.approx([2.0 * number for number in range(12)])
+        assert [int(view.frame(number)[0, 0]) for number in (0, 5, -1)] == [0, 50, 110]
+        assert [int(view.frame(place)[0, 0]) for place in (0.0, 0.5, 1.0)] == [0, 60, 110]
+
+
+def test_a_mosaic_shows_what_it_should(cli: Cli, series: Path) -> None:
+    done = cli(
+        "preview", "mosaic", series, "-o", "a.png", "--columns", 3, "--rows", 2, "--contrast", "256/128"
+    )
+    assert (done.code, done.out) == (0, "")
+    with Image.open(cli.directory / "a.png") as opened:
+        made = np.asarray(opened)
+    assert made.shape == (18, 28)
+    greys = [int(made[4 + 10 * row, 4 + 10 * column]) for row in range(2) for column in range(3)]
+    assert greys == sorted(greys)
+    assert greys[0] == 0
+    assert greys[-1] == pytest.approx(110, abs=1)
+
+
+def test_a_series_of_idc_costs_a_request_a_slice_and_then_less(
+    cli: Cli, server: FaultServer, filled: LocalBucket
+) -> None:
+    uid = filled.series[0].SeriesInstanceUID
+    where = ("--endpoint-url", server.endpoint_url)
+    assert cli("preview", "mosaic", uid, "-o", "a.png", "--columns", 4, "--rows", 3, *where).code == 0
+    assert server.gets.total() == 81 + 12
+    server.gets.clear()
+    assert cli("preview", "mosaic", uid, "-o", "b.png", "--columns", 4, "--rows", 3, *where).code == 0
+    assert server.gets.total() == 12  # its order is known
+    assert (cli.directory / "a.png").read_bytes() == (cli.directory / "b.png").read_bytes()
+    server.gets.clear()
+    key = filled.series[1].crdc_series_uuid
+    done = cli(
+        "preview",
+        "mosaic",
+        key.replace("-", "")[:10],
+        "-o",
+        "c.webp",
+        "--quick",
+        "--columns",
+        3,
+        "--rows",
+        3,
+        *where,
+    )
+    assert done.code == 0
+    assert server.gets.total() == 2 * 9
+
+
+def test_a_collection_lists_its_series_to_choose_from(cli: Cli, bucket: LocalBucket) -> None:
+    done = cli("preview", "mosaic", "qin_pet_phantom", "-o", "a.png")
+    assert done.code == 2
+    assert bucket.series[0].SeriesInstanceUID in done.err
+    assert done.err.endswith("“qin_pet_phantom” is 44 series. Choose one of them.\n")
+    done = cli("preview", "image", "1.2.3.4", "-o", "a.png")
+    assert done.code == 2
+    assert "1.2.3.4" in done.err
+
+
+def test_addresses_name_a_series_or_an_object(cli: Cli, server: FaultServer, filled: LocalBucket) -> None:
+    directory = filled.series_directory(filled.series[0])
+    where = ("--endpoint-url", server.endpoint_url)
+    file = min(directory.iterdir())
+    done = cli(
+        "preview", "image", f"s3://idc-open-data/{directory.name}/*", "--slice", 3, "-o", "a.png", *where
+    )
+    assert (done.code, done.err[:5]) == (0, "a.png")
+    for address in (
+        f"s3://idc-open-data/{directory.name}/{file.name}",
+        f"{server.endpoint_url}/idc-open-data/{directory.name}/{file.name}",
+    ):
+        done = cli("preview", "header", address, "--tag", "PatientID", "--format", "json", *where)
+        assert done.json == [
+            {"tag": "(0010,0020)", "VR": "LO", "keyword": "PatientID", "value": filled.series[0].PatientID}
+        ]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "json", "csv"])
+def test_headers_are_a_table(cli: Cli, series: Path, ending: str) -> None:
+    assert cli("preview", "headers", series, "-o", f"a.{ending}").code == 0
+    path = cli.directory / f"a.{ending}"
+    reader = {"parquet": "read_parquet", "json": "read_json", "csv": "read_csv"}[ending]
+    rows = duckdb.sql(
+        f"SELECT \"Index\", PrimaryPosition, Rows, PatientID FROM {reader}('{path}') ORDER BY 1"
+    ).fetchall()
+    assert rows == [(number, 2.0 * number, 8, "P") for number in range(12)]
+
+
+def test_private_elements_and_sequences_are_told_too(cli: Cli, tmp_path: Path) -> None:
+    made = slice_of()
+    made.add_new(0x00090010, "LO", "ACME")
+    made.add_new(0x00091001, "OB", bytes(300_000))
+    inner = slice_of()
+    del inner.PixelData
+    made.add_new(0x00081140, "SQ", [inner])
+    write_series(tmp_path / "private", [made])
+    done = cli("preview", "header", tmp_path / "private", "--format", "json")
+    found = {each["tag"]: each["value"] for each in done.json}
+    assert found["(0009,1001)"] == "300000 bytes"
+    assert json.loads(found["(0008,1140)"])[0]["PatientID"] == "P"
+
+
+def test_one_bad_slice_is_a_blank_tile(cli: Cli, series: Path) -> None:
+    (victim, *_) = sorted(series.iterdir())
+    victim.write_bytes(victim.read_bytes()[:-20])
+    done = cli("preview", "mosaic", series, "-o", "a.png", "--columns", 4, "--rows", 3)
+    assert done.code == 3
+    assert f"{victim.name} ends in the middle of its pixel data. Everything else is shown." in done.err
+    assert (cli.directory / "a.png").exists()
+    victim.write_bytes(b"<html>Sign in</html>" * 100)
+    done = cli("preview", "mosaic", series, "-o", "b.png")
+    assert done.code == 3
+    assert "is a text, like a web page" in done.err
+    assert (cli.directory / "b.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [("html", 3, "like a web page"), ("404", 4, "does not exist"), ("cut", 4, "cannot be reached"), ("503 once", 0, "a.png")],
+)  # fmt: skip
+def test_a_store_that_misbehaves_is_told_of(
+    cli: Cli, tmp_path: Path, fault: str, code: int, words: str
+) -> None:
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "x.dcm").write_bytes(encoded(slice_of()))
+    with serve(tmp_path) as server:
+        server.faults["x.dcm"] = fault
+        done = cli("preview", "image", f"{server.endpoint_url}/bucket/x.dcm", "-o", "a.png")
+    assert (done.code, words in done.err) == (code, True), done.err
+    assert len(done.err.splitlines()) == 1
+    assert (cli.directory / "a.png").exists() == (code == 0)
+
+
+def test_what_is_mixed_is_said_and_can_be_chosen(cli: Cli, tmp_path: Path) -> None:
+    scout = [slice_of((5.0 * number, 0, 0), (0, 1, 0, 0, 0, -1)) for number in range(2)]
+    mixed = write_series(tmp_path / "mixed", [*ramp(5), *scout])
+    done = cli("preview", "image", mixed, "-o", "a.png")
+    assert done.code == 0
+    assert "Mixed: slices of 2 orientations or sizes (5 and 2). --group chooses" in done.err
+    with dd.look(mixed, group=1) as view:
+        assert len(view) == 2
+    done = cli("preview", "image", mixed, "-o", "a.png", "--group", 2)
+    assert (done.code, "There is no group 2; the last one is 1." in done.err) == (2, True)
+
+
+def test_several_frames_in_one_object_are_shown_one_by_one(tmp_path: Path) -> None:
+    values = np.repeat(np.arange(6, dtype=np.int16), 64).reshape(48, 8)
+    made = slice_of(values=values, NumberOfFrames=6)
+    made.Rows = 8
+    write_series(tmp_path / "multi", [made])
+    with dd.look(tmp_path / "multi") as view:
+        assert [int(view.frame(number)[0, 0]) for number in range(6)] == list(range(6))
+        assert view.mosaic(3, 2).size == (28, 18)
+
+
+def test_a_series_without_pixels_says_so(cli: Cli, tmp_path: Path) -> None:
+    made = slice_of()
+    del made.PixelData
+    write_series(tmp_path / "report", [made])
+    done = cli("preview", "image", tmp_path / "report", "-o", "a.png")
+    assert (done.code, "has no pixel data" in done.err) == (3, True)
+    assert cli("preview", "header", tmp_path / "report", "--tag", "PatientID").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-o", "a.bmp"], "none of the endings"),
+        (["-o", "a.png", "--contrast", "nonsense"], "is no contrast"),
+        (["-o", "a.png", "--position", "1.5"], "between 0.0 and 1.0"),
+        (["-o", "a.png", "--slice", "12"], "from 0 to 11"),
+        (["-o", "a.png", "--slice", "1", "--position", "0.5"], "exclude each other"),
+    ],
+)
+def test_wrong_requests_are_refused_in_a_sentence(
+    cli: Cli, series: Path, arguments: list[str], words: str
+) -> None:
+    done = cli("preview", "image", series, *arguments)
+    assert (done.code, words in done.err) == (2, True), done.err
+    assert not list(cli.directory.glob("a.*"))
+
+
+def test_contrasts_stand_side_by_side(cli: Cli, series: Path) -> None:
+    done = cli("preview", "contrast", series, "-o", "a.jpg", "--contrast", "lung", "--contrast", "100/50")
+    assert done.code == 0
+    with Image.open(cli.directory / "a.jpg") as made:
+        assert made.size == (18, 8)
+
+
+def test_pixels_that_are_not_square_are_shown_square(tmp_path: Path) -> None:
+    write_series(tmp_path / "flat", [slice_of(PixelSpacing=[2.0, 1.0])])
+    with dd.look(tmp_path / "flat") as view:
+        assert view.image().size == (8, 16)
+
+
+def test_a_notebook_shows_the_view_itself(series: Path) -> None:
+    with dd.look(series) as view:
+        data = view._repr_png_()
+    assert Image.open(io.BytesIO(data)).format == "PNG"
+
+
+def test_an_extra_that_is_missing_is_named(series: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(sys.modules):
+        if name == "dataset_dl.preview.view" or name == "dataset_dl.pixels.pictures":
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(dd.MissingExtra, match=r"dataset-dl\[preview\]"):
+        dd.look(series)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environment", "protocol", "begin"),
+    [
+        ({"TERM": "xterm-kitty"}, "kitty", "\x1b_Ga=T,f=100"),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}, "iterm", "\x1b]1337;File=inline=1"),
+        ({"TERM": "foot"}, "sixel", "\x1bPq"),
+        ({"TERM": "xterm-kitty", "TMUX": "1"}, "blocks", "\x1b[38;2;"),
+        ({}, "blocks", "\x1b[38;2;"),
+    ],
+)
+def test_a_terminal_is_spoken_to_in_its_own_way(
+    environment: dict[str, str], protocol: str, begin: str
+) -> None:
+    assert protocol_of(environment) == protocol
+    out = Terminal()
+    show(Image.fromarray(np.arange(200, dtype=np.uint8).reshape(10, 20)), out, environment)
+    assert out.getvalue().startswith(begin)
+
+
+def test_blocks_show_two_pixels_a_character(cli: Cli, series: Path) -> None:
+    done = cli("preview", "image", series, "--slice", 11, "--contrast", "256/128")
+    assert done.code == 0
+    lines = done.out.rstrip("\n").splitlines()
+    assert [line.count("▀") for line in lines] == [8] * 4
+
+
+@pytest.fixture
+def damaged_cache(tmp_path: Path, server: FaultServer, filled: LocalBucket) -> Iterator[Path]:
+    folder = tmp_path / "cache" / "slices"
+    folder.mkdir(parents=True)
+    (folder / f"{filled.series[0].crdc_series_uuid}.1.parquet").write_bytes(b"nonsense")
+    yield folder
+
+
+def test_a_damaged_index_is_built_again(
+    damaged_cache: Path, cli: Cli, server: FaultServer, filled: LocalBucket
+) -> None:
+    done = cli(
+        "preview",
+        "image",
+        filled.series[0].SeriesInstanceUID,
+        "-o",
+        "a.png",
+        "--endpoint-url",
+        server.endpoint_url,
+    )
+    assert done.code == 0
+    assert next(damaged_cache.iterdir()).stat().st_size > 100
