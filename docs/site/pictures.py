@@ -1,4 +1,4 @@
-"""Pictures drawn from the text of the documents, so that both agree: SVG, and what the commands there make."""
+"""Pictures made from the documents, so that both agree: SVG of their texts, and what their commands make."""
 
 from __future__ import annotations
 

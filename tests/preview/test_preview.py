@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -307,3 +309,51 @@ def test_a_damaged_index_is_built_again(
     )
     assert done.code == 0
     assert next(damaged_cache.iterdir()).stat().st_size > 100
+
+
+@pytest.mark.parametrize("ending", ["webp", "gif", "png"])
+def test_a_video_has_the_frames_that_were_asked_for(cli: Cli, series: Path, ending: str) -> None:
+    done = cli(
+        "preview", "video", series, "-o", f"a.{ending}", "--contrast", "256/128", "--begin", "0.4", "--fps", 5
+    )
+    assert (done.code, "8 frames" in done.err) == (0, True), done.err
+    with Image.open(cli.directory / f"a.{ending}") as made:
+        assert made.n_frames == 8
+        greys = []
+        for number in range(made.n_frames):
+            made.seek(number)
+            greys.append(int(np.asarray(made.convert("L"))[4, 4]))
+            assert made.info["duration"] == 200
+    assert greys == pytest.approx([10 * number for number in range(4, 12)], abs=2)
+
+
+@pytest.mark.parametrize("ending", ["webm", "mp4"])
+def test_a_video_by_ffmpeg_has_them_too(cli: Cli, series: Path, ending: str) -> None:
+    if shutil.which("ffmpeg") is None:
+        done = cli("preview", "video", series, "-o", f"a.{ending}")
+        assert (done.code, "ffmpeg, which is not on this machine" in done.err) == (2, True)
+        return
+    assert cli("preview", "video", series, "-o", f"a.{ending}", "--contrast", "256/128").code == 0
+    told = subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", cli.directory / f"a.{ending}", "-f", "rawvideo", "-pix_fmt", "gray", "-"],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    frames = np.frombuffer(told.stdout, np.uint8).reshape(-1, 8, 8)
+    assert frames[:, 4, 4].tolist() == pytest.approx([10 * number for number in range(12)], abs=6)
+
+
+def test_ffmpeg_that_is_missing_is_said_before_anything_is_fetched(
+    cli: Cli, server: FaultServer, filled: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    done = cli(
+        "preview",
+        "video",
+        filled.series[0].SeriesInstanceUID,
+        "-o",
+        "a.mp4",
+        "--endpoint-url",
+        server.endpoint_url,
+    )
+    assert (done.code, server.gets.total()) == (2, 0)
+    assert "nothing was fetched" in done.err

@@ -264,3 +264,37 @@ def header(
         if tags and not rows:
             raise SelectionError(", ".join(tags), f"The header has no {', '.join(tags)}.")
         write(("tag", "VR", "keyword", "value"), rows, form, sys.stdout)
+
+
+@preview.command(cls=Command)
+@_looking
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", required=True,
+    help="Write the video here: .webp, .gif or .png, or .webm or .mp4 by an ffmpeg on this machine.",
+)  # fmt: skip
+@_CONTRAST
+@click.option(
+    "--fps", type=click.FloatRange(0.1, 100), default=10.0, show_default=True, help="Frames a second."
+)
+@click.option("--width", type=click.IntRange(8, 4096), default=512, show_default=True, help="Pixels at most.")
+@click.option("--begin", type=float, default=0.0, metavar="P", help="Only slices from this position on.")
+@click.option("--end", type=float, default=1.0, metavar="P", help="Only slices up to this position.")
+@click.option(
+    "--frames", type=click.IntRange(2), default=600, show_default=True, help="At most so many, evenly chosen."
+)
+@click.option("--quick", is_flag=True, help="Read only the slices that are shown; only these are sorted.")
+@_SCAN
+def video(
+    series: str, output: Path, contrast: str, fps: float, width: int, begin: float, end: float, frames: int,
+    quick: bool, scan: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Run through the slices of a series as a video."""
+    from dataset_dl.preview.video import check_kind
+
+    check_kind(output)
+    with _view(series, options, quick=quick, scan=scan) as view:
+        count = view.video(
+            output, contrast=contrast, width=width, begin=begin, end=end, most_frames=frames,
+            frames_per_second=fps,
+        )  # fmt: skip
+        click.echo(f"{output}: {counted(count, 'frame')}, {size(output.stat().st_size)}", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +14,11 @@ from dataset_dl.model.frame import Frame as Table
 from dataset_dl.network.settings import NetworkSettings
 from dataset_dl.pixels.contrast import Contrast
 from dataset_dl.pixels.frames import CostlyScan
-from dataset_dl.pixels.pictures import blank, encoded, fitted, picture, sheet
+from dataset_dl.pixels.pictures import blank, encoded, fitted, sheet, write
 from dataset_dl.preview import index as indexing
 from dataset_dl.preview.finding import Found
 from dataset_dl.preview.reading import Frame, Reader
+from dataset_dl.preview.shots import Shot, shown, spread
 from dataset_dl.preview.tables import header_rows
 from dataset_dl.store.ranges import Ranges
 from dataset_dl.wording import size
@@ -26,25 +27,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from pydicom.dataset import Dataset
 
-TILE_WIDTH = 160
+TILE_WIDTH, MOST_VIDEO_FRAMES = 160, 600
 _LEADING = ("Index", "Group", "PrimaryPosition", "FileName")
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One frame to show: an instance, and the number of the frame in it."""
-
-    instance: indexing.Instance
-    frame: int
-
-    @property
-    def label(self) -> str:
-        """What to call it."""
-        return (
-            self.instance.FileName
-            if self.instance.NumberOfFrames == 1
-            else f"{self.instance.FileName}, {self.frame}"
-        )
 
 
 class SeriesView:
@@ -185,7 +169,7 @@ class SeriesView:
             If it cannot be shown.
         """
         chosen = Contrast.of(contrast)
-        made = _shown(self._read(self._at(self._shots(), position)), chosen)
+        made = shown(self._read(self._at(self._shots(), position)), chosen)
         return made if width is None else fitted(made, width)
 
     def contrasts(
@@ -198,7 +182,7 @@ class SeriesView:
         """Return one frame under several contrasts, side by side."""
         chosen = [Contrast.of(each) for each in contrasts]
         frame = self._read(self._at(self._shots(), position))
-        return sheet([fitted(_shown(frame, each), width) for each in chosen], len(chosen))
+        return sheet([fitted(shown(frame, each), width) for each in chosen], len(chosen))
 
     def mosaic(
         self, columns: int = 6, rows: int = 6, *, contrast: str = "default", width: int = TILE_WIDTH,
@@ -219,11 +203,45 @@ class SeriesView:
 
         A frame that cannot be shown is a tile with the reason, which is also added to `problems`.
         """
+        tiles = self._tiles(columns * rows, begin, end, contrast, width)
+        return sheet(tiles, min(columns, len(tiles)))
+
+    def video(
+        self, path: str | Path, *, contrast: str = "default", width: int = 512, begin: float = 0.0,
+        end: float = 1.0, most_frames: int = MOST_VIDEO_FRAMES, frames_per_second: float = 10.0,
+    ) -> int:  # fmt: skip
+        """Write the frames as a video, and return how many.
+
+        Parameters
+        ----------
+        path
+            ``.webp``, ``.gif`` or ``.png`` (animated), or ``.webm`` or ``.mp4`` if ffmpeg is on this machine.
+        contrast
+            See `Contrast.of`.
+        width
+            The longer side in pixels at most.
+        begin, end
+            The part of the series, 0.0 to 1.0.
+        most_frames
+            Of more frames, so many are evenly chosen.
+        frames_per_second
+            How fast.
+        """
+        from dataset_dl.preview import video
+
+        target = Path(path)
+        video.check_kind(target)
+        frames = self._tiles(most_frames, begin, end, contrast, width)
+        write(video.encode(frames, target, frames_per_second), target)
+        return len(frames)
+
+    def _tiles(self, count: int, begin: float, end: float, contrast: str, width: int) -> list[Image]:
         chosen = Contrast.of(contrast)
-        shots = self._chosen(columns * rows, begin, end)
-        tiles = list(self._ranges.map(lambda each: self._tile(each, chosen, width), shots))
+        tiles = list(
+            self._ranges.map(lambda each: self._tile(each, chosen, width), self._chosen(count, begin, end))
+        )
         self.problems += [words for _, words in tiles if words]
-        return sheet([tile for tile, _ in tiles], min(columns, len(tiles)))
+        return [tile for tile, _ in tiles]
 
     def _repr_png_(self) -> bytes:
         return encoded(self.mosaic(4, 3))
@@ -232,13 +250,13 @@ class SeriesView:
         if not 0 <= begin < end <= 1:
             raise SelectionError(f"{begin} {end}", f"From {begin} to {end} is no part of 0.0 to 1.0.")
         if self._quick and self._index is None:
-            files = [self._found.files[place] for place in _spread(len(self._found.files), count)]
+            files = [self._found.files[place] for place in spread(len(self._found.files), count)]
             self._index = indexing.arrange(self._found, list(self._reader.headers(files)))
             self.problems += self._index.problems
         shots = self._shots()
         first, last = round(begin * (len(shots) - 1)), round(end * (len(shots) - 1))
         part = shots[first : last + 1]
-        return [part[place] for place in _spread(len(part), count)]
+        return [part[place] for place in spread(len(part), count)]
 
     def _loaded(self) -> indexing.SliceIndex:
         key, directory = self._found.key, cache_path() / "slices"
@@ -283,21 +301,6 @@ class SeriesView:
 
     def _tile(self, shot: Shot, contrast: Contrast, width: int) -> tuple[Image, str]:
         try:
-            return fitted(_shown(self._read(shot), contrast), width), ""
+            return fitted(shown(self._read(shot), contrast), width), ""
         except DatasetDlError as error:
             return blank(width, error.message), str(error)
-
-
-def _shown(frame: Frame, contrast: Contrast) -> Image:
-    spacing = frame.attributes.get("PixelSpacing") or frame.attributes.get("ImagerPixelSpacing")
-    pair = (float(spacing[0]), float(spacing[1])) if spacing and len(spacing) == 2 else None
-    return picture(contrast.apply(frame.values, frame.attributes), pair)
-
-
-def _spread(count: int, wanted: int) -> list[int]:
-    """Return some of the numbers below a count, evenly, the first and the last among them."""
-    if wanted >= count:
-        return list(range(count))
-    if wanted == 1:
-        return [count // 2]
-    return [round(place * (count - 1) / (wanted - 1)) for place in range(wanted)]

@@ -1,0 +1,47 @@
+"""Single frames of a series, and which of them to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataset_dl.pixels.contrast import Contrast
+from dataset_dl.pixels.pictures import picture
+from dataset_dl.preview.index import Instance
+from dataset_dl.preview.reading import Frame
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One frame to show: an instance, and the number of the frame in it."""
+
+    instance: Instance
+    frame: int
+
+    @property
+    def label(self) -> str:
+        """What to call it."""
+        return (
+            self.instance.FileName
+            if self.instance.NumberOfFrames == 1
+            else f"{self.instance.FileName}, {self.frame}"
+        )
+
+
+def shown(frame: Frame, contrast: Contrast) -> Image:
+    """Return a frame as a picture with square pixels."""
+    spacing = frame.attributes.get("PixelSpacing") or frame.attributes.get("ImagerPixelSpacing")
+    pair = (float(spacing[0]), float(spacing[1])) if spacing and len(spacing) == 2 else None
+    return picture(contrast.apply(frame.values, frame.attributes), pair)
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """Return some of the numbers below a count, evenly, the first and the last among them."""
+    if wanted >= count:
+        return list(range(count))
+    if wanted == 1:
+        return [count // 2]
+    return [round(place * (count - 1) / (wanted - 1)) for place in range(wanted)]
