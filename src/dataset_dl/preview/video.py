@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _ANIMATED = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG", ".apng": "PNG"}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "WEBP": {"quality": 90, "method": 2},
+    "GIF": {"optimize": False},
+    "PNG": {},
+}
 # Ending → what ffmpeg is told; both kinds play in every browser.
 _ENCODED = {
     ".webm": ("-c:v", "libvpx-vp9", "-crf", "30", "-b:v", "0"),
@@ -67,12 +72,9 @@ def encode(frames: Sequence[Image], path: Path, frames_per_second: float) -> byt
     if kind is None:
         return _by_ffmpeg(alike, path.suffix.lower(), frames_per_second)
     out = io.BytesIO()
-    options: dict[str, Any] = {"WEBP": {"quality": 90, "method": 2}, "GIF": {"optimize": False}, "PNG": {}}[
-        kind
-    ]
     alike[0].save(
         out, kind, save_all=True, append_images=alike[1:], duration=round(1000 / frames_per_second), loop=0,
-        **options,
+        **_OPTIONS[kind],
     )  # fmt: skip
     return out.getvalue()
 
