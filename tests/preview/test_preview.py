@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import dataset_dl as dd
+from dataset_dl.preview.index import _VERSION
 from dataset_dl.preview.terminal import protocol_of, show
 from dataset_dl.testing import LocalBucket
 from support.cli import Cli
@@ -200,6 +201,18 @@ def test_several_frames_in_one_object_are_shown_one_by_one(tmp_path: Path) -> No
         assert view.mosaic(3, 2).size == (28, 18)
 
 
+def test_several_frames_cost_one_header(server: FaultServer, tmp_path: Path) -> None:
+    (tmp_path / "bucket").mkdir()
+    values = np.random.default_rng(1).integers(0, 255, (50 * 128, 128), dtype=np.uint8)
+    made = slice_of(values=values, NumberOfFrames=50)
+    made.Rows = 128
+    (tmp_path / "bucket" / "x.dcm").write_bytes(encoded(made))
+    with serve(tmp_path) as own, dd.look(f"{own.endpoint_url}/bucket/x.dcm") as view:
+        view.mosaic(5, 4)
+        assert own.gets.total() == 1 + 1 + 20  # the index, the object, its frames
+        assert view.received_bytes <= 2 * (16 << 10) + 20 * 128 * 128 + 100
+
+
 def test_a_series_without_pixels_says_so(cli: Cli, tmp_path: Path) -> None:
     made = slice_of()
     del made.PixelData
@@ -290,7 +303,7 @@ def test_blocks_show_two_pixels_a_character(cli: Cli, series: Path) -> None:
 def damaged_cache(tmp_path: Path, server: FaultServer, filled: LocalBucket) -> Iterator[Path]:
     folder = tmp_path / "cache" / "slices"
     folder.mkdir(parents=True)
-    (folder / f"{filled.series[0].crdc_series_uuid}.1.parquet").write_bytes(b"nonsense")
+    (folder / f"{filled.series[0].crdc_series_uuid}.{_VERSION}.parquet").write_bytes(b"nonsense")
     yield folder
 
 

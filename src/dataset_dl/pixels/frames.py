@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from threading import Lock
 from typing import NamedTuple
 
 from dataset_dl.pixels.headers import Header, Unreadable
@@ -14,8 +15,6 @@ from dataset_dl.pixels.tiff import tile_spans
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _LONG_VRS = frozenset({b"OB", b"OW", b"OF", b"OD", b"OV", b"OL", b"UN"})
-# Enough for an offset table of some frames together with the header of the first fragment.
-_TABLE_BYTES = 4 << 10
 
 # Returns the bytes from an offset to before another one.
 ReadBytes = Callable[[int, int], bytes]
@@ -52,7 +51,7 @@ class _Element:
 
 
 class Frames:
-    """The frames of one object.
+    """The frames of one object; several threads may read them.
 
     Parameters
     ----------
@@ -75,6 +74,7 @@ class Frames:
         self.count = max(1, whole_number(header, "NumberOfFrames", 1))
         self._element = self._find(header.pixels_at)
         self._spans: list[Span] | None = None
+        self._lock = Lock()
 
     @property
     def is_encapsulated(self) -> bool:
@@ -200,8 +200,9 @@ class Frames:
         return at + 8 + int.from_bytes(head[4:8], "little")
 
     def _span(self, number: int) -> Span:
-        if self._spans is None:
-            self._spans = self._extended() or self._basic() or self._of_tiff()
+        with self._lock:  # so that several threads read a table once
+            if self._spans is None:
+                self._spans = self._extended() or self._basic() or self._of_tiff()
         if self._spans is None:
             raise CostlyScan(self._header.total_bytes - self._element.data_at)
         return self._spans[number]
@@ -218,15 +219,13 @@ class Frames:
         return [Span(first + offset + 8, first + offset + 8 + length) for offset, length in pairs]
 
     def _basic(self) -> list[Span] | None:
-        at = self._element.data_at
-        data = self._bytes(at, at + 8 + max(_TABLE_BYTES, 4 * self.count))
-        length = int.from_bytes(data[4:8], "little")
-        if data[:4] != _ITEM or length != 4 * self.count:
+        at, length = self._element.data_at, 4 * self.count
+        first = self._first_fragment()
+        if first != at + 8 + length:
             return None
-        offsets = struct.unpack_from(f"<{self.count}L", data, 8)
+        offsets = struct.unpack(f"<{self.count}L", self._bytes(at + 8, first))
         if any(after <= before for before, after in pairwise(offsets)):
             return None  # it does not fit into 32 bits
-        first = at + 8 + length
         ends = [first + each for each in offsets[1:]] + [self._header.total_bytes]
         return [Span(first + begin, end) for begin, end in zip(offsets, ends, strict=True)]
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 _TILE_OFFSETS, _TILE_BYTES, _STRIP_OFFSETS, _STRIP_BYTES = 324, 325, 273, 279
 _HEAD_BYTES = 16
+# More than most directories take.
+_DIRECTORY_BYTES = 1 << 10
 _MOST_ENTRIES, _MOST_TILES = 1000, 10_000_000
 # Type → letter of `struct`, for the whole numbers that TIFF has.
 _TYPES = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
@@ -45,13 +47,15 @@ def _directory(
     """Return a function for each tag that returns its values."""
     count_letter, entry, offset_letter = ("Q", 20, "Q") if is_big else ("H", 12, "L")
     head = struct.calcsize(f"<{count_letter}")
-    data = read(at, at + head)
+    data = read(at, at + _DIRECTORY_BYTES)
     if len(data) < head:
         return {}
-    count = struct.unpack(f"{order}{count_letter}", data)[0]
+    count = struct.unpack_from(f"{order}{count_letter}", data)[0]
     if not 0 < count <= _MOST_ENTRIES:
         return {}
-    data = read(at + head, at + head + count * entry)
+    if head + count * entry > len(data):
+        data = read(at, at + head + count * entry)
+    data = data[head : head + count * entry]
     found: dict[int, Callable[[], tuple[int, ...]]] = {}
     for place in range(0, len(data) - entry + 1, entry):
         tag, kind, number = struct.unpack_from(f"{order}HH{offset_letter}", data, place)

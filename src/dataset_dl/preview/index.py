@@ -20,7 +20,7 @@ from dataset_dl.preview.finding import Found, StoredFile
 from dataset_dl.preview.reading import Opened, Reader
 from dataset_dl.scratch import Scratch
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,10 @@ class Instance:
         0 for the largest group of slices that belong together.
     PrimaryPosition
         Its place along the normal of the slices, in mm; None without a position.
-    FileName, SOPInstanceUID, InstanceNumber, Rows, Columns, NumberOfFrames
-        As in its header.
+    FileName, SOPInstanceUID, InstanceNumber, Rows, Columns, NumberOfFrames, ImageType
+        As in its header; ImageType joined by backslashes.
+    TotalPixelMatrixColumns, TotalPixelMatrixRows
+        Of a whole slide image; 0 for others.
     size_bytes, etag
         Of its object.
     place
@@ -52,6 +54,9 @@ class Instance:
     Rows: int
     Columns: int
     NumberOfFrames: int
+    ImageType: str
+    TotalPixelMatrixColumns: int
+    TotalPixelMatrixRows: int
     size_bytes: int
     etag: str
     place: str
@@ -102,7 +107,7 @@ _KEPT = tuple(name for name in Instance.__dataclass_fields__ if name != "place")
 _NAME = _KEPT.index("FileName")
 _TYPES = (
     "INTEGER", "INTEGER", "DOUBLE", "VARCHAR", "VARCHAR", "INTEGER",
-    "INTEGER", "INTEGER", "INTEGER", "BIGINT", "VARCHAR",
+    "INTEGER", "INTEGER", "INTEGER", "VARCHAR", "BIGINT", "BIGINT", "BIGINT", "VARCHAR",
 )  # fmt: skip
 
 
@@ -126,7 +131,10 @@ def arrange(found: Found, opened: Sequence[Opened]) -> SliceIndex:
         raise UnreadableObject(found.title, f"Nothing of {found.title} can be read. {first}")
     slices = [_slice(each) for each in readable]
     ordering = order(slices)
-    return SliceIndex(found.title, tuple(_instances(readable, slices, ordering)), ordering.remarks, problems)
+    instances = tuple(_instances(readable, slices, ordering))
+    # The levels of a slide have many sizes, and belong together.
+    remarks = () if any(each.TotalPixelMatrixColumns for each in instances) else ordering.remarks
+    return SliceIndex(found.title, instances, remarks, problems)
 
 
 def load(key: str, title: str, directory: Path, files: Iterable[StoredFile]) -> SliceIndex | None:
@@ -210,6 +218,8 @@ def _instances(opened: Sequence[Opened], slices: Sequence[Slice], ordering: Orde
         yield Instance(
             number, group, ordering.positions[place], file.name, str(dataset.get("SOPInstanceUID", "")),
             slices[place].number, *slices[place].size, max(1, int(dataset.get("NumberOfFrames") or 1)),
+            "\\".join(map(str, dataset.get("ImageType") or ())),
+            int(dataset.get("TotalPixelMatrixColumns") or 0), int(dataset.get("TotalPixelMatrixRows") or 0),
             header.total_bytes, file.etag, file.place,
         )  # fmt: skip
 

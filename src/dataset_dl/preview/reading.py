@@ -10,13 +10,14 @@ from threading import Lock
 import numpy as np
 from pydicom.dataset import Dataset
 
-from dataset_dl.errors import UnreadableObject
+from dataset_dl.errors import SelectionError, UnreadableObject
 from dataset_dl.pixels.contrast import frame_attributes
 from dataset_dl.pixels.decoding import decode, keyword_of
 from dataset_dl.pixels.frames import CostlyScan, Frames
 from dataset_dl.pixels.headers import FIRST_BYTES, Header, Unreadable, read_header
 from dataset_dl.preview.finding import StoredFile
 from dataset_dl.store.ranges import Ranges
+from dataset_dl.wording import size
 
 # Headers of one series differ by little more than this.
 _MARGIN_BYTES = 512
@@ -95,6 +96,8 @@ class Reader:
             nonlocal etag
             part = self.ranges.read(file.place, begin, end, etag)
             etag = part.etag or etag
+            if file.size_bytes not in (None, part.total_bytes):
+                raise Unreadable("has another size than its store lists")
             return part.data, part.total_bytes
 
         with named(file):
@@ -104,73 +107,111 @@ class Reader:
         self._learn(found)
         return found
 
-    def frame(self, file: StoredFile, number: int = 0, *, may_scan: bool = False) -> Frame:
-        """Read and decode one frame.
+    def object(self, file: StoredFile, *, frames: int = 1, may_scan: bool = False) -> OneObject:
+        """Open an object to read single frames of it.
 
         Parameters
         ----------
         file
-            Its object.
-        number
-            From 0.
+            The object.
+        frames
+            How many frames it has. A small object of one frame is read whole, in one request.
         may_scan
-            Whether to read the whole object if no table tells where its frames are.
+            Whether to read all of it if no table tells where its frames are.
 
         Raises
         ------
         UnreadableObject
-            If it cannot be shown.
-        CostlyScan
-            If the whole object would have to be read.
+            If it is no DICOM.
         NetworkError, StorageError
             If it cannot be read.
         """
-        with named(file):
-            return self._frame(file, number, may_scan=may_scan)
-
-    def _frame(self, file: StoredFile, number: int, *, may_scan: bool) -> Frame:
-        is_small = file.size_bytes is not None and file.size_bytes <= _SMALL_BYTES
+        is_small = frames == 1 and file.size_bytes is not None and file.size_bytes <= _SMALL_BYTES
         header = self.header(file, file.size_bytes if is_small else None)
-        etag = file.etag
-
-        def read(begin: int, end: int) -> bytes:
-            part = self.ranges.read(file.place, begin, end, etag)
-            if part.total_bytes != header.total_bytes or len(part.data) < end - begin:
-                raise Unreadable("ends too early")
-            return part.data
-
-        if header.pixels_at is None and "PixelData" not in header.dataset:
-            return self._deflated(file, header, number)
-        frames = Frames(header, read)
-        try:
-            data = frames.read(number)
-        except CostlyScan:
-            if not may_scan:
-                raise
-            frames.scan()
-            data = frames.read(number)
-        values = decode(
-            header, data, is_encapsulated=frames.is_encapsulated, vr=frames.vr, keyword=keyword_of(header)
-        )
-        return Frame(values, frame_attributes(header.dataset, number))
-
-    def _deflated(self, file: StoredFile, header: Header, number: int) -> Frame:
-        """Decode a frame of an object whose data set is compressed as a whole."""
-        import io
-
-        import pydicom
-        from pydicom.pixels.utils import pixel_array
-
-        if header.total_bytes > len(header.begin):
-            raise Unreadable("has no pixel data")
-        whole = pydicom.dcmread(io.BytesIO(header.begin), force=True)
-        if "PixelData" not in whole:
-            raise Unreadable("has no pixel data")
-        values = pixel_array(whole, index=number)
-        return Frame(values, frame_attributes(whole, number))
+        return OneObject(self.ranges, file, header, may_scan=may_scan)
 
     def _learn(self, header: Header) -> None:
         with self._lock:
             if header.pixels_at is not None and header.pixels_at > self._largest:
                 self._largest = header.pixels_at
                 self._first_bytes = -(-(self._largest + _MARGIN_BYTES) // 1024) * 1024
+
+
+class OneObject:
+    """An object whose header was read; several threads may read its frames.
+
+    Parameters
+    ----------
+    ranges
+        Reads parts of it.
+    file, header
+        The object.
+    may_scan
+        Whether to read all of it if no table tells where its frames are.
+    """
+
+    def __init__(self, ranges: Ranges, file: StoredFile, header: Header, *, may_scan: bool = False) -> None:
+        self._ranges = ranges
+        self._file = file
+        self.header = header
+        self._may_scan = may_scan
+        self._frames: Frames | None = None
+        self._lock = Lock()
+
+    def frame(self, number: int) -> Frame:
+        """Read and decode one frame, from 0.
+
+        Raises
+        ------
+        UnreadableObject
+            If it cannot be shown.
+        SelectionError
+            If all of it would have to be read, and may not.
+        NetworkError, StorageError
+            If it cannot be read.
+        """
+        with named(self._file):
+            header = self.header
+            if header.pixels_at is None and header.total_bytes <= len(header.begin):
+                return self._of_whole(number)
+            with self._lock:
+                if self._frames is None:
+                    self._frames = Frames(header, self._read)
+            frames = self._frames
+            try:
+                data = frames.read(number)
+            except CostlyScan as error:
+                if not self._may_scan:
+                    raise self._too_costly(frames.count, error.size_bytes) from None
+                frames.scan()
+                data = frames.read(number)
+            values = decode(
+                header, data, is_encapsulated=frames.is_encapsulated, vr=frames.vr, keyword=keyword_of(header)
+            )
+            return Frame(values, frame_attributes(header.dataset, number))
+
+    def _too_costly(self, count: int, size_bytes: int) -> SelectionError:
+        return SelectionError(
+            self._file.name,
+            f"{self._file.name} has no table that says where its {count:,} frames are; all"
+            f" {size(size_bytes)} of it would have to be read.",
+            "--scan does that.",
+        )
+
+    def _read(self, begin: int, end: int) -> bytes:
+        part = self._ranges.read(self._file.place, begin, end, self._file.etag)
+        if part.total_bytes != self.header.total_bytes or len(part.data) < end - begin:
+            raise Unreadable("ends too early")
+        return part.data
+
+    def _of_whole(self, number: int) -> Frame:
+        """Decode a frame of an object whose data set is compressed as a whole."""
+        import io
+
+        import pydicom
+        from pydicom.pixels.utils import pixel_array
+
+        whole = pydicom.dcmread(io.BytesIO(self.header.begin), force=True)
+        if "PixelData" not in whole:
+            raise Unreadable("has no pixel data")
+        return Frame(pixel_array(whole, index=number), frame_attributes(whole, number))

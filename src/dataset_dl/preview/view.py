@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,15 +14,14 @@ from dataset_dl.errors import DatasetDlError, SelectionError
 from dataset_dl.model.frame import Frame as Table
 from dataset_dl.network.settings import NetworkSettings
 from dataset_dl.pixels.contrast import Contrast
-from dataset_dl.pixels.frames import CostlyScan
 from dataset_dl.pixels.pictures import blank, encoded, fitted, sheet, write
 from dataset_dl.preview import index as indexing
 from dataset_dl.preview.finding import Found
-from dataset_dl.preview.reading import Frame, Reader
+from dataset_dl.preview.reading import Frame, OneObject, Reader
 from dataset_dl.preview.shots import Shot, shown, spread
+from dataset_dl.preview.slides import Level, assembled, choose, levels_of, tile
 from dataset_dl.preview.tables import header_rows
 from dataset_dl.store.ranges import Ranges
-from dataset_dl.wording import size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,6 +62,8 @@ class SeriesView:
         self._quick = quick
         self._may_scan = may_scan
         self._index: indexing.SliceIndex | None = None
+        self._several: dict[str, OneObject] = {}
+        self._lock = Lock()
         self.problems: list[str] = []
 
     def __repr__(self) -> str:
@@ -206,6 +208,41 @@ class SeriesView:
         tiles = self._tiles(columns * rows, begin, end, contrast, width)
         return sheet(tiles, min(columns, len(tiles)))
 
+    def levels(self) -> list[Level]:
+        """Return the images of a whole slide: levels from the largest on, thumbnail, label, overview."""
+        return levels_of(self.index)
+
+    def slide(self, wanted: str | int | None = None, *, width: int | None = None) -> Image:
+        """Return a whole image of a slide.
+
+        Parameters
+        ----------
+        wanted
+            The number of a level (0 is the largest), ``thumbnail``, ``label`` or ``overview``; if None, the
+            thumbnail, or the smallest level.
+        width
+            The longer side in pixels at most.
+        """
+        level = choose(self.levels(), wanted)
+        made = assembled(self._opened(level.instance), level)
+        return made if width is None else fitted(made, width)
+
+    def tile(self, column: int, row: int, *, level: int = 0) -> Image:
+        """Return a tile of a slide by column and row, from 0, on a level; 0 is the largest."""
+        chosen = choose(self.levels(), level)
+        return tile(self._opened(chosen.instance), chosen, column, row)
+
+    def _opened(self, instance: indexing.Instance) -> OneObject:
+        frames = instance.NumberOfFrames
+        if frames == 1:
+            return self._reader.object(instance.file, may_scan=self._may_scan)
+        with self._lock:  # its header is read once for all its frames
+            if instance.FileName not in self._several:
+                self._several[instance.FileName] = self._reader.object(
+                    instance.file, frames=frames, may_scan=self._may_scan
+                )
+            return self._several[instance.FileName]
+
     def video(
         self, path: str | Path, *, contrast: str = "default", width: int = 512, begin: float = 0.0,
         end: float = 1.0, most_frames: int = MOST_VIDEO_FRAMES, frames_per_second: float = 10.0,
@@ -244,7 +281,8 @@ class SeriesView:
         return [tile for tile, _ in tiles]
 
     def _repr_png_(self) -> bytes:
-        return encoded(self.mosaic(4, 3))
+        is_slide = any(each.TotalPixelMatrixColumns for each in self.index.instances)
+        return encoded(self.slide(width=640) if is_slide else self.mosaic(4, 3))
 
     def _chosen(self, count: int, begin: float, end: float) -> list[Shot]:
         if not 0 <= begin < end <= 1:
@@ -288,16 +326,7 @@ class SeriesView:
         return several[round(position * (count - 1))]
 
     def _read(self, shot: Shot) -> Frame:
-        file = shot.instance.file
-        try:
-            return self._reader.frame(file, shot.frame, may_scan=self._may_scan)
-        except CostlyScan as error:
-            raise SelectionError(
-                file.name,
-                f"{file.name} has no table that says where its {shot.instance.NumberOfFrames} frames are; all"
-                f" {size(error.size_bytes)} of it would have to be read.",
-                "--scan does that.",
-            ) from None
+        return self._opened(shot.instance).frame(shot.frame)
 
     def _tile(self, shot: Shot, contrast: Contrast, width: int) -> tuple[Image, str]:
         try:
