@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 import dataset_dl as dd
-from benchmarks import adapt, again, checks, moves, plans, rate, ready, stream
+from benchmarks import adapt, again, checks, moves, plans, preview, rate, ready, stream
 from benchmarks.measure import HEADER, Row, as_json, line
 
 _ROOM_BYTES = 12e9
@@ -30,7 +30,7 @@ def main() -> None:
         "--engine", choices=("both", *moves.ENGINES), default="both", help="what moves the bytes"
     )
     parser.add_argument(
-        "suites", nargs="*", metavar="SUITE", help="ready plan move far adapt stream again check rate"
+        "suites", nargs="*", metavar="SUITE", help="ready plan move far adapt stream again check preview rate"
     )
     chosen = parser.parse_args()
     engines = moves.ENGINES if chosen.engine == "both" else (chosen.engine,)
@@ -47,6 +47,7 @@ def main() -> None:
         "stream": lambda: stream.rows(full=chosen.full),
         "again": lambda: again.rows(scratch, times=times, full=chosen.full),
         "check": lambda: checks.rows(scratch, times=times),
+        "preview": lambda: preview.rows(scratch, _PEERS, times=times),
         "rate": lambda: rate.rows(scratch, engines=engines),
     }
     if unknown := set(chosen.suites) - suites.keys():

@@ -78,6 +78,17 @@ def _etag(path: Path) -> str:
     return f"{int(status.st_mtime):x}-{status.st_size:x}"
 
 
+def write_listing(root: Path, name: str, files: Sequence[Path]) -> None:
+    """Write the listing of a series with these files."""
+    contents = "".join(
+        f"<Contents><Key>{name}/{path.name}</Key><LastModified>{_LIST_TIME}</LastModified>"
+        f"<ETag>&quot;{_etag(path)}&quot;</ETag><Size>{path.stat().st_size}</Size>"
+        "<StorageClass>STANDARD</StorageClass></Contents>"
+        for path in files
+    )
+    _write_listing(root, f"{name}/", len(files), contents)
+
+
 def _write_listing(root: Path, prefix: str, count: int, contents: str) -> None:
     listing = (
         '<?xml version="1.0" encoding="UTF-8"?>'

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from threading import Lock
+from types import TracebackType
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
 from dataset_dl import __version__
 from dataset_dl.errors import NetworkError
-from dataset_dl.network.session import (
+from dataset_dl.network.rules import (
     CONNECT_SECONDS,
     READ_SECONDS,
     plain_words,
@@ -40,6 +41,16 @@ class ManyRequests:
         self._at_once = at_once
         self._managers: dict[str, urllib3.PoolManager] = {}
         self._lock = Lock()
+        self._retrying = retrying()
+        self._own_headers = {"User-Agent": f"dataset-dl/{__version__}"}
+
+    def __enter__(self) -> ManyRequests:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def get(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         """Request an address and return the response, whose body is not read yet.
@@ -52,8 +63,8 @@ class ManyRequests:
         for _ in range(_MOST_REDIRECTS + 1):
             with plain_words(url):
                 response = self._manager(url).request(
-                    "GET", url, headers={"User-Agent": f"dataset-dl/{__version__}", **headers},
-                    preload_content=False, redirect=False, retries=retrying(),
+                    "GET", url, headers={**self._own_headers, **headers},
+                    preload_content=False, redirect=False, retries=self._retrying,
                 )  # fmt: skip
             target = response.headers.get("Location") if response.status in _REDIRECTS else None
             if target is None:

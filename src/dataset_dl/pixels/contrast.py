@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ PRESETS: dict[str, tuple[float, float]] = {
 _NUMBER = r"[+-]?\d+(?:\.\d+)?"
 _WINDOW = re.compile(rf"({_NUMBER})\s*[/,:x]\s*({_NUMBER})")
 _LOW_PERCENTILE, _HIGH_PERCENTILE = 2, 98
+_MOST_LEVELS = 1 << 16
 # Where a frame of a multi-frame object keeps these attributes.
 _FUNCTIONAL_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence",
                       "PlanePositionSequence", "PlaneOrientationSequence")  # fmt: skip
@@ -105,20 +107,54 @@ class Contrast:
         return 255 - grey if colours == "MONOCHROME1" else grey
 
     def _windowed(self, array: np.ndarray, dataset: Dataset) -> np.ndarray:
+        levels = _levels(array)
+        if levels is None:
+            return self._of_values(array, dataset, lambda: array[~_padding(array, dataset)])
+        # Every pixel of one stored value gets one grey: so only the values are converted, once each.
+        places = np.subtract(array, int(levels[0]), dtype=np.intp, casting="unsafe")
+
+        def inside() -> np.ndarray:
+            counts = np.bincount(places.ravel(), minlength=len(levels))
+            counts[_padding(levels, dataset)] = 0
+            shares = np.cumsum(counts)
+            if shares[-1] == 0:
+                return levels[:0]
+            wanted = np.array((_LOW_PERCENTILE, _HIGH_PERCENTILE)) / 100 * shares[-1]
+            chosen: np.ndarray = levels[np.searchsorted(shares, wanted)]
+            return chosen
+
+        shown: np.ndarray = self._of_values(levels, dataset, inside)[places]
+        return shown
+
+    def _of_values(
+        self, values: np.ndarray, dataset: Dataset, inside: Callable[[], np.ndarray]
+    ) -> np.ndarray:
+        """Convert values; `inside` returns those that the percentiles are of."""
         from pydicom.pixels.processing import apply_modality_lut
 
-        values = apply_modality_lut(array, dataset)
+        shown = apply_modality_lut(values, dataset)
         if self.window is not None:
-            return _window(values, *self.window)
+            return _window(shown, *self.window)
         if self.name != "auto" and has_embedded(dataset):
-            return _embedded(values, dataset)
-        inside = values[~_padding(array, dataset)]
-        if not inside.size:
-            inside = values
-        low, high = np.percentile(inside, (_LOW_PERCENTILE, _HIGH_PERCENTILE))
+            return _embedded(shown, dataset)
+        chosen = inside()
+        chosen = apply_modality_lut(chosen, dataset) if chosen.size else shown
+        low, high = np.percentile(chosen, (_LOW_PERCENTILE, _HIGH_PERCENTILE)) if chosen.size > 2 else (
+            chosen.min(), chosen.max(),
+        )  # fmt: skip
         if high <= low:
-            low, high = float(values.min()), float(values.max())
-        return _scaled(values, float(low), float(high))
+            low, high = shown.min(), shown.max()
+        return _scaled(shown, float(low), float(high))
+
+
+def _levels(array: np.ndarray) -> np.ndarray | None:
+    """Return all values from the lowest to the highest, if that are fewer than pixels."""
+    if array.dtype.kind not in "iu" or not array.size:
+        return None
+    lowest, highest = int(array.min()), int(array.max())
+    if highest - lowest >= min(array.size, _MOST_LEVELS):
+        return None
+    return np.arange(lowest, highest + 1).astype(array.dtype)
 
 
 def has_embedded(dataset: Dataset) -> bool:

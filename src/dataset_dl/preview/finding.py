@@ -12,10 +12,11 @@ from urllib.parse import quote
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.plan import Plan
 from dataset_dl.network.settings import NetworkSettings
-from dataset_dl.store.addresses import S3Address, at_store, object_url
+from dataset_dl.store.addresses import MAIN_BUCKET, S3Address, at_store, object_url
 from dataset_dl.store.listing import objects_below
 from dataset_dl.wording import first_few
 
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _UUID_START = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,27}", re.IGNORECASE)
 
 
@@ -101,6 +102,8 @@ def find(identifier: str, network: NetworkSettings) -> Found:
 
 
 def _in_idc(text: str, network: NetworkSettings) -> Found:
+    if _UUID.fullmatch(text) and (found := _where_most_are(text.lower(), network)) is not None:
+        return found
     from dataset_dl.verbs.plan import plan
 
     made = plan(_whole(text))
@@ -109,6 +112,15 @@ def _in_idc(text: str, network: NetworkSettings) -> Found:
     (series,) = made
     address = S3Address.of(at_store(series.address, network))
     return _below(series.SeriesInstanceUID or text, address, network, key=series.key)
+
+
+def _where_most_are(key: str, network: NetworkSettings) -> Found | None:
+    """Look for a series where nearly all are, which takes a tenth of the time of opening the index."""
+    address = S3Address.of(at_store(f"s3://{MAIN_BUCKET}/{key}/*", network))
+    try:
+        return _below(key, address, network, key)
+    except SelectionError:
+        return None
 
 
 def _whole(text: str) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dataset_dl.errors import DatasetDlError
-from dataset_dl.model.frame import Frame as Table
 from dataset_dl.network.settings import NetworkSettings
 from dataset_dl.pixels.contrast import Contrast
 from dataset_dl.pixels.pictures import blank, encoded, fitted, sheet, write
@@ -23,6 +22,8 @@ from dataset_dl.preview.tables import header_rows
 if TYPE_CHECKING:
     from PIL.Image import Image
     from pydicom.dataset import Dataset
+
+    from dataset_dl.model.frame import Frame as Table
 
 TILE_WIDTH, MOST_VIDEO_FRAMES = 160, 600
 _LEADING = ("Index", "Group", "PrimaryPosition", "FileName")
@@ -105,6 +106,8 @@ class SeriesView:
 
     def headers(self) -> Table:
         """Read all headers whole; return a frame with a row an instance, and a column an element."""
+        from dataset_dl.model.frame import Frame as Table  # late, because pandas takes long to load
+
         columns, rows = self.header_rows()
         return Table(rows, columns=columns)
 

@@ -14,6 +14,8 @@ IDC_BUCKETS = {
     "idc-open-data-two": "idc-open-idc1",
     "idc-open-data-cr": "idc-open-cr",
 }
+# Nearly all of IDC is in this one.
+MAIN_BUCKET = "idc-open-data"
 # Buckets of earlier IDC versions; manifests from that time still name them.
 FORMER_BUCKETS = ("public-datasets-idc",)
 # All buckets that a manifest for IDC may name.

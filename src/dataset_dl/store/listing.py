@@ -7,10 +7,13 @@ from urllib.parse import urlencode
 
 from dataset_dl.errors import NetworkError
 from dataset_dl.model.series import StoredObject
-from dataset_dl.network.session import plain_words, session
+from dataset_dl.network.many import ManyRequests
+from dataset_dl.network.rules import plain_words
 from dataset_dl.network.settings import NetworkSettings, without_secrets
 from dataset_dl.store.addresses import object_url
 from dataset_dl.store.pages import parse_page
+
+_OK = 200
 
 
 def objects_below(network: NetworkSettings, bucket: str, prefix: str) -> Iterator[StoredObject]:
@@ -23,15 +26,16 @@ def objects_below(network: NetworkSettings, bucket: str, prefix: str) -> Iterato
     """
     url = object_url(network, bucket, "")
     query = {"list-type": "2", "prefix": prefix}
-    with session(network) as requesting, plain_words(url):
+    with ManyRequests(network, 1) as requesting, plain_words(url):
         while True:
-            answer = requesting.get(f"{url}?{urlencode(query)}")
-            page = parse_page(answer.content, prefix) if answer.ok else None
+            answer = requesting.get(f"{url}?{urlencode(query)}", {})
+            content = answer.data
+            page = parse_page(content, prefix) if answer.status == _OK else None
             if page is None:
                 shown = without_secrets(url)
                 raise NetworkError(
                     shown,
-                    f"{shown} did not list the objects in {prefix} ({answer.status_code} {answer.reason}).",
+                    f"{shown} did not list the objects in {prefix} ({answer.status} {answer.reason}).",
                     "Nothing was changed. Check the network with `dataset-dl doctor`.",
                 )
             yield from page.objects

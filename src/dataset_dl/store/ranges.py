@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -14,13 +17,15 @@ import urllib3
 
 from dataset_dl.errors import NetworkError, StorageError
 from dataset_dl.network.many import ManyRequests
-from dataset_dl.network.session import plain_words
+from dataset_dl.network.rules import plain_words
 from dataset_dl.network.settings import NetworkSettings, without_secrets
 from dataset_dl.wording import size
 
 T = TypeVar("T")
 R = TypeVar("R")
-AT_ONCE = 32
+# Threads of Python hinder each other, so there are no more than the distance of the server asks for.
+AT_ONCE, _AT_ONCE_NEAR = 32, 6
+_FAR_SECONDS = 0.015
 MOST_BYTES = 64 << 20
 _TRIES = 3
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)")
@@ -72,6 +77,7 @@ class Ranges:
         self._threads: ThreadPoolExecutor | None = None
         self._at_once = at_once
         self.most_bytes = most_bytes
+        self._fastest_seconds = math.inf
         self.requests = self.received_bytes = 0
 
     def __enter__(self) -> Ranges:
@@ -128,20 +134,33 @@ class Ranges:
             return
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._at_once, "ranges")
-        futures: list[Future[R]] = [self._threads.submit(work, each) for each in several]
+        futures: list[Future[R]] = [Future() for _ in several]
+        queue = deque(zip(several, futures, strict=True))
+        runners = min(_AT_ONCE_NEAR, self._at_once, len(several))
+        for _ in range(runners):
+            self._threads.submit(_run, work, queue)
         try:
-            for future in futures:
+            for number, future in enumerate(futures):
                 yield future.result()
+                if number == 0 and self._is_far:
+                    for _ in range(min(self._at_once, len(queue)) - runners):
+                        self._threads.submit(_run, work, queue)
         finally:
-            for future in futures:
-                future.cancel()
+            queue.clear()
+
+    @property
+    def _is_far(self) -> bool:
+        """Whether waiting for a server takes longer than anything else; then more threads are worth it."""
+        return self._fastest_seconds > _FAR_SECONDS
 
     def _request(self, url: str, begin: int, end: int, etag: str) -> Part:
         headers = {"Range": f"bytes={begin}-{end - 1}", "Accept-Encoding": "identity"}
         if etag:
             headers["If-Match"] = f'"{etag}"'
         self.requests += 1
+        began = time.monotonic()
         response = self._many.get(url, headers)
+        self._fastest_seconds = min(self._fastest_seconds, time.monotonic() - began)
         try:
             part = self._part(response, url, begin, end)
         except BaseException:
@@ -191,6 +210,19 @@ class Ranges:
             raise urllib3.exceptions.IncompleteRead(len(data), length - len(data))
         response.drain_conn()
         return data
+
+
+def _run(work: Callable[[T], R], queue: deque[tuple[T, Future[R]]]) -> None:
+    """Work until a queue is empty."""
+    while True:
+        try:
+            item, future = queue.popleft()
+        except IndexError:
+            return
+        try:
+            future.set_result(work(item))
+        except BaseException as error:
+            future.set_exception(error)
 
 
 def _read_file(path: str, begin: int, end: int) -> Part:

@@ -90,6 +90,22 @@ def test_frames_have_their_own_windows() -> None:
     assert [frame_attributes(made, number).WindowCenter for number in (0, 1)] == [10, 200]
 
 
+@given(
+    st.sampled_from(["auto", "embedded", "400/50"]),
+    st.sampled_from([np.int16, np.uint8, np.uint16]),
+    st.integers(0, 2**31),
+)
+def test_many_values_are_shown_like_few(contrast: str, kind: type, seed: int) -> None:
+    """Where each value occurs often, a table is used; it must not be seen."""
+    values = np.random.default_rng(seed).integers(0, 200, (64, 64)).astype(kind)
+    attributes = slice_of(
+        values=values, WindowWidth=90, WindowCenter=70, RescaleSlope=2, RescaleIntercept=-30
+    )
+    whole = Contrast.of(contrast).apply(values, attributes)
+    as_floats = Contrast.of(contrast).apply(values.astype(np.float64), attributes)
+    assert np.abs(whole.astype(int) - as_floats).max() <= (6 if contrast == "auto" else 0)
+
+
 def test_one_grey_and_nothing_are_shown_too() -> None:
     values = np.full((4, 4), 7, np.int16)
     assert Contrast.of("auto").apply(values, slice_of(values=values)).shape == (4, 4)
