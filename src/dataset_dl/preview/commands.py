@@ -237,3 +237,39 @@ def tile(
     with viewing(series, options, scan=scan) as view:
         check(output)
         put(view.tile(column, row, level=level), output)
+
+
+@preview.command(cls=Command)
+@looking
+@OUTPUT
+@click.option("--on", "images", metavar="SERIES", help="The images.  [default: those that it was drawn on]")
+@CONTRAST
+@click.option("--columns", type=click.IntRange(1, 100), default=6, show_default=True, help="Tiles in a row.")
+@click.option("--rows", type=click.IntRange(1, 100), default=6, show_default=True, help="Rows of tiles.")
+@click.option(
+    "--width", type=click.IntRange(8, 4096), default=160, show_default=True, help="Pixels of a tile."
+)
+@click.option(
+    "--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the colours."
+)
+@POSITION
+@SLICE
+def overlay(
+    series: str, output: Path | None, images: str | None, contrast: str, columns: int, rows: int, width: int,
+    opacity: float, position: float | None, number: int | None, **options: Any,
+) -> None:  # fmt: skip
+    """Show a segmentation (SEG) on the images that it was drawn on; with a position, on a single slice."""
+    only = None if position is None and number is None else place(position, number)
+    with viewing(series, dict(options)) as drawn:
+        check(output)
+        segmentation = drawn.segmentation()
+        on = images or segmentation.source_series
+        if on is None:
+            raise SelectionError(series, f"{series} does not say what it was drawn on.", "Name it with --on.")
+        with viewing(on, {**options, "group": 0}) as view:
+            made = view.overlay(
+                segmentation, columns, rows, contrast=contrast, width=width, opacity=opacity, position=only
+            )
+            put(made, output)
+    for each in segmentation.segments.values():
+        click.echo(f"{each.number} {each.label}: rgb{each.colour}", err=True)

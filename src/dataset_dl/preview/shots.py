@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dataset_dl.pixels.contrast import Contrast
+import numpy as np
+
 from dataset_dl.pixels.pictures import picture
 from dataset_dl.preview.index import Instance
 from dataset_dl.preview.reading import Frame
+
+# Returns a frame in 8 bits, grey or RGB.
+Draw = Callable[[Frame], np.ndarray]
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,11 +36,11 @@ class Shot:
         )
 
 
-def shown(frame: Frame, contrast: Contrast) -> Image:
+def shown(frame: Frame, draw: Draw) -> Image:
     """Return a frame as a picture with square pixels."""
     spacing = frame.attributes.get("PixelSpacing") or frame.attributes.get("ImagerPixelSpacing")
     pair = (float(spacing[0]), float(spacing[1])) if spacing and len(spacing) == 2 else None
-    return picture(contrast.apply(frame.values, frame.attributes), pair)
+    return picture(draw(frame), pair)
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -14,8 +14,10 @@ from dataset_dl.pixels.contrast import Contrast
 from dataset_dl.pixels.pictures import blank, encoded, fitted, sheet, write
 from dataset_dl.preview.finding import Found
 from dataset_dl.preview.index import SliceIndex
+from dataset_dl.preview.overlays import Segmentation, blended
+from dataset_dl.preview.reading import Frame
 from dataset_dl.preview.series import OpenSeries, at
-from dataset_dl.preview.shots import Shot, shown
+from dataset_dl.preview.shots import Draw, Shot, shown
 from dataset_dl.preview.slides import Level, assembled, choose, levels_of, tile
 from dataset_dl.preview.tables import header_rows
 
@@ -162,7 +164,7 @@ class SeriesView:
         UnreadableObject
             If it cannot be shown.
         """
-        chosen = Contrast.of(contrast)
+        chosen = _with(contrast)
         made = shown(self._series.read(at(self._series.shots(), position)), chosen)
         return made if width is None else fitted(made, width)
 
@@ -174,7 +176,7 @@ class SeriesView:
         width: int = 320,
     ) -> Image:
         """Return one frame under several contrasts, side by side."""
-        chosen = [Contrast.of(each) for each in contrasts]
+        chosen = [_with(each) for each in contrasts]
         frame = self._series.read(at(self._series.shots(), position))
         return sheet([fitted(shown(frame, each), width) for each in chosen], len(chosen))
 
@@ -197,7 +199,7 @@ class SeriesView:
 
         A frame that cannot be shown is a tile with the reason, which is also added to `problems`.
         """
-        tiles = self._tiles(columns * rows, begin, end, contrast, width)
+        tiles = self._tiles(columns * rows, begin, end, _with(contrast), width)
         return sheet(tiles, min(columns, len(tiles)))
 
     def levels(self) -> list[Level]:
@@ -224,6 +226,44 @@ class SeriesView:
         chosen = choose(self.levels(), level)
         return tile(self._series.open(chosen.instance), chosen, column, row)
 
+    def segmentation(self) -> Segmentation:
+        """Return the segmentation that this series is.
+
+        Raises
+        ------
+        SelectionError
+            If it is none.
+        """
+        return Segmentation(self._series.open(self._series.instances()[0]))
+
+    def overlay(
+        self, segmentation: Segmentation, columns: int = 6, rows: int = 6, *, contrast: str = "default",
+        width: int = TILE_WIDTH, opacity: float = 0.5, position: float | int | None = None,
+    ) -> Image:  # fmt: skip
+        """Return slices with the segments that were drawn on them.
+
+        Parameters
+        ----------
+        segmentation
+            See `segmentation`.
+        columns, rows, contrast, width
+            As for `mosaic`.
+        opacity
+            Of the colours, 0 to 1.
+        position
+            Only this slice, see `image`.
+        """
+        chosen = Contrast.of(contrast)
+
+        def draw(frame: Frame) -> np.ndarray:
+            grey = chosen.apply(frame.values, frame.attributes)
+            return blended(grey, segmentation.masks(frame.attributes), segmentation.segments, opacity)
+
+        if position is not None:
+            return fitted(shown(self._series.read(at(self._series.shots(), position)), draw), width)
+        tiles = self._tiles(columns * rows, 0.0, 1.0, draw, width)
+        return sheet(tiles, min(columns, len(tiles)))
+
     def video(
         self, path: str | Path, *, contrast: str = "default", width: int = 512, begin: float = 0.0,
         end: float = 1.0, most_frames: int = MOST_VIDEO_FRAMES, frames_per_second: float = 10.0,
@@ -249,17 +289,13 @@ class SeriesView:
 
         target = Path(path)
         video.check_kind(target)
-        frames = self._tiles(most_frames, begin, end, contrast, width)
+        frames = self._tiles(most_frames, begin, end, _with(contrast), width)
         write(video.encode(frames, target, frames_per_second), target)
         return len(frames)
 
-    def _tiles(self, count: int, begin: float, end: float, contrast: str, width: int) -> list[Image]:
-        chosen = Contrast.of(contrast)
-        tiles = list(
-            self._series.ranges.map(
-                lambda each: self._tile(each, chosen, width), self._series.choose(count, begin, end)
-            )
-        )
+    def _tiles(self, count: int, begin: float, end: float, draw: Draw, width: int) -> list[Image]:
+        shots = self._series.choose(count, begin, end)
+        tiles = list(self._series.ranges.map(lambda each: self._tile(each, draw, width), shots))
         self._series.problems.extend(words for _, words in tiles if words)
         return [tile for tile, _ in tiles]
 
@@ -267,8 +303,14 @@ class SeriesView:
         is_slide = any(each.TotalPixelMatrixColumns for each in self.index.instances)
         return encoded(self.slide(width=640) if is_slide else self.mosaic(4, 3))
 
-    def _tile(self, shot: Shot, contrast: Contrast, width: int) -> tuple[Image, str]:
+    def _tile(self, shot: Shot, draw: Draw, width: int) -> tuple[Image, str]:
         try:
-            return fitted(shown(self._series.read(shot), contrast), width), ""
+            return fitted(shown(self._series.read(shot), draw), width), ""
         except DatasetDlError as error:
             return blank(width, error.message), str(error)
+
+
+def _with(contrast: str) -> Draw:
+    """Return what draws a frame with a contrast."""
+    chosen = Contrast.of(contrast)
+    return lambda frame: chosen.apply(frame.values, frame.attributes)
