@@ -20,7 +20,7 @@ from benchmarks import measure
 from benchmarks.measure import Row, Run
 from benchmarks.stores import BUCKET, Store, far, serve, write_listing
 from support.corporate import Authority
-from support.dicoms import encoded, slice_of
+from support.dicoms import corpus, encoded, quietly_read
 
 _SLICES, _SIZE = 300, 512
 _FAR_SECONDS = 0.04
@@ -79,16 +79,19 @@ def rows(scratch: Path, peers: Path, *, times: int) -> Iterator[Row]:
 
 
 def _fill(root: Path, key: str) -> None:
-    """Make a CT series: headers of some KB, stored values of 12 bits."""
+    """Make a CT series: the header of a real one, of 184 elements, with 512 × 512 values of 12 bits."""
     directory = root / BUCKET / key
     directory.mkdir(parents=True)
     (root / "lists").mkdir()
     chance = np.random.default_rng(1)
     values = chance.integers(0, 4096, (_SIZE, _SIZE), dtype=np.int16)
+    (real,) = (path for path in corpus() if path.name == "17106")
     for number in range(_SLICES):
-        made = slice_of((0, 0, 1.25 * number), values=values, RescaleSlope=1, RescaleIntercept=-1024)
-        made.add_new(0x00090010, "LO", "ACME")
-        made.add_new(0x00091001, "OB", bytes(6000 + 10 * (number % 7)))
+        made = quietly_read(real.read_bytes())
+        made.Rows = made.Columns = _SIZE
+        made.SOPInstanceUID = f"{made.SeriesInstanceUID}.{number}"
+        made.ImagePositionPatient = [0, 0, 1.25 * number]
+        made.PixelData = values.tobytes()
         (directory / f"{chance.bytes(8).hex()}.dcm").write_bytes(encoded(made))
     write_listing(root, key, sorted(directory.iterdir()))
 
