@@ -1,8 +1,9 @@
 """A mosaic of a remote CT series: ours beside a script that follows the published steps of idc-series-preview.
 
-That tool is on no package index that can be reached, so the script stands in for it: a listing, a HEAD and ranges
-of 5 KiB, 10 KiB … for each header, the order by ImagePositionPatient, then each slice as a whole; with obstore,
-pydicom, numpy and Pillow, many at once, as there.
+That tool is on no package index, so a script stands in for it: a listing, a HEAD and ranges of 5 KiB, 10 KiB … for
+each header, the order by ImagePositionPatient, then each slice as a whole; with obstore, pydicom, numpy and Pillow,
+many at once, as there, but without the table of all elements that it makes. Where the tool itself was installed
+into `.cache/peers` from its repository, it is measured, too.
 """
 
 from __future__ import annotations
@@ -120,15 +121,43 @@ def _compare(root: Path, peers: Path, store: Store, key: str, kind: str, times: 
 
         return work
 
-    name = f"mosaic of {_SLICES} slices, {kind}"
+    def tool(*, cold: bool) -> Callable[[], Run]:
+        def work() -> Run:
+            if cold:
+                shutil.rmtree(kept / "theirs", ignore_errors=True)
+            return measure.python(
+                [program, "mosaic", key, kept / "c.jpg", "--cache-dir", kept / "theirs", "-n", "36",
+                 "--columns", "6", "--rows", "6", "--contrast", "auto"],
+                interpreter=peers,
+                environment={
+                    "AWS_ENDPOINT_URL": store.endpoint_url, "AWS_REGION": "us-east-1",
+                    "AWS_SKIP_SIGNATURE": "true", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
+                    "SSL_CERT_FILE": store.environment["AWS_CA_BUNDLE"],
+                },
+            )  # fmt: skip
+
+        return work
+
+    program = peers.with_name("idc-series-preview")
+    rivals: list[tuple[str, Callable[..., Callable[[], Run]], bool]] = [
+        ("a script of its steps", peer, False)
+    ]
+    if program.exists():
+        rivals.append(("idc-series-preview", tool, True))
     for cold, wall, processor in ((True, 0.4, 0.25), (False, None, 0.75)):
-        mine, theirs = measure.repeat(times, ours(cold=cold), peer(cold=cold))
-        work = f"{name}, {'cold' if cold else 'order known'}"
-        yield Row(work, "seconds", mine.seconds, theirs.seconds, "its published steps", wall)
-        yield Row(work, "processor s", mine.cpu_seconds, theirs.cpu_seconds, "its published steps", processor)
-        counts = []
-        for each in (ours(cold=cold), peer(cold=cold)):
-            store.forget()
-            each()
-            counts.append(len(store.requests()))
-        yield Row(work, "requests", *counts, "its published steps", 0.55 if cold else None)
+        work = f"mosaic of {_SLICES} slices, {kind}, {'cold' if cold else 'order known'}"
+        mine, *others = measure.repeat(times, ours(cold=cold), *(make(cold=cold) for _, make, _ in rivals))
+        requests = _requests(store, ours(cold=cold))
+        for (who, make, is_tool), run in zip(rivals, others, strict=True):
+            yield Row(work, "seconds", mine.seconds, run.seconds, who, wall if is_tool else None)
+            yield Row(
+                work, "processor s", mine.cpu_seconds, run.cpu_seconds, who, processor if is_tool else None
+            )
+            most = 0.55 if cold else None
+            yield Row(work, "requests", requests, _requests(store, make(cold=cold)), who, most)
+
+
+def _requests(store: Store, work: Callable[[], Run]) -> int:
+    store.forget()
+    work()
+    return len(store.requests())

@@ -44,6 +44,21 @@ def test_a_download_through_a_proxy_with_a_password(
     assert checked.code == 0, checked.err
 
 
+def test_a_preview_through_a_proxy_with_a_password(
+    run: Cli, held: LocalBucket, password_proxy: Squid, tmp_path: Path
+) -> None:
+    uuid = held.series[0].crdc_series_uuid
+    arguments = ("preview", "mosaic", uuid, "-o", "a.png", "--columns", 3, "--rows", 2)
+    cache = {"DATASET_DL_CACHE": str(tmp_path / "cache")}
+    done = run.process(*arguments, env={"HTTPS_PROXY": password_proxy.url_with_password, **cache})
+    assert done.code == 0, done.err
+    assert (tmp_path / "a.png").exists()
+    done = run.process(*arguments, env={"HTTPS_PROXY": password_proxy.url, **cache})
+    assert done.code == 4
+    assert "proxy" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
 def test_a_password_is_nowhere(run: Cli, held: LocalBucket, password_proxy: Squid, tmp_path: Path) -> None:
     """Not in an output, an error, a record, a file of ours, nor in the arguments of s5cmd."""
     uuid = held.series[0].crdc_series_uuid

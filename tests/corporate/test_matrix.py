@@ -102,11 +102,13 @@ class Hospital:
         if (way, trust) not in self.tried:
             self.tried[way, trust] = self.reach(way, trust)
         told = self.tried[way, trust]
-        assert len({outcome for outcome, _ in told}) == 1, f"{way}, {trust}: Python, s5cmd, libcurl: {told}"
+        assert len({outcome for outcome, _ in told}) == 1, (
+            f"{way}, {trust}: Python, its many requests, s5cmd, libcurl: {told}"
+        )
         return told[0]
 
     def reach(self, way: str, trust: str) -> list[tuple[str, str]]:
-        """The outcome and the words of Python's session, of s5cmd and of libcurl."""
+        """The outcome and the words of Python's session, its many requests, s5cmd and libcurl."""
         command = [sys.executable, "-m", "support.reach", self.held.series[0].series_aws_url]
         if trust == "system":
             # In a mount namespace of its own, where the system's list has one authority more.
@@ -152,14 +154,14 @@ def test_all_sides_agree_and_the_page_shows_it(hospital: Hospital) -> None:
 
 
 def test_the_bytes_went_through_the_proxy_and_past_it(hospital: Hospital) -> None:
-    assert [each for each, _ in hospital.reach("proxy", "DATASET_DL_CA_BUNDLE")] == ["✓"] * 3
+    assert [each for each, _ in hospital.reach("proxy", "DATASET_DL_CA_BUNDLE")] == ["✓"] * 4
     through = hospital.plain.requests()
     assert any(line.startswith(f"CONNECT 200 {STORE_HOST}:{hospital.port}") for line in through)
     environment = hospital.environment("proxy", "DATASET_DL_CA_BUNDLE")
     environment |= {"NO_PROXY": "127.0.0.1", "DATASET_DL_ENDPOINT_URL": f"https://127.0.0.1:{hospital.port}"}
     command = [sys.executable, "-m", "support.reach", hospital.held.series[0].series_aws_url]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.count("✓") == 3
+    assert done.stdout.count("✓") == 4
     assert hospital.plain.requests() == through
     # A name that only the proxy knows, taken out of its hands: it is not asked, and the name is unknown.
     environment |= {
@@ -167,5 +169,5 @@ def test_the_bytes_went_through_the_proxy_and_past_it(hospital: Hospital) -> Non
         "DATASET_DL_ENDPOINT_URL": f"https://{STORE_HOST}:{hospital.port}",
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.count("its name does not resolve") == 3
+    assert done.stdout.count("its name does not resolve") == 4
     assert hospital.plain.requests() == through

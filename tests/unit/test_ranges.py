@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import dataset_dl as dd
 from dataset_dl.network import NetworkSettings
+from dataset_dl.network.rules import retrying
 from dataset_dl.store.ranges import Ranges
 from dataset_dl.testing import serve_rclone
 from support.faults import FaultServer, serve
@@ -113,6 +114,19 @@ def test_a_store_that_ignores_if_match_is_noticed_by_its_etag(tmp_path: Path) ->
                 ranges.read(f"{endpoint_url}/bucket/a.dcm", 500, 1500, "another")
     finally:
         process.stop()
+
+
+@pytest.mark.parametrize(
+    ("endpoint_url", "words"),
+    [("http://127.0.0.1:9", "nothing listens"), ("http://no-such-host.invalid", "does not resolve")],
+)
+def test_why_nothing_is_reached_is_told(endpoint_url: str, words: str) -> None:
+    with (
+        Ranges(NetworkSettings(endpoint_url=endpoint_url)) as ranges,
+        pytest.raises(dd.NetworkError, match=words),
+    ):
+        ranges._many._retrying = retrying(0)
+        ranges.read(f"{endpoint_url}/a", 0, 1)
 
 
 def test_files_on_the_disk_are_read_alike(tmp_path: Path, ranges: Ranges) -> None:

@@ -117,8 +117,11 @@ def _reason(error: Exception, words: str) -> Reason | None:
         return "untrusted"
     if _is(error, "ProxyError"):
         return "proxy_silent"
-    if _is(error, "Timeout") or _is(error, "TimeoutError") or "timed out" in words:
-        return "silent"
     if "failed to resolve" in words or "getaddrinfo" in words or "name or service" in words:
         return "no_name"
-    return "nothing_listens" if "refused" in words else None
+    if "refused" in words:
+        return "nothing_listens"
+    # Last, because urllib3 takes a connection that failed for one that was too slow.
+    if _is(error, "Timeout") or _is(error, "TimeoutError") or "timed out" in words:
+        return "silent"
+    return None
