@@ -229,6 +229,8 @@ def test_a_series_without_pixels_says_so(cli: Cli, tmp_path: Path) -> None:
         (["-o", "a.png", "--contrast", "nonsense"], "is no contrast"),
         (["-o", "a.png", "--position", "1.5"], "between 0.0 and 1.0"),
         (["-o", "a.png", "--slice", "12"], "from 0 to 11"),
+        (["-o", "a.png", "--slice", "1", "--offset", "-2"], "leads out of the series"),
+        (["-o", "a.png", "--slice", "-1", "--offset", "1"], "from 0 to 11"),
         (["-o", "a.png", "--slice", "1", "--position", "0.5"], "exclude each other"),
     ],
 )
@@ -238,6 +240,21 @@ def test_wrong_requests_are_refused_in_a_sentence(
     done = cli("preview", "image", series, *arguments)
     assert (done.code, words in done.err) == (2, True), done.err
     assert not list(cli.directory.glob("a.*"))
+
+
+def test_an_offset_goes_further(cli: Cli, series: Path) -> None:
+    for arguments, number in ((["--position", 0.5, "--offset", -2], 4), (["--slice", 3, "--offset", 4], 7)):
+        done = cli(
+            "preview", "header", series, *arguments, "--tag", "ImagePositionPatient", "--format", "json"
+        )
+        assert done.json[0]["value"] == f"0.0\\0.0\\{2.0 * number}"
+
+
+def test_a_folder_of_folders_names_them(cli: Cli, series: Path) -> None:
+    done = cli("preview", "image", series.parent, "-o", "a.png")
+    assert (done.code, f"Name one of {series}" in done.err) == (2, True), done.err
+    (series / "notes.txt").write_text("no DICOM")
+    assert cli("preview", "image", series, "-o", "a.png").code == 0
 
 
 def test_contrasts_stand_side_by_side(cli: Cli, series: Path) -> None:
@@ -256,6 +273,7 @@ def test_pixels_that_are_not_square_are_shown_square(tmp_path: Path) -> None:
 def test_a_notebook_shows_the_view_itself(series: Path) -> None:
     with dd.look(series) as view:
         data = view._repr_png_()
+        assert "12 instances" in view._repr_html_()
     assert Image.open(io.BytesIO(data)).format == "PNG"
 
 
@@ -264,7 +282,7 @@ def test_an_extra_that_is_missing_is_named(series: Path, monkeypatch: pytest.Mon
         if name == "dataset_dl.preview.view" or name == "dataset_dl.pixels.pictures":
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(dd.MissingExtra, match=r"dataset-dl\[preview\]"):
+    with pytest.raises(dd.MissingExtra, match=r"needs Pillow.*dataset-dl\[preview\]"):
         dd.look(series)
 
 

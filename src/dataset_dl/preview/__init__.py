@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -10,6 +11,9 @@ from dataset_dl.verbs.options import NetworkOptions, network_of, spelled_out
 
 if TYPE_CHECKING:
     from dataset_dl.preview.view import SeriesView
+
+# Module → the library that it is from.
+_NEEDED = {"numpy": "numpy", "PIL": "Pillow", "imagecodecs": "imagecodecs"}
 
 
 @spelled_out(NetworkOptions)
@@ -54,10 +58,12 @@ def look(
     NetworkError
         If the store does not answer.
     """
-    try:
-        from dataset_dl.preview.view import SeriesView
-    except ModuleNotFoundError as error:
-        raise MissingExtra("preview", error.name or "Pillow") from None
+    for module, library in _NEEDED.items():
+        try:
+            import_module(module)
+        except ImportError:
+            raise MissingExtra("preview", library) from None
+    from dataset_dl.preview.view import SeriesView
     from dataset_dl.preview.finding import find
 
     network = network_of(options)

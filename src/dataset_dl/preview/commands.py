@@ -14,6 +14,7 @@ from dataset_dl.cli.tables import Format, write
 from dataset_dl.errors import SelectionError
 from dataset_dl.preview.options import (
     CONTRAST,
+    OFFSET,
     OUTPUT,
     POSITION,
     SCAN,
@@ -61,16 +62,17 @@ def mosaic(
 @CONTRAST
 @POSITION
 @SLICE
+@OFFSET
 @click.option("--width", type=click.IntRange(8, 16384), metavar="PIXELS", help="Shrink the picture to this.")
 @SCAN
 def image(
-    series: str, output: Path | None, contrast: str, position: float | None, number: int | None,
+    series: str, output: Path | None, contrast: str, position: float | None, number: int | None, offset: int,
     width: int | None, scan: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Show one slice."""
     with viewing(series, options, scan=scan) as view:
         check(output)
-        put(view.image(place(position, number), contrast=contrast, width=width), output)
+        put(view.image(place(view, position, number, offset), contrast=contrast, width=width), output)
 
 
 @preview.command(cls=Command)
@@ -82,17 +84,18 @@ def image(
 )  # fmt: skip
 @POSITION
 @SLICE
+@OFFSET
 @click.option("--width", type=click.IntRange(8, 4096), default=320, show_default=True, help="Pixels of each.")
 @SCAN
 def contrast(
     series: str, output: Path | None, contrasts: tuple[str, ...], position: float | None,
-    number: int | None, width: int, scan: bool, **options: Any,
+    number: int | None, offset: int, width: int, scan: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Show one slice under several contrasts, side by side."""
     several = contrasts or ("auto", "embedded", "ct-lung", "ct-bone", "ct-soft-tissue")
     with viewing(series, options, scan=scan) as view:
         check(output)
-        put(view.contrasts(place(position, number), several, width=width), output)
+        put(view.contrasts(place(view, position, number, offset), several, width=width), output)
 
 
 @preview.command(cls=Command)
@@ -125,6 +128,7 @@ def _shown_first(columns: list[str]) -> list[str]:
 @looking
 @POSITION
 @SLICE
+@OFFSET
 @click.option(
     "--tag",
     "tags",
@@ -137,6 +141,7 @@ def header(
     series: str,
     position: float | None,
     number: int | None,
+    offset: int,
     tags: tuple[str, ...],
     form: Format,
     **options: Any,
@@ -145,7 +150,7 @@ def header(
     from dataset_dl.preview.tables import element_rows
 
     with viewing(series, options) as view:
-        rows = element_rows(view.header(place(position, number)), tags)
+        rows = element_rows(view.header(place(view, position, number, offset)), tags)
         if tags and not rows:
             raise SelectionError(", ".join(tags), f"The header has no {', '.join(tags)}.")
         write(("tag", "VR", "keyword", "value"), rows, form, sys.stdout)
@@ -254,12 +259,12 @@ def tile(
 )
 @POSITION
 @SLICE
+@OFFSET
 def overlay(
     series: str, output: Path | None, images: str | None, contrast: str, columns: int, rows: int, width: int,
-    opacity: float, position: float | None, number: int | None, **options: Any,
+    opacity: float, position: float | None, number: int | None, offset: int, **options: Any,
 ) -> None:  # fmt: skip
     """Show a segmentation (SEG) on the images that it was drawn on; with a position, on a single slice."""
-    only = None if position is None and number is None else place(position, number)
     with viewing(series, dict(options)) as drawn:
         check(output)
         segmentation = drawn.segmentation()
@@ -267,6 +272,8 @@ def overlay(
         if on is None:
             raise SelectionError(series, f"{series} does not say what it was drawn on.", "Name it with --on.")
         with viewing(on, {**options, "group": 0}) as view:
+            is_one = position is not None or number is not None
+            only = place(view, position, number, offset) if is_one else None
             made = view.overlay(
                 segmentation, columns, rows, contrast=contrast, width=width, opacity=opacity, position=only
             )

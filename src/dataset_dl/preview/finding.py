@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -165,13 +164,11 @@ def _on_disk(path: Path) -> Found:
         return Found(str(path), (StoredFile(path.name, str(path), path.stat().st_size),))
     if not path.is_dir():
         raise SelectionError(str(path), f"{path} does not exist.")
-    files = tuple(StoredFile(each.name, str(each), each.stat().st_size) for each in sorted(_files(path)))
-    if not files:
-        raise SelectionError(
-            str(path), f"{path} has no files.", "Name a directory that has those of a series."
-        )
-    return Found(str(path), files)
-
-
-def _files(directory: Path) -> Iterator[Path]:
-    return (each for each in directory.iterdir() if each.is_file() and not each.name.startswith("."))
+    found = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
+    named = [each for each in found if each.suffix.lower() == ".dcm"]
+    if not found:
+        below = sorted({str(each.parent) for each in path.rglob("*.dcm")})
+        hint = f"Name one of {first_few(below)}." if below else "Name a directory that has those of a series."
+        raise SelectionError(str(path), f"{path} has no files itself.", hint)
+    files = (StoredFile(each.name, str(each), each.stat().st_size) for each in named or found)
+    return Found(str(path), tuple(files))

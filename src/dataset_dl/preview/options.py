@@ -125,11 +125,22 @@ def put(made: Image, output: Path | None) -> None:
     click.echo(f"{output}: {made.width} × {made.height}, {size(len(data))}", err=True)
 
 
-def place(position: float | None, number: int | None) -> float | int:
-    """Return the slice that --position or --slice names."""
+OFFSET = click.option(
+    "--offset", type=int, default=0, metavar="N", help="So many slices further, or back if negative."
+)
+
+
+def place(view: SeriesView, position: float | None, number: int | None, offset: int = 0) -> float | int:
+    """Return the place that --position or --slice and --offset name."""
     if position is not None and number is not None:
         raise click.UsageError("--position and --slice exclude each other.")
-    return number if number is not None else 0.5 if position is None else position
+    chosen = number if number is not None else 0.5 if position is None else position
+    if not offset:
+        return chosen
+    moved = view.number_of(chosen) + offset
+    if moved < 0:
+        raise click.UsageError(f"There is no slice {moved}; --offset leads out of the series.")
+    return moved
 
 
 def check(output: Path | None) -> None:

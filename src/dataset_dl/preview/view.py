@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +107,10 @@ class SeriesView:
     def positions(self) -> list[float | None]:
         """The place of each frame along the normal of the slices, in mm."""
         return [each.instance.PrimaryPosition for each in self._series.shots()]
+
+    def number_of(self, position: float | int) -> int:
+        """Return the number, from 0, of the frame at a position; see `image`."""
+        return at(range(len(self)), position)
 
     def headers(self) -> Table:
         """Read all headers whole; return a frame with a row an instance, and a column an element."""
@@ -298,6 +304,12 @@ class SeriesView:
         tiles = list(self._series.ranges.map(lambda each: self._tile(each, draw, width), shots))
         self._series.problems.extend(words for _, words in tiles if words)
         return [tile for tile, _ in tiles]
+
+    def _repr_html_(self) -> str:
+        picture = b64encode(self._repr_png_()).decode()
+        said = "".join(f"<div>{escape(each)}</div>" for each in (*self.index.remarks, *self.problems))
+        about = f"{escape(self.title)}: {len(self.index.instances):,} instances"
+        return f'<div>{about}</div><img src="data:image/png;base64,{picture}" alt="{about}">{said}'
 
     def _repr_png_(self) -> bytes:
         is_slide = any(each.TotalPixelMatrixColumns for each in self.index.instances)

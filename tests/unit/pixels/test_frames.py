@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import JPEGLSLossless
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless
 
 from dataset_dl.pixels import codecs
 from dataset_dl.pixels.decoding import decode, keyword_of
@@ -136,6 +137,39 @@ def test_a_bomb_is_not_decoded() -> None:
     header = parse_header(data, len(data))
     with pytest.raises(Unreadable, match="not shown"):
         decode(header, b"", is_encapsulated=True)
+
+
+@pytest.mark.parametrize("kind", ["jpeg2k", "jpegls", "jpeg", "ljpeg"])
+def test_an_image_that_claims_more_than_its_header_is_not_decoded(kind: str) -> None:
+    """Otherwise a few bytes would take all memory."""
+    import imagecodecs
+
+    syntax = {
+        "jpeg2k": JPEG2000Lossless, "jpegls": JPEGLSLossless, "jpeg": JPEGBaseline8Bit, "ljpeg": JPEGLosslessSV1,
+    }[kind]  # fmt: skip
+    pixels = np.zeros((16, 16), np.uint8)
+    options = {"jpeg2k": {"level": 0, "codecformat": "j2k"}, "jpeg": {"level": 90}}.get(kind, {})
+    packed = bytearray(getattr(imagecodecs, f"{kind}_encode")(pixels, **options))
+    assert codecs._claimed(bytes(packed)) == (16, 16)
+    if kind == "jpeg2k":
+        at = packed.index(b"\xff\x4f\xff\x51") + 8
+        packed[at : at + 8] = (60_000).to_bytes(4) * 2
+    else:
+        at = next(
+            place
+            for place in range(len(packed))
+            if packed[place] == 0xFF and packed[place + 1] in codecs._JPEG_FRAMES
+        )
+        packed[at + 5 : at + 9] = (60_000).to_bytes(2) * 2
+    made = slice_of(values=pixels)
+    encoded(made)
+    made.file_meta.TransferSyntaxUID = syntax
+    made.PixelData = encapsulate([bytes(packed)])
+    made["PixelData"].is_undefined_length = True
+    out = io.BytesIO()
+    made.save_as(out, enforce_file_format=True)
+    with pytest.raises(Unreadable, match="60000 rows"):
+        Ranged(out.getvalue()).frame(0)
 
 
 def test_an_object_that_is_cut_says_so() -> None:
