@@ -63,8 +63,8 @@ def look(
             import_module(module)
         except ImportError:
             raise MissingExtra("preview", library) from None
-    from dataset_dl.preview.view import SeriesView
     from dataset_dl.preview.finding import find
+    from dataset_dl.preview.view import SeriesView
 
     network = network_of(options)
     found = find(str(identifier), network)
