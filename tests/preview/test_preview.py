@@ -75,8 +75,12 @@ def test_a_series_of_idc_costs_a_request_a_slice_and_then_less(
     server.gets.clear()
     assert cli("preview", "mosaic", uid, "-o", "b.png", "--columns", 4, "--rows", 3, *where).code == 0
     assert server.gets.total() == 12  # its order is known
-    assert (cli.directory / "a.png").read_bytes() == (cli.directory / "b.png").read_bytes()
+    lists = server.lists
+    key = filled.series[0].crdc_series_uuid
+    assert cli("preview", "image", key, "-o", "d.png", *where).code == 0
+    assert server.lists == lists  # and so are its names
     server.gets.clear()
+    assert (cli.directory / "a.png").read_bytes() == (cli.directory / "b.png").read_bytes()
     key = filled.series[1].crdc_series_uuid
     done = cli(
         "preview",

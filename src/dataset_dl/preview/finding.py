@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
@@ -39,23 +41,43 @@ class StoredFile:
     etag: str = ""
 
 
-@dataclass(frozen=True)
 class Found:
     """The objects of one series.
 
-    Attributes
+    Parameters
     ----------
     title
         What to call it.
-    files
-        Its objects, by name.
+    list_files
+        Lists its objects, by name; not called before they are needed.
     key
         The crdc_series_uuid, whose objects never change; empty if it is none of IDC's.
+    bucket, base
+        Where it is at IDC, and the HTTP address that its names are appended to; empty for others.
     """
 
-    title: str
-    files: tuple[StoredFile, ...]
-    key: str = ""
+    def __init__(
+        self, title: str, list_files: Callable[[], tuple[StoredFile, ...]], key: str = "", bucket: str = "",
+        base: str = "",
+    ) -> None:  # fmt: skip
+        self.title = title
+        self._list_files = list_files
+        self.key = key
+        self.bucket = bucket
+        self.base = base
+
+    @cached_property
+    def files(self) -> tuple[StoredFile, ...]:
+        """Its objects, by name.
+
+        Raises
+        ------
+        SelectionError
+            If there are none.
+        NetworkError
+            If the store does not answer.
+        """
+        return self._list_files()
 
 
 class SeveralSeries(SelectionError):
@@ -92,16 +114,18 @@ def find(identifier: str, network: NetworkSettings) -> Found:
     """
     text = identifier.strip()
     if text.lower().startswith(("http://", "https://")):
-        return Found(text, (StoredFile(text.partition("?")[0].rsplit("/", 1)[-1] or text, text),))
+        name = text.partition("?")[0].rsplit("/", 1)[-1] or text
+        return Found(text, lambda: (StoredFile(name, text),))
     if text.lower().startswith(("s3://", "gs://")):
-        return _below(text, S3Address.of(text), network, key="")
+        address = S3Address.of(text)
+        return Found(text, lambda: _below(text, address, network))
     if os.sep in text or Path(text).exists():
         return _on_disk(Path(text))
     return _in_idc(text, network)
 
 
 def _in_idc(text: str, network: NetworkSettings) -> Found:
-    if _UUID.fullmatch(text) and (found := _where_most_are(text.lower(), network)) is not None:
+    if _UUID.fullmatch(text) and (found := _without_index(text.lower(), network)) is not None:
         return found
     from dataset_dl.verbs.plan import plan
 
@@ -109,17 +133,28 @@ def _in_idc(text: str, network: NetworkSettings) -> Found:
     if made.series_count > 1:
         raise SeveralSeries(text, made)
     (series,) = made
-    address = S3Address.of(at_store(series.address, network))
-    return _below(series.SeriesInstanceUID or text, address, network, key=series.key)
+    bucket = S3Address.of(series.address).bucket
+    return _of_idc(series.SeriesInstanceUID or text, series.key, bucket, network)
 
 
-def _where_most_are(key: str, network: NetworkSettings) -> Found | None:
-    """Look for a series where nearly all are, which takes a tenth of the time of opening the index."""
-    address = S3Address.of(at_store(f"s3://{MAIN_BUCKET}/{key}/*", network))
+def _of_idc(title: str, key: str, bucket: str, network: NetworkSettings) -> Found:
+    address = S3Address.of(at_store(f"s3://{bucket}/{key}/*", network))
+    base = f"{object_url(network, address.bucket, key)}/"
+    return Found(title, lambda: _below(title, address, network, is_idc=True), key, bucket, base)
+
+
+def _without_index(key: str, network: NetworkSettings) -> Found | None:
+    """Find a series where it was before, or where nearly all are; opening the index takes long."""
+    from dataset_dl.preview.index import kept_bucket
+
+    if bucket := kept_bucket(key):
+        return _of_idc(key, key, bucket, network)
+    found = _of_idc(key, key, MAIN_BUCKET, network)
     try:
-        return _below(key, address, network, key)
+        assert found.files
     except SelectionError:
         return None
+    return found
 
 
 def _whole(text: str) -> str:
@@ -141,27 +176,30 @@ def _whole(text: str) -> str:
     return names[0] if names else text
 
 
-def _below(title: str, address: S3Address, network: NetworkSettings, key: str) -> Found:
+def _below(
+    title: str, address: S3Address, network: NetworkSettings, *, is_idc: bool = False
+) -> tuple[StoredFile, ...]:
     if address.key.lower().endswith(".dcm"):
         name = address.key.rsplit("/", 1)[-1]
-        return Found(title, (StoredFile(name, object_url(network, address.bucket, address.key)),))
+        return (StoredFile(name, object_url(network, address.bucket, address.key)),)
     prefix = address.prefix if not address.prefix or address.prefix.endswith("/") else f"{address.prefix}/"
     base = object_url(network, address.bucket, "")
-    files = tuple(
+    files = [
         StoredFile(each.name, f"{base}/{quote(prefix + each.name)}", each.size_bytes, each.etag)
         for each in objects_below(network, address.bucket, prefix)
-        if each.name.lower().endswith(".dcm") or not key
-    )
+        if each.name.lower().endswith(".dcm") or not is_idc
+    ]
     if not files:
         raise SelectionError(title, f"{title} has no objects at {network.endpoint_url}.")
     if len({each.name.rpartition("/")[0] for each in files}) > 1:
         raise SelectionError(title, f"{title} has several directories.", "Name one of them.")
-    return Found(title, tuple(sorted(files, key=lambda each: each.name)), key)
+    return tuple(sorted(files, key=lambda each: each.name))
 
 
 def _on_disk(path: Path) -> Found:
     if path.is_file():
-        return Found(str(path), (StoredFile(path.name, str(path), path.stat().st_size),))
+        only = StoredFile(path.name, str(path), path.stat().st_size)
+        return Found(str(path), lambda: (only,))
     if not path.is_dir():
         raise SelectionError(str(path), f"{path} does not exist.")
     found = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
@@ -170,5 +208,5 @@ def _on_disk(path: Path) -> Found:
         below = sorted({str(each.parent) for each in path.rglob("*.dcm")})
         hint = f"Name one of {first_few(below)}." if below else "Name a directory that has those of a series."
         raise SelectionError(str(path), f"{path} has no files itself.", hint)
-    files = (StoredFile(each.name, str(each), each.stat().st_size) for each in named or found)
-    return Found(str(path), tuple(files))
+    files = tuple(StoredFile(each.name, str(each), each.stat().st_size) for each in named or found)
+    return Found(str(path), lambda: files)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote as url_quote
 
 from pydicom.dataset import Dataset
 
+from dataset_dl.configuration import cache_path
 from dataset_dl.duck import Database, DuckError, identifier, quote
 from dataset_dl.errors import SelectionError, UnreadableObject
 from dataset_dl.pixels.contrast import frame_attributes
@@ -20,7 +22,7 @@ from dataset_dl.preview.finding import Found, StoredFile
 from dataset_dl.preview.reading import Opened, Reader
 from dataset_dl.scratch import Scratch
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -137,41 +139,60 @@ def arrange(found: Found, opened: Sequence[Opened]) -> SliceIndex:
     return SliceIndex(found.title, instances, remarks, problems)
 
 
-def load(key: str, title: str, directory: Path, files: Iterable[StoredFile]) -> SliceIndex | None:
-    """Return the kept index of a series, with today's addresses; None if there is none."""
-    path = _path(key, directory)
-    if not path.exists():
+def load(found: Found) -> SliceIndex | None:
+    """Return the kept index of a series of IDC, with addresses at this store; None if there is none."""
+    path = _path(found.key)
+    if not found.key or not path.exists():
         return None
-    places = {each.name: each.place for each in files}
-    database, source = Database(), f"read_parquet({quote(str(path))})"
-    with suppress(DuckError, TypeError, ValueError, KeyError):
-        rows = database.run(f"SELECT {', '.join(map(identifier, _KEPT))} FROM {source}")
+    with suppress(DuckError, TypeError, ValueError, LookupError):
+        rows = Database().run(
+            f"SELECT {', '.join(map(identifier, _KEPT))} FROM read_parquet({quote(str(path))})"
+        )
         instances = tuple(
-            Instance(**dict(zip(_KEPT, row, strict=True)), place=places[row[_NAME]]) for row in rows
+            Instance(**dict(zip(_KEPT, row, strict=True)), place=found.base + url_quote(row[_NAME]))
+            for row in rows
         )
-        said = database.column(
-            "SELECT decode(value) FROM parquet_kv_metadata(" + quote(str(path)) + ") WHERE key = 'remarks'"
-        )
-        return SliceIndex(title, instances, tuple(json.loads(said[0])))
+        return SliceIndex(found.title, instances, tuple(_said(path)["remarks"]))
     return None
 
 
-def keep(index: SliceIndex, key: str, directory: Path) -> None:
-    """Keep the index of a series, if it is whole; that only saves time."""
-    if index.problems:
+def kept_bucket(key: str) -> str:
+    """Return the bucket of a series of IDC whose index is kept; empty if there is none."""
+    path = _path(key)
+    with suppress(DuckError, TypeError, ValueError, LookupError):
+        return str(_said(path)["bucket"]) if path.exists() else ""
+    return ""
+
+
+def keep(index: SliceIndex, found: Found) -> None:
+    """Keep the index of a series of IDC, if it is whole; that only saves time."""
+    if index.problems or not found.key:
         return
-    path = _path(key, directory)
+    path = _path(found.key)
     unfinished = path.with_suffix(f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_parquet(
             _KEPT, [[getattr(each, name) for name in _KEPT] for each in index.instances], unfinished,
-            types=_TYPES, remarks=json.dumps(index.remarks),
+            types=_TYPES, about={"remarks": index.remarks, "bucket": found.bucket},
         )  # fmt: skip
         unfinished.replace(path)
     except (OSError, DuckError):
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
+
+
+def _path(key: str) -> Path:
+    return cache_path() / "slices" / f"{key}.{_VERSION}.parquet"
+
+
+def _said(path: Path) -> dict[str, Any]:
+    """Return what was written beside the rows."""
+    values = Database().column(
+        f"SELECT decode(value) FROM parquet_kv_metadata({quote(str(path))}) WHERE key = 'about'"
+    )
+    said: dict[str, Any] = json.loads(values[0])
+    return said
 
 
 def write_parquet(
@@ -180,7 +201,7 @@ def write_parquet(
     path: Path,
     *,
     types: Sequence[str] | None = None,
-    remarks: str = "[]",
+    about: Mapping[str, Any] | None = None,
 ) -> None:
     """Write rows as a Parquet file, through JSON lines, which DuckDB reads fast."""
     with Scratch("slices") as scratch:
@@ -193,17 +214,15 @@ def write_parquet(
         ) + "}"  # fmt: skip
         source = f"read_json({quote(str(lines))}, format = 'newline_delimited'{typed})"
         Database().write(
-            f"SELECT * FROM {source}", path, f"FORMAT parquet, KV_METADATA {{remarks: {quote(remarks)}}}"
+            f"SELECT * FROM {source}",
+            path,
+            f"FORMAT parquet, KV_METADATA {{about: {quote(json.dumps(about or {}))}}}",
         )
 
 
 def rows_of(index: SliceIndex) -> list[dict[str, Any]]:
     """Return the instances as rows of a table."""
     return [asdict(each) for each in index.instances]
-
-
-def _path(key: str, directory: Path) -> Path:
-    return directory / f"{key}.{_VERSION}.parquet"
 
 
 def _instances(opened: Sequence[Opened], slices: Sequence[Slice], ordering: Ordering) -> Iterable[Instance]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import TypeVar
 
-from dataset_dl.configuration import cache_path
 from dataset_dl.errors import SelectionError
 from dataset_dl.network.settings import NetworkSettings
 from dataset_dl.preview import index as indexing
@@ -56,11 +55,10 @@ class OpenSeries:
     def index(self) -> SliceIndex:
         """The instances in order; built on first use, and kept for series of IDC."""
         if self._index is None:
-            key, directory = self.found.key, cache_path() / "slices"
-            kept = indexing.load(key, self.found.title, directory, self.found.files) if key else None
+            kept = indexing.load(self.found)
             self._take(kept or indexing.build(self.found, self.reader))
-            if key and kept is None:
-                indexing.keep(self.index, key, directory)
+            if kept is None:
+                indexing.keep(self.index, self.found)
         assert self._index is not None
         return self._index
 

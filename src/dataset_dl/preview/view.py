@@ -62,7 +62,7 @@ class SeriesView:
         )
 
     def __repr__(self) -> str:
-        return f"SeriesView({self._series.found.title!r}, {len(self._series.found.files)} instances)"
+        return f"SeriesView({self.title!r})"
 
     def __len__(self) -> int:
         """Return the number of frames that can be shown."""
