@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from dataset_dl.preview.index import _VERSION
 from dataset_dl.preview.terminal import protocol_of, show
 from dataset_dl.testing import LocalBucket
 from support.cli import Cli
-from support.dicoms import encoded, slice_of, write_series
+from support.dicoms import corpus, encoded, slice_of, write_series
 from support.faults import FaultServer, serve
 
 
@@ -157,7 +159,7 @@ def test_one_bad_slice_is_a_blank_tile(cli: Cli, series: Path) -> None:
     victim.write_bytes(victim.read_bytes()[:-20])
     done = cli("preview", "mosaic", series, "-o", "a.png", "--columns", 4, "--rows", 3)
     assert done.code == 3
-    assert f"{victim.name} ends in the middle of its pixel data. Everything else is shown." in done.err
+    assert f"{victim.name} ends in the middle of its pixel data." in done.err
     assert (cli.directory / "a.png").exists()
     victim.write_bytes(b"<html>Sign in</html>" * 100)
     done = cli("preview", "mosaic", series, "-o", "b.png")
@@ -181,6 +183,126 @@ def test_a_store_that_misbehaves_is_told_of(
     assert (done.code, words in done.err) == (code, True), done.err
     assert len(done.err.splitlines()) == 1
     assert (cli.directory / "a.png").exists() == (code == 0)
+
+
+def with_raw(keyword: str, value: bytes) -> bytes:
+    """A file with a value that pydicom would not write."""
+    made = slice_of()
+    setattr(made, keyword, "7" * len(value))
+    data = encoded(made)
+    return data.replace(b"7" * len(value), value)
+
+
+def nested(depth: int) -> bytes:
+    """A file with sequences in sequences, which pydicom would not write so deep."""
+    whole = encoded(slice_of())
+    at = whole.index(b"\x10\x00\x20\x00LO")  # before PatientID
+    opened = b"\x08\x00\x40\x11SQ\0\0" + b"\xff" * 4 + b"\xfe\xff\x00\xe0" + b"\xff" * 4
+    deep = b"\x10\x00\x00\x40LT\x04\x00deep"
+    closed = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
+    return whole[:at] + opened * depth + deep + closed * depth + whole[at:]
+
+
+def inflating(size_bytes: int) -> bytes:
+    made = slice_of()
+    del made.PixelData
+    encoded(made)
+    made.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    out = io.BytesIO()
+    made.save_as(out, enforce_file_format=True, implicit_vr=False, little_endian=True)
+    head = out.getvalue()
+    head = head[: 144 + int.from_bytes(head[140:144], "little")]
+    packing = zlib.compressobj(9, wbits=-15)
+    body = packing.compress(b"\x09\x00\x01\x10OB\0\0" + size_bytes.to_bytes(4, "little"))
+    body += b"".join(packing.compress(bytes(1 << 20)) for _ in range(size_bytes >> 20))
+    return head + body + packing.flush()
+
+
+DAMAGED = {
+    "a billion frames": (lambda: encoded(slice_of(NumberOfFrames=10**9)), 3, "less pixel data than its header says"),
+    "frames in words": (lambda: with_raw("NumberOfFrames", b"abc "), 3, "no valid NumberOfFrames"),
+    "a palette that is missing": (
+        lambda: encoded(slice_of(PhotometricInterpretation="PALETTE COLOR")), 3, "cannot be shown: No suitable Palette",
+    ),
+    "no number": (lambda: encoded(slice_of(RescaleSlope="nan", RescaleIntercept=0)), 3, "no values that are numbers"),
+    "too much when inflated": (lambda: inflating(400 << 20), 3, "when it is inflated"),
+    "sequences without end": (lambda: nested(3000), 3, "nested too deeply"),
+    "a position that is no number": (lambda: with_raw("SliceLocation", b"nan "), 0, "a.png"),
+    "a window that cannot be meant": (lambda: encoded(slice_of(WindowWidth=-400, WindowCenter=500)), 0, "a.png"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+@pytest.mark.filterwarnings("ignore")  # pydicom's, while the file is made
+def test_what_is_damaged_is_told_in_a_sentence(cli: Cli, tmp_path: Path, kind: str) -> None:
+    make, code, words = DAMAGED[kind]
+    (tmp_path / "x.dcm").write_bytes(make())
+    done = cli.process("preview", "image", tmp_path / "x.dcm", "-o", "a.png")
+    assert (done.code, words in done.err) == (code, True), done.err
+    assert len(done.err.splitlines()) == 1
+    assert [each.name for each in cli.directory.glob("*a.*")] == (["a.png"] if code == 0 else [])
+
+
+def test_a_position_that_is_no_number_does_not_end_the_series(series: Path) -> None:
+    (victim, *_) = sorted(series.iterdir())
+    data = victim.read_bytes()
+    at = data.index(b"\x20\x00\x32\x00DS") + 8
+    victim.write_bytes(data[:at] + b"nan" + data[at + 3 :])
+    with dd.look(series) as view:
+        assert sorted(map(str, view.positions)).count("None") == 1
+        assert len(view) == 12
+
+
+def test_one_value_that_is_no_number_does_not_blacken_the_rest(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    values[0, 0], values[0, 1] = np.nan, np.inf
+    made = slice_of(values=values)
+    made.FloatPixelData = values.tobytes()
+    del made.PixelData, made.PixelRepresentation, made.BitsStored, made.HighBit
+    (tmp_path / "x.dcm").write_bytes(encoded(made))
+    with dd.look(tmp_path / "x.dcm") as view:
+        shown = np.asarray(view.image())
+    assert (shown[0, 0], shown[0, 1]) == (0, 255)
+    assert len(np.unique(shown)) > 50
+
+
+def test_deep_sequences_are_told_once(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "x.dcm").write_bytes(nested(50))
+    done = cli("preview", "header", tmp_path / "x.dcm", "--tag", "0008,1140", "--format", "json")
+    found = json.loads(done.json[0]["value"])
+    for _ in range(49):
+        found = found[0]["ReferencedImageSequence"]
+    assert found == [{"PatientComments": "deep"}]
+
+
+@pytest.mark.parametrize("ending", ["png", "parquet", "csv", "webp"])
+def test_a_file_that_cannot_be_written_is_told(cli: Cli, series: Path, ending: str) -> None:
+    kind = {"png": "image", "webp": "video"}.get(ending, "headers")
+    done = cli("preview", kind, series, "-o", f"nowhere/a.{ending}")
+    assert (done.code, "cannot be written" in done.err) == (5, True), done.err
+
+
+def test_names_may_be_long_strange_or_taken(cli: Cli, tmp_path: Path) -> None:
+    strange = os.fsdecode(b"bad\xff\xfe.dcm")
+    (tmp_path / strange).write_bytes(encoded(slice_of()))
+    (cli.directory / ".a.png.part").write_text("mine")
+    assert cli("preview", "headers", tmp_path / strange, "-o", "a.csv").code == 0
+    assert cli("preview", "image", tmp_path / strange, "-o", "a.png").code == 0
+    assert cli("preview", "image", tmp_path / strange, "-o", f"{'a' * 246}.png").code == 0
+    assert (cli.directory / ".a.png.part").read_text() == "mine"
+    assert len(list(cli.directory.glob(".*.part"))) == 1
+
+
+def test_a_small_object_without_a_table_is_read_whole(cli: Cli) -> None:
+    (path,) = (each for each in corpus() if each.name == "emri_small_jpeg_2k_lossless.dcm")
+    assert cli("preview", "mosaic", path, "-o", "a.png").code == 0
+
+
+def test_nothing_is_written_if_nothing_can_be_shown(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "x.dcm").write_bytes(encoded(slice_of())[:-10])
+    done = cli("preview", "mosaic", tmp_path / "x.dcm", "-o", "a.png")
+    assert (done.code, done.err) == (3, "dataset-dl: x.dcm ends in the middle of its pixel data.\n")
+    assert not (cli.directory / "a.png").exists()
 
 
 def test_what_is_mixed_is_said_and_can_be_chosen(cli: Cli, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dataset_dl.errors import SelectionError
+from dataset_dl.pixels.headers import Unreadable
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -32,6 +33,7 @@ _NUMBER = r"[+-]?\d+(?:\.\d+)?"
 _WINDOW = re.compile(rf"({_NUMBER})\s*[/,:x]\s*({_NUMBER})")
 _LOW_PERCENTILE, _HIGH_PERCENTILE = 2, 98
 _MOST_LEVELS = 1 << 16
+_MOST_WIDTH = 1e9
 # Where a frame of a multi-frame object keeps these attributes.
 _FUNCTIONAL_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence",
                       "PlanePositionSequence", "PlaneOrientationSequence")  # fmt: skip
@@ -95,7 +97,22 @@ class Contrast:
         -------
         numpy.ndarray
             8 bits of the same shape; (rows, columns, 3) for a palette.
+
+        Raises
+        ------
+        Unreadable
+            If the attributes do not allow it.
         """
+        try:
+            return self._applied(array, dataset)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, Unreadable):
+                raise
+            raise Unreadable(
+                f"cannot be shown: {str(error).splitlines()[0] if str(error) else 'no reason'}"
+            ) from None
+
+    def _applied(self, array: np.ndarray, dataset: Dataset) -> np.ndarray:
         from pydicom.pixels.processing import apply_color_lut
 
         colours = str(dataset.get("PhotometricInterpretation", ""))
@@ -133,17 +150,20 @@ class Contrast:
         from pydicom.pixels.processing import apply_modality_lut
 
         shown = apply_modality_lut(values, dataset)
+        if not np.isfinite(shown).any():
+            raise Unreadable("has no values that are numbers")
         if self.window is not None:
             return _window(shown, *self.window)
         if self.name != "auto" and has_embedded(dataset):
             return _embedded(shown, dataset)
         chosen = inside()
         chosen = apply_modality_lut(chosen, dataset) if chosen.size else shown
+        chosen = chosen[np.isfinite(chosen)]
         low, high = np.percentile(chosen, (_LOW_PERCENTILE, _HIGH_PERCENTILE)) if chosen.size > 2 else (
             chosen.min(), chosen.max(),
         )  # fmt: skip
         if high <= low:
-            low, high = shown.min(), shown.max()
+            low, high = np.nanmin(shown), np.nanmax(shown)
         return _scaled(shown, float(low), float(high))
 
 
@@ -159,9 +179,17 @@ def _levels(array: np.ndarray) -> np.ndarray | None:
 
 def has_embedded(dataset: Dataset) -> bool:
     """Whether an image says itself how it is to be shown."""
-    return bool(dataset.get("VOILUTSequence")) or (
-        dataset.get("WindowWidth") not in (None, "") and dataset.get("WindowCenter") not in (None, "")
-    )
+    return bool(dataset.get("VOILUTSequence")) or _embedded_window(dataset) is not None
+
+
+def _embedded_window(dataset: Dataset) -> tuple[float, float] | None:
+    """Return width and level of the first window in a header; None if there is none that can be meant."""
+    try:
+        width, level = _first(dataset.get("WindowWidth")), _first(dataset.get("WindowCenter"))
+    except (TypeError, ValueError, IndexError):
+        return None
+    least = 1 if str(dataset.get("VOILUTFunction") or "LINEAR") == "LINEAR" else 0
+    return (width, level) if least <= width < _MOST_WIDTH and abs(level) < _MOST_WIDTH and width else None
 
 
 def frame_attributes(dataset: Dataset, number: int) -> Dataset:
@@ -198,8 +226,9 @@ def _embedded(values: np.ndarray, dataset: Dataset) -> np.ndarray:
         shown = apply_voi(values.astype(np.int64), dataset)
         depth = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
         return _scaled(shown, 0, 2**depth - 1)
-    if str(dataset.get("VOILUTFunction") or "LINEAR") == "LINEAR":
-        return _window(values, _first(dataset.WindowWidth), _first(dataset.WindowCenter))
+    window = _embedded_window(dataset)
+    if window is not None and str(dataset.get("VOILUTFunction") or "LINEAR") == "LINEAR":
+        return _window(values, *window)
     shown = apply_windowing(values, dataset)
     return _scaled(shown, float(shown.min()), float(shown.max()))
 
@@ -221,6 +250,7 @@ def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
     scaled = values.astype(np.float32)
     scaled -= low
     scaled *= 255 / span
+    np.nan_to_num(scaled, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
     np.clip(scaled, 0, 255, out=scaled)
     scaled += 0.5
     return scaled.astype(np.uint8)

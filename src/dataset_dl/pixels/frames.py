@@ -73,6 +73,11 @@ class Frames:
             raise Unreadable("has no pixel data")
         self.count = max(1, whole_number(header, "NumberOfFrames", 1))
         self._element = self._find(header.pixels_at)
+        length = self._element.length
+        if self.count > header.total_bytes or (
+            length is not None and self._native_bits() * self.count > 8 * length
+        ):
+            raise Unreadable("has less pixel data than its header says")
         self._spans: list[Span] | None = None
         self._lock = Lock()
 
@@ -172,11 +177,7 @@ class Frames:
         return pixels * samples * whole_number(header, "BitsAllocated")
 
     def _native(self, number: int) -> bytes:
-        length = self._element.length
-        assert length is not None
         bits = self._native_bits()
-        if number * bits + bits > 8 * length:
-            raise Unreadable(f"has pixel data for fewer than its {self.count} frames")
         begin, offset = divmod(number * bits, 8)
         end = -(-(number + 1) * bits // 8)
         at = self._element.data_at

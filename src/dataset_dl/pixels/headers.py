@@ -10,10 +10,11 @@ import io
 import warnings
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dataset_dl.wording import size
@@ -32,6 +33,9 @@ _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _SEARCH_BYTES = 8 << 10
 # What it reads to see whether there is another element.
 _ELEMENT_BYTES = 8
+_DEFLATED = str(DeflatedExplicitVRLittleEndian).encode()
+_META_BYTES = 4 << 10
+_MOST_INFLATED_BYTES = 256 << 20
 
 # Returns the bytes from an offset to before another one, and the bytes of the whole object.
 Read = Callable[[int, int], tuple[bytes, int]]
@@ -159,12 +163,16 @@ def parse_header(data: bytes, total_bytes: int) -> Header:
             return True
         return False
 
+    if len(data) == total_bytes and _DEFLATED in data[:_META_BYTES]:
+        _check_deflated(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's, about values that nobody has asked for yet
             dataset = read_partial(file, is_pixels, force=True)
     except zlib.error:
         raise Unreadable("has a deflated data set that is damaged") from None
+    except RecursionError:
+        raise Unreadable("has sequences that are nested too deeply") from None
     except Exception as error:
         if file.needed:  # pydicom makes another error of it here and there
             raise _TooShort(file.needed) from None
@@ -178,6 +186,21 @@ def parse_header(data: bytes, total_bytes: int) -> Header:
         raise Unreadable("has no elements")
     pixels_at = file.tell() if found and not is_deflated else None
     return Header(dataset, data, total_bytes, pixels_at)
+
+
+def _check_deflated(data: bytes) -> None:
+    """Refuse a compressed data set that would fill the memory; pydicom knows no limit."""
+    file = io.BytesIO(data)
+    file.seek(132 if data[128:132] == b"DICM" else 0)
+    with suppress(Exception):  # then pydicom will tell
+        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return
+    inflating = zlib.decompressobj(-zlib.MAX_WBITS)
+    with suppress(zlib.error):
+        inflating.decompress(data[file.tell() :], _MOST_INFLATED_BYTES)
+    if inflating.unconsumed_tail:
+        raise Unreadable(f"has a data set of more than {size(_MOST_INFLATED_BYTES)} when it is inflated")
 
 
 def _check_kind(data: bytes, total_bytes: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from dataset_dl.errors import SelectionError, StorageError
+from dataset_dl.errors import SelectionError
 
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _GAP = 2
@@ -93,23 +93,6 @@ def kind_of(path: Path) -> str:
     if kind is None:
         raise SelectionError(str(path), f"{path} has none of the endings {', '.join(FORMATS)}.")
     return kind
-
-
-def write(data: bytes, path: Path) -> None:
-    """Write a file whole or not at all.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be written.
-    """
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise StorageError(str(path), f"{path} cannot be written: {error.strerror}.") from None
 
 
 def _wrapped(words: str, width: int) -> str:

@@ -196,9 +196,14 @@ def _below(
     return tuple(sorted(files, key=lambda each: each.name))
 
 
+def _readable(name: str) -> str:
+    """Return a name without the bytes that are no UTF-8."""
+    return os.fsencode(name).decode(errors="replace")
+
+
 def _on_disk(path: Path) -> Found:
     if path.is_file():
-        only = StoredFile(path.name, str(path), path.stat().st_size)
+        only = StoredFile(_readable(path.name), str(path), path.stat().st_size)
         return Found(str(path), lambda: (only,))
     if not path.is_dir():
         raise SelectionError(str(path), f"{path} does not exist.")
@@ -208,5 +213,5 @@ def _on_disk(path: Path) -> Found:
         below = sorted({str(each.parent) for each in path.rglob("*.dcm")})
         hint = f"Name one of {first_few(below)}." if below else "Name a directory that has those of a series."
         raise SelectionError(str(path), f"{path} has no files itself.", hint)
-    files = tuple(StoredFile(each.name, str(each), each.stat().st_size) for each in named or found)
+    files = tuple(StoredFile(_readable(each.name), str(each), each.stat().st_size) for each in named or found)
     return Found(str(path), lambda: files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from dataset_dl.preview.reading import Opened, Reader
 from dataset_dl.scratch import Scratch
 
 _VERSION = 3
+_MOST = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -236,9 +238,9 @@ def _instances(opened: Sequence[Opened], slices: Sequence[Slice], ordering: Orde
         dataset, file = header.dataset, each.file
         yield Instance(
             number, group, ordering.positions[place], file.name, str(dataset.get("SOPInstanceUID", "")),
-            slices[place].number, *slices[place].size, max(1, int(dataset.get("NumberOfFrames") or 1)),
+            slices[place].number, *slices[place].size, _frames(dataset, header.total_bytes),
             "\\".join(map(str, dataset.get("ImageType") or ())),
-            int(dataset.get("TotalPixelMatrixColumns") or 0), int(dataset.get("TotalPixelMatrixRows") or 0),
+            _count(dataset, "TotalPixelMatrixColumns"), _count(dataset, "TotalPixelMatrixRows"),
             header.total_bytes, file.etag, file.place,
         )  # fmt: skip
 
@@ -256,7 +258,7 @@ def _slice(opened: Opened) -> Slice:
         opened.file.name,
         position,  # type: ignore[arg-type]
         orientation,  # type: ignore[arg-type]
-        (int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)),
+        (_count(dataset, "Rows"), _count(dataset, "Columns")),
         None if number is None else int(number[0]),
         str(dataset.get("AcquisitionTime") or dataset.get("ContentTime") or ""),
         tuple(_plain(dataset, keyword) for keyword in TELLING),
@@ -270,7 +272,19 @@ def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | 
         several = tuple(float(each) for each in (value if count > 1 else [value]))
     except (TypeError, ValueError):
         return None
-    return several if len(several) == count else None
+    return several if len(several) == count and all(map(math.isfinite, several)) else None
+
+
+def _count(dataset: Dataset, keyword: str) -> int:
+    """Return a whole number; 0 if it is missing or none."""
+    found = _numbers(dataset, keyword, 1)
+    return int(found[0]) if found and 0 <= found[0] < _MOST else 0
+
+
+def _frames(dataset: Dataset, total_bytes: int) -> int:
+    """Return the number of frames, or 1 if there cannot be so many; reading it tells what is wrong."""
+    count = _count(dataset, "NumberOfFrames")
+    return count if 1 <= count <= total_bytes else 1
 
 
 def _plain(dataset: Dataset, keyword: str) -> str | None:

@@ -102,7 +102,7 @@ def _report(view: SeriesView) -> None:
     if problems := list(dict.fromkeys(view.problems)):
         for each in problems[:-1]:
             click.echo(each, err=True)
-        raise UnreadableObject(view.title, f"{problems[-1]} Everything else is shown.")
+        raise UnreadableObject(view.title, problems[-1])
 
 
 def _groups(view: SeriesView) -> str:
@@ -113,7 +113,7 @@ def _groups(view: SeriesView) -> str:
 def put(made: Image, output: Path | None) -> None:
     """Write a picture to a file, or show it."""
     from dataset_dl.pixels.pictures import encoded, kind_of
-    from dataset_dl.pixels.pictures import write as write_picture
+    from dataset_dl.preview.output import whole
 
     if output is None:
         from dataset_dl.preview.terminal import show
@@ -121,7 +121,8 @@ def put(made: Image, output: Path | None) -> None:
         show(made, sys.stdout)
         return
     data = encoded(made, kind_of(output))
-    write_picture(data, output)
+    with whole(output) as unfinished:
+        unfinished.write_bytes(data)
     click.echo(f"{output}: {made.width} × {made.height}, {size(len(data))}", err=True)
 
 

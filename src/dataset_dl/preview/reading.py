@@ -27,10 +27,11 @@ _SMALL_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded frame: stored values, and the attributes that say how to show them."""
+    """One decoded frame: stored values, the attributes that say how to show them, and its object."""
 
     values: np.ndarray
     attributes: Dataset
+    file: StoredFile
 
 
 @dataclass(frozen=True)
@@ -181,14 +182,14 @@ class OneObject:
             try:
                 data = frames.read(number)
             except CostlyScan as error:
-                if not self._may_scan:
+                if not self._may_scan and error.size_bytes > _SMALL_BYTES:
                     raise self._too_costly(frames.count, error.size_bytes) from None
                 frames.scan()
                 data = frames.read(number)
             values = decode(
                 header, data, is_encapsulated=frames.is_encapsulated, vr=frames.vr, keyword=keyword_of(header)
             )
-            return Frame(values, frame_attributes(header.dataset, number))
+            return Frame(values, frame_attributes(header.dataset, number), self._file)
 
     def _too_costly(self, count: int, size_bytes: int) -> SelectionError:
         return SelectionError(
@@ -214,4 +215,4 @@ class OneObject:
         whole = pydicom.dcmread(io.BytesIO(self.header.begin), force=True)
         if "PixelData" not in whole:
             raise Unreadable("has no pixel data")
-        return Frame(pixel_array(whole, index=number), frame_attributes(whole, number))
+        return Frame(pixel_array(whole, index=number), frame_attributes(whole, number), self._file)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dataset_dl.pixels.contrast import Contrast
 from dataset_dl.pixels.pictures import picture
 from dataset_dl.preview.index import Instance
-from dataset_dl.preview.reading import Frame
+from dataset_dl.preview.reading import Frame, named
 
 # Returns a frame in 8 bits, grey or RGB.
 Draw = Callable[[Frame], np.ndarray]
@@ -36,11 +37,19 @@ class Shot:
         )
 
 
+def drawing(contrast: str = "default") -> Draw:
+    """Return what draws a frame with a contrast; see `Contrast.of`."""
+    chosen = Contrast.of(contrast)
+    return lambda frame: chosen.apply(frame.values, frame.attributes)
+
+
 def shown(frame: Frame, draw: Draw) -> Image:
     """Return a frame as a picture with square pixels."""
+    with named(frame.file):
+        array = draw(frame)
     spacing = frame.attributes.get("PixelSpacing") or frame.attributes.get("ImagerPixelSpacing")
     pair = (float(spacing[0]), float(spacing[1])) if spacing and len(spacing) == 2 else None
-    return picture(draw(frame), pair)
+    return picture(array, pair)
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydicom.dataset import Dataset
 
 from dataset_dl.errors import SelectionError
-from dataset_dl.pixels.contrast import Contrast
-from dataset_dl.pixels.pictures import picture
 from dataset_dl.preview.index import Instance, SliceIndex
 from dataset_dl.preview.reading import OneObject
+from dataset_dl.preview.shots import drawing, shown
 from dataset_dl.wording import counted
 
 if TYPE_CHECKING:
@@ -150,8 +149,7 @@ def assembled(opened: OneObject, level: Level) -> Image:
 
 
 def _shown(opened: OneObject, number: int) -> Image:
-    frame = opened.frame(number)
-    return picture(Contrast().apply(frame.values, frame.attributes))
+    return shown(opened.frame(number), drawing())
 
 
 def _kind(instance: Instance) -> str:

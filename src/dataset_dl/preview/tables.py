@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_dl.errors import SelectionError, StorageError
+from dataset_dl.errors import SelectionError
+from dataset_dl.preview.output import whole
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -48,11 +49,20 @@ def name_of(element: Any) -> str:
 
 def plain_value(element: Any) -> Any:
     """Return the value of an element as a number or a text; sequences as JSON, bytes as their number."""
-    value = element.value
     if element.VR == "SQ":
-        return json.dumps(
-            [{name: shown for _, (name, shown) in elements(item)} for item in value], ensure_ascii=False
-        )
+        return json.dumps(_items(element), ensure_ascii=False, default=str)
+    return _value(element)
+
+
+def _items(element: Any) -> list[dict[str, Any]]:
+    return [
+        {name_of(each): _items(each) if each.VR == "SQ" else _value(each) for each in item}
+        for item in element.value
+    ]
+
+
+def _value(element: Any) -> Any:
+    value = element.value
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
     if isinstance(value, int):
@@ -108,18 +118,13 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], path: Pat
     StorageError
         If it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
+    with whole(path) as unfinished:
         if kind == "parquet":
             from dataset_dl.preview.index import write_parquet
 
             write_parquet(columns, rows, unfinished)
-        else:
-            from dataset_dl.cli.tables import write
+            return
+        from dataset_dl.cli.tables import write
 
-            with unfinished.open("w", encoding="utf-8", newline="") as file:
-                write(columns, rows, "json" if kind == "json" else "csv", file)
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise StorageError(str(path), f"{path} cannot be written: {error.strerror}.") from None
+        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            write(columns, rows, "json" if kind == "json" else "csv", file)

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dataset_dl.errors import DatasetDlError
+from dataset_dl.errors import NetworkError, StorageError, UnreadableObject
 from dataset_dl.network.settings import NetworkSettings
 from dataset_dl.pixels.contrast import Contrast
-from dataset_dl.pixels.pictures import blank, encoded, fitted, sheet, write
+from dataset_dl.pixels.pictures import blank, encoded, fitted, sheet
 from dataset_dl.preview.finding import Found
 from dataset_dl.preview.index import SliceIndex
+from dataset_dl.preview.output import whole
 from dataset_dl.preview.overlays import Segmentation, blended
 from dataset_dl.preview.reading import Frame
 from dataset_dl.preview.series import OpenSeries, at
-from dataset_dl.preview.shots import Draw, Shot, shown
+from dataset_dl.preview.shots import Draw, Shot, drawing, shown
 from dataset_dl.preview.slides import Level, assembled, choose, levels_of, tile
 from dataset_dl.preview.tables import header_rows
 
@@ -170,7 +171,7 @@ class SeriesView:
         UnreadableObject
             If it cannot be shown.
         """
-        chosen = _with(contrast)
+        chosen = drawing(contrast)
         made = shown(self._series.read(at(self._series.shots(), position)), chosen)
         return made if width is None else fitted(made, width)
 
@@ -182,7 +183,7 @@ class SeriesView:
         width: int = 320,
     ) -> Image:
         """Return one frame under several contrasts, side by side."""
-        chosen = [_with(each) for each in contrasts]
+        chosen = [drawing(each) for each in contrasts]
         frame = self._series.read(at(self._series.shots(), position))
         return sheet([fitted(shown(frame, each), width) for each in chosen], len(chosen))
 
@@ -205,7 +206,7 @@ class SeriesView:
 
         A frame that cannot be shown is a tile with the reason, which is also added to `problems`.
         """
-        tiles = self._tiles(columns * rows, begin, end, _with(contrast), width)
+        tiles = self._tiles(columns * rows, begin, end, drawing(contrast), width)
         return sheet(tiles, min(columns, len(tiles)))
 
     def levels(self) -> list[Level]:
@@ -295,14 +296,19 @@ class SeriesView:
 
         target = Path(path)
         video.check_kind(target)
-        frames = self._tiles(most_frames, begin, end, _with(contrast), width)
-        write(video.encode(frames, target, frames_per_second), target)
+        frames = self._tiles(most_frames, begin, end, drawing(contrast), width)
+        data = video.encode(frames, target, frames_per_second)
+        with whole(target) as unfinished:
+            unfinished.write_bytes(data)
         return len(frames)
 
     def _tiles(self, count: int, begin: float, end: float, draw: Draw, width: int) -> list[Image]:
         shots = self._series.choose(count, begin, end)
         tiles = list(self._series.ranges.map(lambda each: self._tile(each, draw, width), shots))
-        self._series.problems.extend(words for _, words in tiles if words)
+        said = [words for _, words in tiles if words]
+        if len(said) == len(tiles):
+            raise UnreadableObject(self.title, said[0])
+        self._series.problems.extend(said)
         return [tile for tile, _ in tiles]
 
     def _repr_html_(self) -> str:
@@ -318,11 +324,5 @@ class SeriesView:
     def _tile(self, shot: Shot, draw: Draw, width: int) -> tuple[Image, str]:
         try:
             return fitted(shown(self._series.read(shot), draw), width), ""
-        except DatasetDlError as error:
+        except (UnreadableObject, NetworkError, StorageError) as error:
             return blank(width, error.message), str(error)
-
-
-def _with(contrast: str) -> Draw:
-    """Return what draws a frame with a contrast."""
-    chosen = Contrast.of(contrast)
-    return lambda frame: chosen.apply(frame.values, frame.attributes)
