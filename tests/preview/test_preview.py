@@ -293,6 +293,12 @@ def test_names_may_be_long_strange_or_taken(cli: Cli, tmp_path: Path) -> None:
     assert len(list(cli.directory.glob(".*.part"))) == 1
 
 
+def test_a_single_image_type_is_one(tmp_path: Path) -> None:
+    write_series(tmp_path / "one", [slice_of(ImageType="ORIGINAL")])
+    with dd.look(tmp_path / "one") as view:
+        assert view.index.instances[0].ImageType == "ORIGINAL"
+
+
 def test_a_small_object_without_a_table_is_read_whole(cli: Cli) -> None:
     (path,) = (each for each in corpus() if each.name == "emri_small_jpeg_2k_lossless.dcm")
     assert cli("preview", "mosaic", path, "-o", "a.png").code == 0

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote as url_quote
@@ -123,22 +123,25 @@ def build(found: Found, reader: Reader) -> SliceIndex:
     UnreadableObject
         If no object is readable.
     """
-    return arrange(found, list(reader.headers(found.files)))
+    return arrange(found, reader.headers(found.files))
 
 
-def arrange(found: Found, opened: Sequence[Opened]) -> SliceIndex:
+def arrange(found: Found, opened: Iterable[Opened]) -> SliceIndex:
     """Sort the instances whose headers were read."""
-    readable = [each for each in opened if each.header is not None]
-    problems = tuple(each.problem for each in opened if each.header is None)
-    if not readable:
+    known, problems = [], []
+    for each in opened:
+        if each.header is None:
+            problems.append(each.problem)
+        else:
+            known.append(_known(each))
+    if not known:
         first = problems[0] if problems else "It has no objects."
         raise UnreadableObject(found.title, f"Nothing of {found.title} can be read. {first}")
-    slices = [_slice(each) for each in readable]
-    ordering = order(slices)
-    instances = tuple(_instances(readable, slices, ordering))
+    ordering = order([each.slice for each in known])
+    instances = tuple(_instances(known, ordering))
     # The levels of a slide have many sizes, and belong together.
     remarks = () if any(each.TotalPixelMatrixColumns for each in instances) else ordering.remarks
-    return SliceIndex(found.title, instances, remarks, problems)
+    return SliceIndex(found.title, instances, remarks, tuple(problems))
 
 
 def load(found: Found) -> SliceIndex | None:
@@ -222,26 +225,42 @@ def write_parquet(
         )
 
 
-def rows_of(index: SliceIndex) -> list[dict[str, Any]]:
-    """Return the instances as rows of a table."""
-    return [asdict(each) for each in index.instances]
+@dataclass(frozen=True)
+class _Known:
+    """What is kept of a header; tens of thousands of whole ones would fill the memory."""
+
+    slice: Slice
+    uid: str
+    frames: int
+    image_type: str
+    total_columns: int
+    total_rows: int
+    size_bytes: int
+    file: StoredFile
 
 
-def _instances(opened: Sequence[Opened], slices: Sequence[Slice], ordering: Ordering) -> Iterable[Instance]:
+def _known(opened: Opened) -> _Known:
+    assert opened.header is not None
+    dataset, total_bytes = opened.header.dataset, opened.header.total_bytes
+    image_type = dataset.get("ImageType") or ()
+    return _Known(
+        _slice(opened), str(dataset.get("SOPInstanceUID", "")), _frames(dataset, total_bytes),
+        image_type if isinstance(image_type, str) else "\\".join(map(str, image_type)),
+        _count(dataset, "TotalPixelMatrixColumns"), _count(dataset, "TotalPixelMatrixRows"), total_bytes,
+        opened.file,
+    )  # fmt: skip
+
+
+def _instances(known: Sequence[_Known], ordering: Ordering) -> Iterable[Instance]:
     in_group: dict[int, int] = {}
     for place in ordering.order:
-        each, group = opened[place], ordering.groups[place]
-        header = each.header
-        assert header is not None
+        each, group = known[place], ordering.groups[place]
         number = in_group.setdefault(group, 0)
         in_group[group] += 1
-        dataset, file = header.dataset, each.file
         yield Instance(
-            number, group, ordering.positions[place], file.name, str(dataset.get("SOPInstanceUID", "")),
-            slices[place].number, *slices[place].size, _frames(dataset, header.total_bytes),
-            "\\".join(map(str, dataset.get("ImageType") or ())),
-            _count(dataset, "TotalPixelMatrixColumns"), _count(dataset, "TotalPixelMatrixRows"),
-            header.total_bytes, file.etag, file.place,
+            number, group, ordering.positions[place], each.file.name, each.uid, each.slice.number,
+            *each.slice.size, each.frames, each.image_type, each.total_columns, each.total_rows,
+            each.size_bytes, each.file.etag, each.file.place,
         )  # fmt: skip
 
 

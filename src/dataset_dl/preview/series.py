@@ -89,7 +89,7 @@ class OpenSeries:
             raise SelectionError(f"{begin} {end}", f"From {begin} to {end} is no part of 0.0 to 1.0.")
         if self._quick and self._index is None:
             files = [self.found.files[place] for place in spread(len(self.found.files), count)]
-            self._take(indexing.arrange(self.found, list(self.reader.headers(files))))
+            self._take(indexing.arrange(self.found, self.reader.headers(files)))
         shots = self.shots()
         first, last = round(begin * (len(shots) - 1)), round(end * (len(shots) - 1))
         part = shots[first : last + 1]

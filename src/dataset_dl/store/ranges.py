@@ -91,7 +91,7 @@ class Ranges:
     def close(self) -> None:
         """Drop what has not begun, and close all connections."""
         if self._threads is not None:
-            self._threads.shutdown(wait=True, cancel_futures=True)
+            self._threads.shutdown(wait=False, cancel_futures=True)  # a request may take a minute
             self._threads = None
         self._many.close()
 
@@ -134,16 +134,17 @@ class Ranges:
             return
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._at_once, "ranges")
-        futures: list[Future[R]] = [Future() for _ in several]
+        futures: deque[Future[R]] = deque(Future() for _ in several)
         queue = deque(zip(several, futures, strict=True))
         runners = min(_AT_ONCE_NEAR, self._at_once, len(several))
         for _ in range(runners):
             self._threads.submit(_run, work, queue)
         try:
-            for number, future in enumerate(futures):
-                yield future.result()
-                if number == 0 and self._is_far:
-                    for _ in range(min(self._at_once, len(queue)) - runners):
+            while futures:
+                yield futures.popleft().result()  # and forget it
+                if runners == _AT_ONCE_NEAR and self._is_far:
+                    runners = self._at_once
+                    for _ in range(min(self._at_once, len(queue)) - _AT_ONCE_NEAR):
                         self._threads.submit(_run, work, queue)
         finally:
             queue.clear()
