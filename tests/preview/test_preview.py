@@ -16,8 +16,11 @@ import duckdb
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset
 
 import dataset_dl as dd
+from dataset_dl.preview import index as indexing
+from dataset_dl.preview.finding import Found
 from dataset_dl.preview.index import _VERSION
 from dataset_dl.preview.terminal import protocol_of, show
 from dataset_dl.testing import LocalBucket
@@ -109,6 +112,12 @@ def test_a_collection_lists_its_series_to_choose_from(cli: Cli, bucket: LocalBuc
     done = cli("preview", "image", "1.2.3.4", "-o", "a.png")
     assert done.code == 2
     assert "1.2.3.4" in done.err
+
+
+def test_requests_are_not_signed_and_that_is_said(cli: Cli, series: Path) -> None:
+    done = cli("preview", "image", "s3://bucket/a/", "--sign", "-o", "a.png")
+    assert (done.code, "does not sign" in done.err) == (2, True)
+    assert cli("preview", "image", series, "--sign", "-o", "a.png").code == 0
 
 
 def test_addresses_name_a_series_or_an_object(cli: Cli, server: FaultServer, filled: LocalBucket) -> None:
@@ -331,6 +340,37 @@ def test_several_frames_in_one_object_are_shown_one_by_one(tmp_path: Path) -> No
     with dd.look(tmp_path / "multi") as view:
         assert [int(view.frame(number)[0, 0]) for number in range(6)] == list(range(6))
         assert view.mosaic(3, 2).size == (28, 18)
+
+
+def test_frames_of_one_object_come_in_their_true_order(tmp_path: Path, filled: LocalBucket) -> None:
+    """Three echoes at four positions each, stored in any order."""
+    places = [(float(position), echo) for position in range(4) for echo in (10.0, 20.0, 30.0)]
+    random.Random(5).shuffle(places)
+    values = np.repeat(np.array([10 * place + echo for place, echo in places], np.int16), 64).reshape(96, 8)
+    made = slice_of(None, values=values, NumberOfFrames=12)
+    made.Rows = 8
+    orientation, shared = Dataset(), Dataset()
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    shared.PlaneOrientationSequence = [orientation]
+    made.SharedFunctionalGroupsSequence = [shared]
+    groups = []
+    for place, echo in places:
+        position, echoes, group = Dataset(), Dataset(), Dataset()
+        position.ImagePositionPatient = [0, 0, place]
+        echoes.EffectiveEchoTime = echo
+        group.PlanePositionSequence, group.MREchoSequence = [position], [echoes]
+        groups.append(group)
+    made.PerFrameFunctionalGroupsSequence = groups
+    write_series(tmp_path / "enhanced", [made])
+    with dd.look(tmp_path / "enhanced") as view:
+        shown = [int(view.frame(number)[0, 0]) for number in range(12)]
+        echoes = [shown[first : first + 4] for first in (0, 4, 8)]
+        assert sorted(echoes) == [[echo + 10 * place for place in range(4)] for echo in (10, 20, 30)]
+        found = Found("x", lambda: (), filled.series[0].crdc_series_uuid, "idc-open-data", "http://x/")
+        indexing.keep(view.index, found)
+        kept = indexing.load(found)
+        assert kept is not None
+        assert kept.instances[0].FrameOrder == view.index.instances[0].FrameOrder != ()
 
 
 def test_several_frames_cost_one_header(server: FaultServer, tmp_path: Path) -> None:

@@ -116,12 +116,23 @@ def find(identifier: str, network: NetworkSettings) -> Found:
     if text.lower().startswith(("http://", "https://")):
         name = text.partition("?")[0].rsplit("/", 1)[-1] or text
         return Found(text, lambda: (StoredFile(name, text),))
-    if text.lower().startswith(("s3://", "gs://")):
+    is_in_bucket = text.lower().startswith(("s3://", "gs://"))
+    if network.sign and (is_in_bucket or not _is_path(text)):
+        raise SelectionError(
+            text,
+            "Preview does not sign its requests, so a private bucket cannot be looked at.",
+            "Leave --sign out.",
+        )
+    if is_in_bucket:
         address = S3Address.of(text)
         return Found(text, lambda: _below(text, address, network))
-    if os.sep in text or Path(text).exists():
+    if _is_path(text):
         return _on_disk(Path(text))
     return _in_idc(text, network)
+
+
+def _is_path(text: str) -> bool:
+    return os.sep in text or Path(text).exists()
 
 
 def _in_idc(text: str, network: NetworkSettings) -> Found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -12,19 +11,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote as url_quote
 
-from pydicom.dataset import Dataset
-
 from dataset_dl.configuration import cache_path
 from dataset_dl.duck import Database, DuckError, identifier, quote
 from dataset_dl.errors import SelectionError, UnreadableObject
-from dataset_dl.pixels.contrast import frame_attributes
-from dataset_dl.pixels.order import TELLING, Ordering, Slice, order
+from dataset_dl.pixels.order import Ordering, order
 from dataset_dl.preview.finding import Found, StoredFile
+from dataset_dl.preview.known import Known, known_of
 from dataset_dl.preview.reading import Opened, Reader
 from dataset_dl.scratch import Scratch
 
-_VERSION = 3
-_MOST = 1 << 31
+_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,8 @@ class Instance:
         Its place along the normal of the slices, in mm; None without a position.
     FileName, SOPInstanceUID, InstanceNumber, Rows, Columns, NumberOfFrames, ImageType
         As in its header; ImageType joined by backslashes.
+    FrameOrder
+        Numbers of its frames in their true order; empty if they are in order.
     TotalPixelMatrixColumns, TotalPixelMatrixRows
         Of a whole slide image; 0 for others.
     size_bytes, etag
@@ -58,6 +56,7 @@ class Instance:
     Rows: int
     Columns: int
     NumberOfFrames: int
+    FrameOrder: tuple[int, ...]
     ImageType: str
     TotalPixelMatrixColumns: int
     TotalPixelMatrixRows: int
@@ -111,7 +110,7 @@ _KEPT = tuple(name for name in Instance.__dataclass_fields__ if name != "place")
 _NAME = _KEPT.index("FileName")
 _TYPES = (
     "INTEGER", "INTEGER", "DOUBLE", "VARCHAR", "VARCHAR", "INTEGER",
-    "INTEGER", "INTEGER", "INTEGER", "VARCHAR", "BIGINT", "BIGINT", "BIGINT", "VARCHAR",
+    "INTEGER", "INTEGER", "INTEGER", "INTEGER[]", "VARCHAR", "BIGINT", "BIGINT", "BIGINT", "VARCHAR",
 )  # fmt: skip
 
 
@@ -133,7 +132,7 @@ def arrange(found: Found, opened: Iterable[Opened]) -> SliceIndex:
         if each.header is None:
             problems.append(each.problem)
         else:
-            known.append(_known(each))
+            known.append(known_of(each))
     if not known:
         first = problems[0] if problems else "It has no objects."
         raise UnreadableObject(found.title, f"Nothing of {found.title} can be read. {first}")
@@ -153,12 +152,15 @@ def load(found: Found) -> SliceIndex | None:
         rows = Database().run(
             f"SELECT {', '.join(map(identifier, _KEPT))} FROM read_parquet({quote(str(path))})"
         )
-        instances = tuple(
-            Instance(**dict(zip(_KEPT, row, strict=True)), place=found.base + url_quote(row[_NAME]))
-            for row in rows
-        )
+        instances = tuple(Instance(**_typed(row), place=found.base + url_quote(row[_NAME])) for row in rows)
         return SliceIndex(found.title, instances, tuple(_said(path)["remarks"]))
     return None
+
+
+def _typed(row: tuple[Any, ...]) -> dict[str, Any]:
+    return {
+        name: tuple(value) if name == "FrameOrder" else value for name, value in zip(_KEPT, row, strict=True)
+    }
 
 
 def kept_bucket(key: str) -> str:
@@ -225,33 +227,7 @@ def write_parquet(
         )
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What is kept of a header; tens of thousands of whole ones would fill the memory."""
-
-    slice: Slice
-    uid: str
-    frames: int
-    image_type: str
-    total_columns: int
-    total_rows: int
-    size_bytes: int
-    file: StoredFile
-
-
-def _known(opened: Opened) -> _Known:
-    assert opened.header is not None
-    dataset, total_bytes = opened.header.dataset, opened.header.total_bytes
-    image_type = dataset.get("ImageType") or ()
-    return _Known(
-        _slice(opened), str(dataset.get("SOPInstanceUID", "")), _frames(dataset, total_bytes),
-        image_type if isinstance(image_type, str) else "\\".join(map(str, image_type)),
-        _count(dataset, "TotalPixelMatrixColumns"), _count(dataset, "TotalPixelMatrixRows"), total_bytes,
-        opened.file,
-    )  # fmt: skip
-
-
-def _instances(known: Sequence[_Known], ordering: Ordering) -> Iterable[Instance]:
+def _instances(known: Sequence[Known], ordering: Ordering) -> Iterable[Instance]:
     in_group: dict[int, int] = {}
     for place in ordering.order:
         each, group = known[place], ordering.groups[place]
@@ -259,56 +235,6 @@ def _instances(known: Sequence[_Known], ordering: Ordering) -> Iterable[Instance
         in_group[group] += 1
         yield Instance(
             number, group, ordering.positions[place], each.file.name, each.uid, each.slice.number,
-            *each.slice.size, each.frames, each.image_type, each.total_columns, each.total_rows,
-            each.size_bytes, each.file.etag, each.file.place,
+            *each.slice.size, each.frames, each.frame_order, each.image_type, each.total_columns,
+            each.total_rows, each.size_bytes, each.file.etag, each.file.place,
         )  # fmt: skip
-
-
-def _slice(opened: Opened) -> Slice:
-    assert opened.header is not None
-    whole = opened.header.dataset
-    dataset = frame_attributes(whole, 0)
-    position, orientation = (
-        _numbers(dataset, "ImagePositionPatient", 3),
-        _numbers(dataset, "ImageOrientationPatient", 6),
-    )
-    number = _numbers(dataset, "InstanceNumber", 1)
-    return Slice(
-        opened.file.name,
-        position,  # type: ignore[arg-type]
-        orientation,  # type: ignore[arg-type]
-        (_count(dataset, "Rows"), _count(dataset, "Columns")),
-        None if number is None else int(number[0]),
-        str(dataset.get("AcquisitionTime") or dataset.get("ContentTime") or ""),
-        tuple(_plain(dataset, keyword) for keyword in TELLING),
-    )
-
-
-def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    """Return numbers of an element; None if it lacks them or they are none."""
-    try:
-        value = dataset.get(keyword)
-        several = tuple(float(each) for each in (value if count > 1 else [value]))
-    except (TypeError, ValueError):
-        return None
-    return several if len(several) == count and all(map(math.isfinite, several)) else None
-
-
-def _count(dataset: Dataset, keyword: str) -> int:
-    """Return a whole number; 0 if it is missing or none."""
-    found = _numbers(dataset, keyword, 1)
-    return int(found[0]) if found and 0 <= found[0] < _MOST else 0
-
-
-def _frames(dataset: Dataset, total_bytes: int) -> int:
-    """Return the number of frames, or 1 if there cannot be so many; reading it tells what is wrong."""
-    count = _count(dataset, "NumberOfFrames")
-    return count if 1 <= count <= total_bytes else 1
-
-
-def _plain(dataset: Dataset, keyword: str) -> str | None:
-    try:
-        value = dataset.get(keyword)
-    except (TypeError, ValueError):
-        return None
-    return None if value in (None, "") else str(value)

@@ -75,7 +75,11 @@ class OpenSeries:
 
     def shots(self) -> list[Shot]:
         """Return all frames of the chosen group, in order."""
-        return [Shot(each, number) for each in self.instances() for number in range(each.NumberOfFrames)]
+        return [
+            Shot(each, number)
+            for each in self.instances()
+            for number in each.FrameOrder or range(each.NumberOfFrames)
+        ]
 
     def choose(self, count: int, begin: float, end: float) -> list[Shot]:
         """Return some frames between two positions, evenly chosen.
