@@ -313,6 +313,29 @@ def test_a_small_object_without_a_table_is_read_whole(cli: Cli) -> None:
     assert cli("preview", "mosaic", path, "-o", "a.png").code == 0
 
 
+def test_a_network_that_fails_later_is_told_as_such(
+    cli: Cli, server: FaultServer, filled: LocalBucket
+) -> None:
+    """Its order is known, so the first request that fails is one for a slice."""
+    arguments = (
+        "preview",
+        "mosaic",
+        filled.series[0].crdc_series_uuid,
+        "-o",
+        "a.png",
+        "--columns",
+        2,
+        "--rows",
+        1,
+    )
+    assert cli(*arguments, "--endpoint-url", server.endpoint_url).code == 0
+    (cli.directory / "a.png").unlink()
+    server.faults[""] = "403"
+    done = cli(*arguments, "--endpoint-url", server.endpoint_url)
+    assert (done.code, "without signing in" in done.err) == (4, True), done.err
+    assert not (cli.directory / "a.png").exists()
+
+
 def test_nothing_is_written_if_nothing_can_be_shown(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "x.dcm").write_bytes(encoded(slice_of())[:-10])
     done = cli("preview", "mosaic", tmp_path / "x.dcm", "-o", "a.png")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dataset_dl.errors import NetworkError, StorageError, UnreadableObject
+from dataset_dl.errors import DatasetDlError, NetworkError, StorageError, UnreadableObject
 from dataset_dl.network.settings import NetworkSettings
 from dataset_dl.pixels.contrast import Contrast
 from dataset_dl.pixels.pictures import blank, encoded, fitted, sheet
@@ -305,10 +305,10 @@ class SeriesView:
     def _tiles(self, count: int, begin: float, end: float, draw: Draw, width: int) -> list[Image]:
         shots = self._series.choose(count, begin, end)
         tiles = list(self._series.ranges.map(lambda each: self._tile(each, draw, width), shots))
-        said = [words for _, words in tiles if words]
-        if len(said) == len(tiles):
-            raise UnreadableObject(self.title, said[0])
-        self._series.problems.extend(said)
+        errors = [error for _, error in tiles if error is not None]
+        if len(errors) == len(tiles):
+            raise errors[0]
+        self._series.problems.extend(map(str, errors))
         return [tile for tile, _ in tiles]
 
     def _repr_html_(self) -> str:
@@ -321,8 +321,8 @@ class SeriesView:
         is_slide = any(each.TotalPixelMatrixColumns for each in self.index.instances)
         return encoded(self.slide(width=640) if is_slide else self.mosaic(4, 3))
 
-    def _tile(self, shot: Shot, draw: Draw, width: int) -> tuple[Image, str]:
+    def _tile(self, shot: Shot, draw: Draw, width: int) -> tuple[Image, DatasetDlError | None]:
         try:
-            return fitted(shown(self._series.read(shot), draw), width), ""
+            return fitted(shown(self._series.read(shot), draw), width), None
         except (UnreadableObject, NetworkError, StorageError) as error:
-            return blank(width, error.message), str(error)
+            return blank(width, error.message), error
