@@ -13,7 +13,8 @@ from dataset_dl.engines.s5cmd.binary import require
 from dataset_dl.engines.s5cmd.engine import S5cmdEngine
 from dataset_dl.errors import DatasetDlError
 from dataset_dl.network import NetworkSettings
-from dataset_dl.network.session import plain_words, session
+from dataset_dl.network.rules import plain_words
+from dataset_dl.network.session import session
 from dataset_dl.store.listing import objects_below
 from dataset_dl.store.ranges import Ranges
 

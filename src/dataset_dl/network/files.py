@@ -13,7 +13,8 @@ import requests
 from filelock import FileLock
 
 from dataset_dl.errors import NetworkError, StorageError
-from dataset_dl.network.session import plain_words, session
+from dataset_dl.network.rules import plain_words
+from dataset_dl.network.session import session
 from dataset_dl.network.settings import NetworkSettings, without_secrets
 
 _CHUNK_BYTES = 1 << 20

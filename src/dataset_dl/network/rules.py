@@ -18,7 +18,7 @@ from dataset_dl.network.reasons import Reason, unreachable
 from dataset_dl.network.settings import NetworkSettings, without_secrets
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
-_RETRIES = 4
+RETRIES = 4
 _PASSING_STATUS = (429, 500, 502, 503, 504)
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -31,7 +31,7 @@ class _Retry(urllib3.Retry):
         return None if seconds is None else min(seconds, _LONGEST_PAUSE_SECONDS)
 
 
-def retrying(retries: int = _RETRIES) -> urllib3.Retry:
+def retrying(retries: int = RETRIES) -> urllib3.Retry:
     """Return the rule when to ask again."""
     return _Retry(
         total=retries,
@@ -40,7 +40,6 @@ def retrying(retries: int = _RETRIES) -> urllib3.Retry:
         status_forcelist=_PASSING_STATUS,
         allowed_methods={"GET", "HEAD"},
         raise_on_status=False,
-        redirect=False,
     )
 
 

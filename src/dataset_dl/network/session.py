@@ -11,20 +11,17 @@ from dataset_dl import __version__
 from dataset_dl.network.rules import (
     CONNECT_SECONDS,
     READ_SECONDS,
-    plain_words,
+    RETRIES,
     proxy_headers,
     retrying,
     ssl_context,
 )
 from dataset_dl.network.settings import NetworkSettings
 
-__all__ = ["plain_words", "session"]
-
 _POOL = 8
-_RETRIES = 4
 
 
-def session(network: NetworkSettings, *, retries: int = _RETRIES) -> requests.Session:
+def session(network: NetworkSettings, *, retries: int = RETRIES) -> requests.Session:
     """Create a session with the same proxies and certificate authorities as s5cmd.
 
     It retries after dropped connections, 429 and 5xx, with exponential backoff and jitter, or after the pause

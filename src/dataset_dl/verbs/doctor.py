@@ -200,7 +200,8 @@ def _way(network: NetworkSettings, url: str) -> str:
 
 def look_at_address(network: NetworkSettings, name: str, url: str) -> Check:
     """Fetch one byte from an address: this tests its host name, the proxy, TLS and the response."""
-    from dataset_dl.network.session import plain_words, session
+    from dataset_dl.network.rules import plain_words
+    from dataset_dl.network.session import session
 
     host = urlsplit(url).hostname or ""
     try:

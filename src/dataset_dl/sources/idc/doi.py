@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
-from dataset_dl.network.session import plain_words, session
+from dataset_dl.network.rules import plain_words
+from dataset_dl.network.session import session
 from dataset_dl.network.settings import NetworkSettings
 
 DOI_URL = "https://doi.org"

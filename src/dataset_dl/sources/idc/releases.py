@@ -197,7 +197,8 @@ def update(
 def _newest_published(network: NetworkSettings) -> str:
     """The version that ``latest`` redirects to."""
     from dataset_dl.errors import NetworkError
-    from dataset_dl.network.session import plain_words, session
+    from dataset_dl.network.rules import plain_words
+    from dataset_dl.network.session import session
 
     url = assets_url().removesuffix("/download") + "/latest"
     with session(network) as requesting, plain_words(url):
