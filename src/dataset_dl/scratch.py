@@ -1,4 +1,4 @@
-"""Temporary directories: removed with their owner, or by the next run if the process was killed."""
+"""Temporary directories, removed with their owner or by the next run; files that are whole or not there."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _PREFIX = "dataset-dl-"
 _ALIVE = ".alive"
 # The mark appears within a millisecond; a directory without one after this long was abandoned.
 _UNFINISHED_SECONDS = 60
+# Of a name in that of its unfinished file, which may not be too long for a file system.
+_NAME_CHARACTERS = 40
 _swept: set[str] = set()
 
 
@@ -81,6 +83,26 @@ def scratch_error(reason: str) -> StorageError:
         f"The temporary directory {directory} cannot be written to: {reason}; nothing else is affected.",
         "Make space there, or set TMPDIR to another directory.",
     )
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a name to write to; the file gets its own name if nothing goes wrong, else it is removed.
+
+    Raises
+    ------
+    StorageError
+        Instead of an `OSError`.
+    """
+    unfinished = path.with_name(f".{path.stem[:_NAME_CHARACTERS]}.{os.getpid()}.part")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except OSError as error:
+        raise StorageError(str(path), f"{path} cannot be written: {error.strerror}.") from None
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def _hold(directory: Path) -> IO[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import quote as url_quote
 
 from dataset_dl.configuration import cache_path
-from dataset_dl.duck import Database, DuckError, identifier, quote
-from dataset_dl.errors import SelectionError, UnreadableObject
+from dataset_dl.duck import Database, DuckError, first_line, identifier, quote
+from dataset_dl.errors import SelectionError, StorageError, UnreadableObject
 from dataset_dl.pixels.order import Ordering, order
 from dataset_dl.preview.finding import Found, StoredFile
 from dataset_dl.preview.known import Known, known_of
 from dataset_dl.preview.reading import Opened, Reader
-from dataset_dl.scratch import Scratch
+from dataset_dl.scratch import Scratch, scratch_error, writing_scratch, written_whole
 
 _VERSION = 4
 
@@ -176,17 +176,12 @@ def keep(index: SliceIndex, found: Found) -> None:
     if index.problems or not found.key:
         return
     path = _path(found.key)
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    try:
+    with suppress(OSError, StorageError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_parquet(
-            _KEPT, [[getattr(each, name) for name in _KEPT] for each in index.instances], unfinished,
+            _KEPT, ([getattr(each, name) for name in _KEPT] for each in index.instances), path,
             types=_TYPES, about={"remarks": index.remarks, "bucket": found.bucket},
         )  # fmt: skip
-        unfinished.replace(path)
-    except (OSError, DuckError):
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
 
 
 def _path(key: str) -> Path:
@@ -210,21 +205,31 @@ def write_parquet(
     types: Sequence[str] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write rows as a Parquet file, through JSON lines, which DuckDB reads fast."""
-    with Scratch("slices") as scratch:
-        lines = scratch / "rows.json"
-        with lines.open("w", encoding="utf-8") as file:
+    """Write rows as a Parquet file, whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        If it, or the temporary directory, cannot be written.
+    """
+    with Scratch("slices") as scratch, written_whole(path) as unfinished:
+        lines, written = scratch / "rows.json", scratch / "rows.parquet"
+        with writing_scratch(), lines.open("w", encoding="utf-8") as file:
             for row in rows:
                 file.write(json.dumps(dict(zip(columns, row, strict=True)), default=str) + "\n")
         typed = "" if types is None else ", columns = {" + ", ".join(
             f"{quote(name)}: {quote(kind)}" for name, kind in zip(columns, types, strict=True)
         ) + "}"  # fmt: skip
         source = f"read_json({quote(str(lines))}, format = 'newline_delimited'{typed})"
-        Database().write(
-            f"SELECT * FROM {source}",
-            path,
-            f"FORMAT parquet, KV_METADATA {{about: {quote(json.dumps(about or {}))}}}",
-        )
+        said = quote(json.dumps(about or {}))
+        try:
+            Database().write(
+                f"SELECT * FROM {source}", written, f"FORMAT parquet, KV_METADATA {{about: {said}}}"
+            )
+        except DuckError as error:
+            raise scratch_error(first_line(error)) from None
+        # DuckDB refuses names that are not UTF-8.
+        shutil.copyfile(written, unfinished)
 
 
 def _instances(known: Sequence[Known], ordering: Ordering) -> Iterable[Instance]:

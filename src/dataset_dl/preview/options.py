@@ -113,7 +113,7 @@ def _groups(view: SeriesView) -> str:
 def put(made: Image, output: Path | None) -> None:
     """Write a picture to a file, or show it."""
     from dataset_dl.pixels.pictures import encoded, kind_of
-    from dataset_dl.preview.output import whole
+    from dataset_dl.scratch import written_whole
 
     if output is None:
         from dataset_dl.preview.terminal import show
@@ -121,7 +121,7 @@ def put(made: Image, output: Path | None) -> None:
         show(made, sys.stdout)
         return
     data = encoded(made, kind_of(output))
-    with whole(output) as unfinished:
+    with written_whole(output) as unfinished:
         unfinished.write_bytes(data)
     click.echo(f"{output}: {made.width} × {made.height}, {size(len(data))}", err=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataset_dl.errors import SelectionError
-from dataset_dl.preview.output import whole
+from dataset_dl.scratch import written_whole
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -118,13 +118,15 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], path: Pat
     StorageError
         If it cannot be written.
     """
-    with whole(path) as unfinished:
-        if kind == "parquet":
-            from dataset_dl.preview.index import write_parquet
+    if kind == "parquet":
+        from dataset_dl.preview.index import write_parquet
 
-            write_parquet(columns, rows, unfinished)
-            return
-        from dataset_dl.cli.tables import write
+        write_parquet(columns, rows, path)
+        return
+    from dataset_dl.cli.tables import write
 
-        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            write(columns, rows, "json" if kind == "json" else "csv", file)
+    with (
+        written_whole(path) as unfinished,
+        unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        write(columns, rows, "json" if kind == "json" else "csv", file)

@@ -16,13 +16,13 @@ from dataset_dl.pixels.contrast import Contrast
 from dataset_dl.pixels.pictures import blank, encoded, fitted, sheet
 from dataset_dl.preview.finding import Found
 from dataset_dl.preview.index import SliceIndex
-from dataset_dl.preview.output import whole
 from dataset_dl.preview.overlays import Segmentation, blended
 from dataset_dl.preview.reading import Frame
 from dataset_dl.preview.series import OpenSeries, at
 from dataset_dl.preview.shots import Draw, Shot, drawing, shown
 from dataset_dl.preview.slides import Level, assembled, choose, levels_of, tile
 from dataset_dl.preview.tables import header_rows
+from dataset_dl.scratch import written_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -298,7 +298,7 @@ class SeriesView:
         video.check_kind(target)
         frames = self._tiles(most_frames, begin, end, drawing(contrast), width)
         data = video.encode(frames, target, frames_per_second)
-        with whole(target) as unfinished:
+        with written_whole(target) as unfinished:
             unfinished.write_bytes(data)
         return len(frames)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import html
-import os
 import re
 import shutil
 from functools import partial
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from dataset_dl.duck import Database, Result
-from dataset_dl.errors import SelectionError, StorageError
+from dataset_dl.errors import SelectionError
+from dataset_dl.scratch import written_whole
 from dataset_dl.sources.idc import clinical, releases
 from dataset_dl.sources.idc.tables import (
     cache_directory,
@@ -158,15 +158,9 @@ def put_in(name: str, file: Path) -> Path:
             str(file), f"{file} is not the table {name} of this version: {problem}.", "Nothing was changed."
         )
     target = cache_directory() / f"{name}.parquet"
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    with written_whole(target) as part:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, part)
-        part.replace(target)
-    except OSError as error:
-        raise StorageError(str(target), f"{target} cannot be written: {error.strerror}.") from None
-    finally:
-        part.unlink(missing_ok=True)
     look_again()
     return target
 
