@@ -472,13 +472,16 @@ def test_a_notebook_shows_the_view_itself(series: Path) -> None:
     assert Image.open(io.BytesIO(data)).format == "PNG"
 
 
-def test_an_extra_that_is_missing_is_named(series: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extra_that_is_missing_is_named(cli: Cli, series: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(sys.modules):
         if name == "dataset_dl.preview.view" or name == "dataset_dl.pixels.pictures":
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(dd.MissingExtra, match=r"needs Pillow.*dataset-dl\[preview\]"):
         dd.look(series)
+    for kind, name in (("image", "a.png"), ("video", "a.webp"), ("headers", "a.csv")):
+        done = cli("preview", kind, series, "-o", name)
+        assert (done.code, "needs Pillow" in done.err) == (2, True), done.err
 
 
 class Terminal(io.StringIO):

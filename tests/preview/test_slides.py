@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import JPEG2000Lossless
 
 import dataset_dl as dd
 from support.cli import Cli
-from support.dicoms import encoded, slice_of
+from support.dicoms import compressed, encoded, slice_of
 from support.faults import FaultServer, serve
 
 SIZE = 64
@@ -52,18 +50,7 @@ def level(array: np.ndarray, kind: str, table: str, *, sparse: bool = False) -> 
     if sparse:
         across = -(-array.shape[1] // SIZE)
         made.PerFrameFunctionalGroupsSequence = [at_tile(*divmod(number, across)) for number in order]
-    encoded(made)  # makes the file meta information
-    made.file_meta.TransferSyntaxUID = JPEG2000Lossless
-    if table == "extended":
-        made.PixelData, made.ExtendedOffsetTable, made.ExtendedOffsetTableLengths = encapsulate_extended(
-            packed
-        )
-    else:
-        made.PixelData = encapsulate(packed, has_bot=table == "basic")
-    made["PixelData"].is_undefined_length = True
-    out = io.BytesIO()
-    made.save_as(out, enforce_file_format=True)
-    data = out.getvalue()
+    data = compressed(made, packed, JPEG2000Lossless, table)
     return as_tiff(data, packed) if table == "tiff" else data
 
 

@@ -6,12 +6,13 @@ import functools
 import importlib.util
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 _OTHERS = {".py", ".pyc", ".json", ".txt", ".md", ".gz", ".zip", ".xml", ".npy", ".mat"}
@@ -88,6 +89,24 @@ def encoded(dataset: Dataset) -> bytes:
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    return saved(dataset)
+
+
+def compressed(dataset: Dataset, frames: Sequence[bytes], syntax: str, table: str = "none") -> bytes:
+    """A data set with compressed frames as a file; `table` is ``basic``, ``extended`` or anything else for none."""
+    encoded(dataset)  # makes the file meta information
+    dataset.file_meta.TransferSyntaxUID = syntax
+    if table == "extended":
+        packed = encapsulate_extended(list(frames))
+        dataset.PixelData, dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths = packed
+    else:
+        dataset.PixelData = encapsulate(list(frames), has_bot=table == "basic")
+    dataset["PixelData"].is_undefined_length = True
+    return saved(dataset)
+
+
+def saved(dataset: Dataset) -> bytes:
+    """A data set as a file, with the file meta information that it has."""
     out = io.BytesIO()
     dataset.save_as(out, enforce_file_format=True)
     return out.getvalue()

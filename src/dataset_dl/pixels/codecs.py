@@ -70,9 +70,8 @@ def decode_frame(src: bytes, runner: DecodeRunner) -> bytearray:
         raise ValueError(f"the compressed image has the shape {array.shape}, its header says {expected}")
     if runner.samples_per_pixel > 1:
         runner.set_option("planar_configuration", 0)
-        if (
-            syntax in _JPEG_2000 or syntax in _HTJ2K
-        ):  # the colour transform of JPEG 2000 is undone by the decoder
+        # The decoder has undone the colour transform of JPEG 2000.
+        if syntax in _JPEG_2000 or syntax in _HTJ2K:
             runner.set_option("photometric_interpretation", _undone(runner.photometric_interpretation))
     runner.set_option("bits_allocated", 8 * array.dtype.itemsize)
     if array.dtype.kind == "i" and runner.pixel_representation == 0:

@@ -154,8 +154,8 @@ class Contrast:
             raise Unreadable("has no values that are numbers")
         if self.window is not None:
             return _window(shown, *self.window)
-        if self.name != "auto" and has_embedded(dataset):
-            return _embedded(shown, dataset)
+        if self.name != "auto" and (embedded := _embedded(shown, dataset)) is not None:
+            return embedded
         chosen = inside()
         chosen = apply_modality_lut(chosen, dataset) if chosen.size else shown
         chosen = chosen[np.isfinite(chosen)]
@@ -175,21 +175,6 @@ def _levels(array: np.ndarray) -> np.ndarray | None:
     if highest - lowest >= min(array.size, _MOST_LEVELS):
         return None
     return np.arange(lowest, highest + 1).astype(array.dtype)
-
-
-def has_embedded(dataset: Dataset) -> bool:
-    """Whether an image says itself how it is to be shown."""
-    return bool(dataset.get("VOILUTSequence")) or _embedded_window(dataset) is not None
-
-
-def _embedded_window(dataset: Dataset) -> tuple[float, float] | None:
-    """Return width and level of the first window in a header; None if there is none that can be meant."""
-    try:
-        width, level = _first(dataset.get("WindowWidth")), _first(dataset.get("WindowCenter"))
-    except (TypeError, ValueError, IndexError):
-        return None
-    least = 1 if str(dataset.get("VOILUTFunction") or "LINEAR") == "LINEAR" else 0
-    return (width, level) if least <= width < _MOST_WIDTH and abs(level) < _MOST_WIDTH and width else None
 
 
 def frame_attributes(dataset: Dataset, number: int) -> Dataset:
@@ -219,16 +204,24 @@ def _padding(array: np.ndarray, dataset: Dataset) -> np.ndarray:
     return (array >= low) & (array <= high)
 
 
-def _embedded(values: np.ndarray, dataset: Dataset) -> np.ndarray:
+def _embedded(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
+    """Apply what an image says itself of how it is to be shown; None if it says nothing."""
     from pydicom.pixels.processing import apply_voi, apply_windowing
 
     if dataset.get("VOILUTSequence"):
         shown = apply_voi(values.astype(np.int64), dataset)
         depth = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
         return _scaled(shown, 0, 2**depth - 1)
-    window = _embedded_window(dataset)
-    if window is not None and str(dataset.get("VOILUTFunction") or "LINEAR") == "LINEAR":
-        return _window(values, *window)
+    is_linear = str(dataset.get("VOILUTFunction") or "LINEAR") == "LINEAR"
+    try:
+        width, level = _first(dataset.get("WindowWidth")), _first(dataset.get("WindowCenter"))
+    except (TypeError, ValueError, IndexError):
+        return None
+    least = 1 if is_linear else 0
+    if not (width and least <= width < _MOST_WIDTH and abs(level) < _MOST_WIDTH):
+        return None  # it cannot be meant
+    if is_linear:
+        return _window(values, width, level)
     shown = apply_windowing(values, dataset)
     return _scaled(shown, float(shown.min()), float(shown.max()))
 

@@ -13,7 +13,7 @@ from dataset_dl.pixels.headers import Header, Unreadable
 from dataset_dl.pixels.tiff import tile_spans
 
 _UNDEFINED = 0xFFFFFFFF
-_ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+_ITEM = b"\xfe\xff\x00\xe0"
 _LONG_VRS = frozenset({b"OB", b"OW", b"OF", b"OD", b"OV", b"OL", b"UN"})
 
 # Returns the bytes from an offset to before another one.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
     from pydicom.tag import BaseTag
 
-# What most headers need, see docs/dependencies.md and `bin/bench preview`.
+# What most headers need.
 FIRST_BYTES = 16 << 10
 _GROWTH = 4
 # Enough to see the preamble.
@@ -68,11 +68,6 @@ class Header:
     begin: bytes
     total_bytes: int
     pixels_at: int | None
-
-    @property
-    def header_bytes(self) -> int:
-        """Bytes that had to be read."""
-        return self.total_bytes if self.pixels_at is None else self.pixels_at + 12
 
 
 class _TooShort(Exception):

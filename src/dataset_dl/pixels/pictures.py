@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from dataset_dl.errors import SelectionError
-
-FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _GAP = 2
 _WORDS_COLOUR, _EMPTY_COLOUR = (230, 160, 60), (32, 32, 32)
 
@@ -55,19 +51,30 @@ def blank(width: int, words: str) -> Image.Image:
     return made
 
 
+def alike(tiles: Sequence[Image.Image], multiple: int = 1) -> list[Image.Image]:
+    """Give pictures one mode, and one size in multiples of a number; each in the middle of the largest."""
+    width, height = max(each.width for each in tiles), max(each.height for each in tiles)
+    size = -(-width // multiple) * multiple, -(-height // multiple) * multiple
+    mode = "L" if all(each.mode == "L" for each in tiles) else "RGB"
+    made = []
+    for each in tiles:
+        cell = Image.new(mode, size)
+        cell.paste(each, ((width - each.width) // 2, (height - each.height) // 2))
+        made.append(cell)
+    return made
+
+
 def sheet(tiles: Sequence[Image.Image], columns: int) -> Image.Image:
     """Put tiles side by side, row by row."""
     if len(tiles) == 1:
         return tiles[0]
-    width, height = max(each.width for each in tiles), max(each.height for each in tiles)
-    rows = -(-len(tiles) // columns)
-    mode = "L" if all(each.mode == "L" for each in tiles) else "RGB"
-    size = columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP
-    made = Image.new(mode, size)
-    for index, each in enumerate(tiles):
+    cells = alike(tiles)
+    width, height = cells[0].width + _GAP, cells[0].height + _GAP
+    rows = -(-len(cells) // columns)
+    made = Image.new(cells[0].mode, (columns * width - _GAP, rows * height - _GAP))
+    for index, each in enumerate(cells):
         row, column = divmod(index, columns)
-        left, top = column * (width + _GAP), row * (height + _GAP)
-        made.paste(each, (left + (width - each.width) // 2, top + (height - each.height) // 2))
+        made.paste(each, (column * width, row * height))
     return made
 
 
@@ -79,20 +86,6 @@ def encoded(made: Image.Image, kind: str = "PNG") -> bytes:
     ]
     made.save(out, kind, **options)
     return out.getvalue()
-
-
-def kind_of(path: Path) -> str:
-    """Return the kind of a picture by the ending of its file.
-
-    Raises
-    ------
-    SelectionError
-        If it is no kind of picture that can be written.
-    """
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise SelectionError(str(path), f"{path} has none of the endings {', '.join(FORMATS)}.")
-    return kind
 
 
 def _wrapped(words: str, width: int) -> str:

@@ -12,14 +12,20 @@ from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import FORMAT
 from dataset_dl.cli.tables import Format, write
 from dataset_dl.errors import SelectionError
+from dataset_dl.pixels.kinds import kind_of
 from dataset_dl.preview.options import (
+    BEGIN,
+    COLUMNS,
     CONTRAST,
+    END,
     OFFSET,
     OUTPUT,
     POSITION,
+    QUICK,
+    ROWS,
     SCAN,
     SLICE,
-    check,
+    TILE,
     looking,
     place,
     put,
@@ -37,14 +43,12 @@ def preview() -> None:
 @looking
 @OUTPUT
 @CONTRAST
-@click.option("--columns", type=click.IntRange(1, 100), default=6, show_default=True, help="Tiles in a row.")
-@click.option("--rows", type=click.IntRange(1, 100), default=6, show_default=True, help="Rows of tiles.")
-@click.option(
-    "--width", type=click.IntRange(8, 4096), default=160, show_default=True, help="Pixels of a tile."
-)
-@click.option("--begin", type=float, default=0.0, metavar="P", help="Only slices from this position on.")
-@click.option("--end", type=float, default=1.0, metavar="P", help="Only slices up to this position.")
-@click.option("--quick", is_flag=True, help="Read only the slices that are shown; only these are sorted.")
+@COLUMNS
+@ROWS
+@TILE
+@BEGIN
+@END
+@QUICK
 @SCAN
 def mosaic(
     series: str, output: Path | None, contrast: str, columns: int, rows: int, width: int, begin: float,
@@ -52,7 +56,6 @@ def mosaic(
 ) -> None:  # fmt: skip
     """Show slices of a series, evenly chosen, on one sheet."""
     with viewing(series, options, quick=quick, scan=scan) as view:
-        check(output)
         put(view.mosaic(columns, rows, contrast=contrast, width=width, begin=begin, end=end), output)
 
 
@@ -71,7 +74,6 @@ def image(
 ) -> None:  # fmt: skip
     """Show one slice."""
     with viewing(series, options, scan=scan) as view:
-        check(output)
         put(view.image(place(view, position, number, offset), contrast=contrast, width=width), output)
 
 
@@ -94,7 +96,6 @@ def contrast(
     """Show one slice under several contrasts, side by side."""
     several = contrasts or ("auto", "embedded", "ct-lung", "ct-bone", "ct-soft-tissue")
     with viewing(series, options, scan=scan) as view:
-        check(output)
         put(view.contrasts(place(view, position, number, offset), several, width=width), output)
 
 
@@ -107,15 +108,15 @@ def contrast(
 @FORMAT
 def headers(series: str, output: Path | None, form: Format, **options: Any) -> None:
     """List the whole headers of all instances: a row an instance, a column an element."""
-    from dataset_dl.preview.tables import kind_of_table, write_table
+    from dataset_dl.preview.tables import KINDS, write_table
 
-    kind = None if output is None else kind_of_table(output)
+    kind = "" if output is None else kind_of(output, KINDS)
     with viewing(series, options) as view:
         columns, rows = view.header_rows()
         if output is None:
             write(columns, rows, form, sys.stdout, shown=_shown_first(columns))
         else:
-            write_table(columns, rows, output, kind or "csv")
+            write_table(columns, rows, output, kind)
             click.echo(f"{output}: {counted(len(rows), 'row')}, {counted(len(columns), 'column')}", err=True)
 
 
@@ -167,12 +168,12 @@ def header(
     "--fps", type=click.FloatRange(0.1, 100), default=10.0, show_default=True, help="Frames a second."
 )
 @click.option("--width", type=click.IntRange(8, 4096), default=512, show_default=True, help="Pixels at most.")
-@click.option("--begin", type=float, default=0.0, metavar="P", help="Only slices from this position on.")
-@click.option("--end", type=float, default=1.0, metavar="P", help="Only slices up to this position.")
+@BEGIN
+@END
 @click.option(
     "--frames", type=click.IntRange(2), default=600, show_default=True, help="At most so many, evenly chosen."
 )
-@click.option("--quick", is_flag=True, help="Read only the slices that are shown; only these are sorted.")
+@QUICK
 @SCAN
 def video(
     series: str, output: Path, contrast: str, fps: float, width: int, begin: float, end: float, frames: int,
@@ -211,7 +212,6 @@ def slide(
     if kind is not None and level is not None:
         raise click.UsageError("--kind and --level exclude each other.")
     with viewing(series, options, scan=scan) as view:
-        check(output)
         if not lists:
             put(view.slide(kind if level is None else level, width=width), output)
             return
@@ -240,7 +240,6 @@ def tile(
 ) -> None:
     """Show one tile of a whole slide image."""
     with viewing(series, options, scan=scan) as view:
-        check(output)
         put(view.tile(column, row, level=level), output)
 
 
@@ -249,11 +248,9 @@ def tile(
 @OUTPUT
 @click.option("--on", "images", metavar="SERIES", help="The images.  [default: those that it was drawn on]")
 @CONTRAST
-@click.option("--columns", type=click.IntRange(1, 100), default=6, show_default=True, help="Tiles in a row.")
-@click.option("--rows", type=click.IntRange(1, 100), default=6, show_default=True, help="Rows of tiles.")
-@click.option(
-    "--width", type=click.IntRange(8, 4096), default=160, show_default=True, help="Pixels of a tile."
-)
+@COLUMNS
+@ROWS
+@TILE
 @click.option(
     "--opacity", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the colours."
 )
@@ -266,7 +263,6 @@ def overlay(
 ) -> None:  # fmt: skip
     """Show a segmentation (SEG) on the images that it was drawn on; with a position, on a single slice."""
     with viewing(series, dict(options)) as drawn:
-        check(output)
         segmentation = drawn.segmentation()
         on = images or segmentation.source_series
         if on is None:

@@ -173,11 +173,12 @@ def _whole(text: str) -> str:
     digits = text.replace("-", "").lower()
     if not _UUID_START.fullmatch(text) or len(digits) > 32:
         return text
+    parts = digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]
+    hyphened = "-".join(filter(None, parts))
     if len(digits) == 32:
-        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        return hyphened
     from dataset_dl.sources.idc.tables import query
 
-    hyphened = "-".join(filter(None, (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
     found = query(
         f"SELECT crdc_series_uuid FROM idc_index WHERE starts_with(crdc_series_uuid, '{hyphened}') LIMIT 6"
     )

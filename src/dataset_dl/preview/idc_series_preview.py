@@ -87,7 +87,10 @@ class PositionInterpolator:
         """Return the number of the slice at a position, and so many further."""
         if not 0 <= position <= 1:
             raise SelectionError(str(position), f"A position is between 0.0 and 1.0, not {position}.")
-        number = int(position * (self.instance_count - 1)) + slice_offset
+        return self.within(int(position * (self.instance_count - 1)) + slice_offset)
+
+    def within(self, number: int) -> int:
+        """Return the number of a slice; refuse one that there is not."""
         if not 0 <= number < self.instance_count:
             raise SelectionError(str(number), f"There is no slice {number}; there are {self.instance_count}.")
         return number
@@ -209,11 +212,11 @@ class SeriesIndex:
         """Return one instance by position or number, and so many further."""
         if (position is None) == (slice_number is None):
             raise SelectionError("", "Name either a position or a slice number.")
+        slices = PositionInterpolator(len(self))
         if position is not None:
-            slice_number = PositionInterpolator(len(self)).position_to_index(position)
-        number = (slice_number or 0) + slice_offset
-        if not 0 <= number < len(self):
-            raise SelectionError(str(number), f"There is no slice {number}; there are {len(self)}.")
+            number = slices.position_to_index(position, slice_offset)
+        else:
+            number = slices.within((slice_number or 0) + slice_offset)
         return Instance(self._uids[number], None, self)
 
     def get_image(

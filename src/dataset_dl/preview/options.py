@@ -14,6 +14,7 @@ import click
 from dataset_dl.cli.options import network
 from dataset_dl.cli.tables import write
 from dataset_dl.errors import UnreadableObject
+from dataset_dl.pixels.kinds import PICTURES, kind_of
 from dataset_dl.wording import counted, size
 
 if TYPE_CHECKING:
@@ -25,8 +26,17 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 _SERIES_SHOWN = 50
 _SERIES = click.argument("series", metavar="SERIES")
+
+
+def _picture(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Reject a file name without the ending of a picture, before anything is fetched."""
+    if value is not None:
+        kind_of(value, PICTURES)
+    return value
+
+
 OUTPUT = click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", callback=_picture,
     help="Write the picture here: .png, .webp or .jpg.  [default: show it in the terminal]",
 )  # fmt: skip
 CONTRAST = click.option(
@@ -38,6 +48,25 @@ POSITION = click.option(
 )
 SLICE = click.option(
     "--slice", "number", type=int, metavar="N", help="The slice by number, from 0; -1 is the last."
+)
+OFFSET = click.option(
+    "--offset", type=int, default=0, metavar="N", help="So many slices further, or back if negative."
+)
+COLUMNS = click.option(
+    "--columns", type=click.IntRange(1, 100), default=6, show_default=True, help="Tiles in a row."
+)
+ROWS = click.option(
+    "--rows", type=click.IntRange(1, 100), default=6, show_default=True, help="Rows of tiles."
+)
+TILE = click.option(
+    "--width", type=click.IntRange(8, 4096), default=160, show_default=True, help="Pixels of a tile."
+)
+BEGIN = click.option(
+    "--begin", type=float, default=0.0, metavar="P", help="Only slices from this position on."
+)
+END = click.option("--end", type=float, default=1.0, metavar="P", help="Only slices up to this position.")
+QUICK = click.option(
+    "--quick", is_flag=True, help="Read only the slices that are shown; only these are sorted."
 )
 _GROUP = click.option(
     "--group", type=click.IntRange(min=0), default=0, metavar="N",
@@ -112,7 +141,7 @@ def _groups(view: SeriesView) -> str:
 
 def put(made: Image, output: Path | None) -> None:
     """Write a picture to a file, or show it."""
-    from dataset_dl.pixels.pictures import encoded, kind_of
+    from dataset_dl.pixels.pictures import encoded
     from dataset_dl.scratch import written_whole
 
     if output is None:
@@ -120,15 +149,10 @@ def put(made: Image, output: Path | None) -> None:
 
         show(made, sys.stdout)
         return
-    data = encoded(made, kind_of(output))
+    data = encoded(made, kind_of(output, PICTURES))
     with written_whole(output) as unfinished:
         unfinished.write_bytes(data)
     click.echo(f"{output}: {made.width} × {made.height}, {size(len(data))}", err=True)
-
-
-OFFSET = click.option(
-    "--offset", type=int, default=0, metavar="N", help="So many slices further, or back if negative."
-)
 
 
 def place(view: SeriesView, position: float | None, number: int | None, offset: int = 0) -> float | int:
@@ -142,11 +166,3 @@ def place(view: SeriesView, position: float | None, number: int | None, offset: 
     if moved < 0:
         raise click.UsageError(f"There is no slice {moved}; --offset leads out of the series.")
     return moved
-
-
-def check(output: Path | None) -> None:
-    """Reject a wrong file name before anything is fetched."""
-    if output is not None:
-        from dataset_dl.pixels.pictures import kind_of
-
-        kind_of(output)

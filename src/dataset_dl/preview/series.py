@@ -13,7 +13,7 @@ from dataset_dl.preview.finding import Found
 from dataset_dl.preview.index import Instance, SliceIndex
 from dataset_dl.preview.reading import Frame, OneObject, Opened, Reader
 from dataset_dl.preview.shots import Shot, spread
-from dataset_dl.store.ranges import Ranges
+from dataset_dl.store.ranges import MOST_BYTES, Ranges
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class OpenSeries:
         may_scan: bool,
     ) -> None:  # fmt: skip
         self.found = found
-        self.ranges = Ranges(network) if most_bytes is None else Ranges(network, most_bytes=most_bytes)
+        self.ranges = Ranges(network, most_bytes=most_bytes or MOST_BYTES)
         self.reader = Reader(self.ranges)
         self.problems: list[str] = []
         self._group = group

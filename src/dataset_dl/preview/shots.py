@@ -27,15 +27,6 @@ class Shot:
     instance: Instance
     frame: int
 
-    @property
-    def label(self) -> str:
-        """What to call it."""
-        return (
-            self.instance.FileName
-            if self.instance.NumberOfFrames == 1
-            else f"{self.instance.FileName}, {self.frame}"
-        )
-
 
 def drawing(contrast: str = "default") -> Draw:
     """Return what draws a frame with a contrast; see `Contrast.of`."""

@@ -100,7 +100,7 @@ def tile(opened: OneObject, level: Level, column: int, row: int) -> Image:
     ------
     SelectionError
         If the level has no such tile.
-    UnreadableObject, CostlyScan, NetworkError, StorageError
+    UnreadableObject, NetworkError, StorageError
         If it cannot be read.
     """
     if not (0 <= column < level.columns and 0 <= row < level.rows):
@@ -122,7 +122,7 @@ def assembled(opened: OneObject, level: Level) -> Image:
     ------
     SelectionError
         If it has too many.
-    UnreadableObject, CostlyScan, NetworkError, StorageError
+    UnreadableObject, NetworkError, StorageError
         If it cannot be read.
     """
     from PIL import Image

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_dl.errors import SelectionError
 from dataset_dl.scratch import written_whole
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_KINDS = {".parquet": "parquet", ".json": "json", ".csv": "csv"}
+KINDS = {".parquet": "parquet", ".json": "json", ".csv": "csv"}
 
 
 def header_rows(datasets: Iterable[tuple[dict[str, Any], Dataset]]) -> tuple[list[str], list[list[Any]]]:
@@ -21,7 +20,10 @@ def header_rows(datasets: Iterable[tuple[dict[str, Any], Dataset]]) -> tuple[lis
 
     Elements come in the order of their tags; a private one is called like ``0009,1001``.
     """
-    several = [(first, dict(elements(dataset))) for first, dataset in datasets]
+    several = [
+        (first, {int(each.tag): (name_of(each), plain_value(each)) for each in elements(dataset)})
+        for first, dataset in datasets
+    ]
     leading = list(dict.fromkeys(name for first, _ in several for name in first))
     tags = sorted({tag for _, found in several for tag in found})
     names = {tag: name for _, found in several for tag, (name, _) in found.items()}
@@ -35,16 +37,20 @@ def header_rows(datasets: Iterable[tuple[dict[str, Any], Dataset]]) -> tuple[lis
     return columns, rows
 
 
-def elements(dataset: Dataset) -> Iterator[tuple[int, tuple[str, Any]]]:
-    """Yield the tag, and the name and the value, of each element, the file meta information included."""
-    for source in (getattr(dataset, "file_meta", ()), dataset):
-        for element in source:
-            yield int(element.tag), (name_of(element), plain_value(element))
+def elements(dataset: Dataset) -> Iterator[Any]:
+    """Yield each element, those of the file meta information first."""
+    yield from getattr(dataset, "file_meta", ())
+    yield from dataset
+
+
+def tag_of(element: Any) -> str:
+    """Return the tag of an element, like ``0008,0060``."""
+    return f"{element.tag.group:04X},{element.tag.element:04X}"
 
 
 def name_of(element: Any) -> str:
     """Return the keyword of an element; its tag if it has none."""
-    return element.keyword or f"{element.tag.group:04X},{element.tag.element:04X}"
+    return element.keyword or tag_of(element)
 
 
 def plain_value(element: Any) -> Any:
@@ -88,26 +94,11 @@ def element_rows(dataset: Dataset, wanted: Sequence[str] = ()) -> list[tuple[str
     """
     chosen = {each.strip("()").replace(" ", "").upper() for each in wanted}
     rows = []
-    for source in (getattr(dataset, "file_meta", ()), dataset):
-        for element in source:
-            tag = f"{element.tag.group:04X},{element.tag.element:04X}"
-            if not chosen or {tag, tag.replace(",", ""), element.keyword.upper()} & chosen:
-                rows.append((f"({tag})", element.VR, element.keyword or element.name, plain_value(element)))
+    for element in elements(dataset):
+        tag = tag_of(element)
+        if not chosen or {tag, tag.replace(",", ""), element.keyword.upper()} & chosen:
+            rows.append((f"({tag})", element.VR, element.keyword or element.name, plain_value(element)))
     return rows
-
-
-def kind_of_table(path: Path) -> str:
-    """Return the kind of a table by the ending of its file.
-
-    Raises
-    ------
-    SelectionError
-        If it is none that can be written.
-    """
-    kind = _KINDS.get(path.suffix.lower())
-    if kind is None:
-        raise SelectionError(str(path), f"{path} has none of the endings {', '.join(_KINDS)}.")
-    return kind
 
 
 def write_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], path: Path, kind: str) -> None:

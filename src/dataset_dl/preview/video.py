@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataset_dl.errors import SelectionError, UnreadableObject
+from dataset_dl.pixels.kinds import kind_of
 from dataset_dl.process import run_to_end
 from dataset_dl.scratch import Scratch
 
@@ -45,9 +46,7 @@ def check_kind(path: Path) -> None:
             f"{ending[1:]} is encoded by ffmpeg, which is not on this machine; nothing was fetched.",
             "Install ffmpeg, or name a .webp, .gif or .png, which are animated, too.",
         )
-    if ending not in _ENCODED and ending not in _ANIMATED:
-        known = ", ".join((*_ANIMATED, *_ENCODED))
-        raise SelectionError(str(path), f"{path} has none of the endings {known}.")
+    kind_of(path, {**_ANIMATED, **_ENCODED})
 
 
 def encode(frames: Sequence[Image], path: Path, frames_per_second: float) -> bytes:
@@ -67,31 +66,18 @@ def encode(frames: Sequence[Image], path: Path, frames_per_second: float) -> byt
     UnreadableObject
         If ffmpeg fails.
     """
-    alike = _alike(frames)
+    from dataset_dl.pixels.pictures import alike
+
+    cells = alike(frames, multiple=2)  # as encoders want it
     kind = _ANIMATED.get(path.suffix.lower())
     if kind is None:
-        return _by_ffmpeg(alike, path.suffix.lower(), frames_per_second)
+        return _by_ffmpeg(cells, path.suffix.lower(), frames_per_second)
     out = io.BytesIO()
-    alike[0].save(
-        out, kind, save_all=True, append_images=alike[1:], duration=round(1000 / frames_per_second), loop=0,
+    cells[0].save(
+        out, kind, save_all=True, append_images=cells[1:], duration=round(1000 / frames_per_second), loop=0,
         **_OPTIONS[kind],
     )  # fmt: skip
     return out.getvalue()
-
-
-def _alike(frames: Sequence[Image]) -> list[Image]:
-    """Give all frames one mode and one size, an even one, as encoders want it."""
-    from PIL import Image
-
-    width, height = max(each.width for each in frames), max(each.height for each in frames)
-    size = width + width % 2, height + height % 2
-    mode = "L" if all(each.mode == "L" for each in frames) else "RGB"
-    made = []
-    for each in frames:
-        frame = Image.new(mode, size)
-        frame.paste(each, ((width - each.width) // 2, (height - each.height) // 2))
-        made.append(frame)
-    return made
 
 
 def _by_ffmpeg(frames: Sequence[Image], ending: str, frames_per_second: float) -> bytes:

@@ -36,8 +36,6 @@ class Part(NamedTuple):
 
     Attributes
     ----------
-    begin
-        Where it begins.
     data
         Its bytes; fewer than requested where the object ends.
     total_bytes
@@ -46,7 +44,6 @@ class Part(NamedTuple):
         What identifies this version of the object; empty if unknown.
     """
 
-    begin: int
     data: bytes
     total_bytes: int
     etag: str
@@ -177,7 +174,7 @@ class Ranges:
         # Some servers send a part with status 200; what it is, Content-Range says.
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if response.status == 416 and match and begin >= int(match[3]):
-            return Part(begin, b"", int(match[3]), etag)
+            return Part(b"", int(match[3]), etag)
         if response.status not in (200, 206):
             raise _failed(url, response)
         if match and match[1] is not None:
@@ -185,7 +182,7 @@ class Ranges:
             if first != begin or last >= max(end, begin + 1) or last < first:
                 raise NetworkError(url, f"{without_secrets(url)} sent other bytes than it was asked for.", "")
             data = self._body(response, last - first + 1)
-            return Part(begin, data, total, etag)
+            return Part(data, total, etag)
         if response.status == 206:
             raise NetworkError(url, f"{without_secrets(url)} does not say which bytes it sent.", "")
         return self._whole(response, url, begin, end, etag)
@@ -202,7 +199,7 @@ class Ranges:
                 f" at most {size(self.most_bytes)} are read.",
                 "Raise --max-bytes, or download it.",
             )
-        return Part(begin, self._body(response, total)[begin:end], total, etag)
+        return Part(self._body(response, total)[begin:end], total, etag)
 
     def _body(self, response: urllib3.BaseHTTPResponse, length: int) -> bytes:
         data = response.read(length)
@@ -230,7 +227,7 @@ def _read_file(path: str, begin: int, end: int) -> Part:
     try:
         with Path(path).open("rb") as file:
             file.seek(begin)
-            return Part(begin, file.read(end - begin), os.fstat(file.fileno()).st_size, "")
+            return Part(file.read(end - begin), os.fstat(file.fileno()).st_size, "")
     except OSError as error:
         raise StorageError(path, f"{path} cannot be read: {error.strerror}.") from None
 

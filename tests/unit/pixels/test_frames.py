@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless
 
@@ -16,7 +14,7 @@ from dataset_dl.pixels import codecs
 from dataset_dl.pixels.decoding import decode, keyword_of
 from dataset_dl.pixels.frames import CostlyScan, Frames
 from dataset_dl.pixels.headers import Unreadable, parse_header, read_header
-from support.dicoms import corpus, encoded, quietly_read, slice_of
+from support.dicoms import compressed, corpus, encoded, quietly_read, slice_of
 
 # What pydicom cannot decode either, or only decodes with a warning that pixels are missing.
 NOT_DECODABLE = {
@@ -92,21 +90,7 @@ def multiframe(count: int = 20, *, table: str) -> tuple[bytes, list[np.ndarray]]
     arrays = [np.full((16, 16), number, np.uint8) for number in range(count)]
     packed = [imagecodecs.jpegls_encode(each) for each in arrays]
     made = slice_of(values=arrays[0], NumberOfFrames=count)
-    data = encoded(made)
-    made.file_meta.TransferSyntaxUID = JPEGLSLossless
-    if table == "extended":
-        made.PixelData, made.ExtendedOffsetTable, made.ExtendedOffsetTableLengths = encapsulate_extended(
-            packed
-        )
-    else:
-        made.PixelData = encapsulate(packed, has_bot=table == "basic")
-    made["PixelData"].is_undefined_length = True
-    import io
-
-    out = io.BytesIO()
-    made.save_as(out, enforce_file_format=True)
-    data = out.getvalue()
-    return data, arrays
+    return compressed(made, packed, JPEGLSLossless, table), arrays
 
 
 @pytest.mark.parametrize("table", ["basic", "extended", "none"])
@@ -161,15 +145,9 @@ def test_an_image_that_claims_more_than_its_header_is_not_decoded(kind: str) -> 
             if packed[place] == 0xFF and packed[place + 1] in codecs._JPEG_FRAMES
         )
         packed[at + 5 : at + 9] = (60_000).to_bytes(2) * 2
-    made = slice_of(values=pixels)
-    encoded(made)
-    made.file_meta.TransferSyntaxUID = syntax
-    made.PixelData = encapsulate([bytes(packed)])
-    made["PixelData"].is_undefined_length = True
-    out = io.BytesIO()
-    made.save_as(out, enforce_file_format=True)
+    data = compressed(slice_of(values=pixels), [bytes(packed)], syntax)
     with pytest.raises(Unreadable, match="60000 rows"):
-        Ranged(out.getvalue()).frame(0)
+        Ranged(data).frame(0)
 
 
 def test_an_object_that_is_cut_says_so() -> None:
