@@ -135,6 +135,15 @@ def test_an_overlay_is_drawn_in_colours(cli: Cli, images: list[Dataset], tmp_pat
     assert cli(*arguments, "--columns", 3, "--rows", 2).code == 0
 
 
+def test_a_recommended_colour_is_used(images: list[Dataset], tmp_path: Path) -> None:
+    made = segmentation(images, "BINARY", np.ones((SLICES, ROWS, COLUMNS, 1), bool))
+    recommended = hd.color.CIELabColor.from_rgb(200, 40, 40)
+    made.SegmentSequence[0].RecommendedDisplayCIELabValue = list(recommended.value)
+    with dd.look(saved(made, tmp_path / "seg.dcm")) as view:
+        colour = view.segmentation().segments[1].colour
+    assert np.abs(np.subtract(colour, (200, 40, 40))).max() <= 6
+
+
 def test_what_is_no_segmentation_says_so(cli: Cli, images: list[Dataset], tmp_path: Path) -> None:
     (tmp_path / "x.dcm").write_bytes(encoded(images[0]))
     done = cli("preview", "overlay", tmp_path / "x.dcm", "-o", "a.png")

@@ -445,6 +445,22 @@ def test_an_offset_goes_further(cli: Cli, series: Path) -> None:
         assert done.json[0]["value"] == f"0.0\\0.0\\{2.0 * number}"
 
 
+def test_a_header_is_that_of_the_frame_at_the_place(cli: Cli, tmp_path: Path) -> None:
+    write_series(
+        tmp_path / "cines",
+        [slice_of(None, values=np.zeros((3, 8, 8), np.int16), NumberOfFrames=3, InstanceNumber=number)
+         for number in (1, 2)],
+    )  # fmt: skip
+    for arguments, number in (
+        (["--slice", 2], 1), (["--slice", 3], 2), (["--slice", 2, "--offset", 2], 2), (["--slice", -1], 2),
+    ):  # fmt: skip
+        done = cli(
+            "preview", "header", tmp_path / "cines", *arguments, "--tag", "InstanceNumber", "--format", "json"
+        )
+        assert done.code == 0, done.err
+        assert done.json[0]["value"] == number, arguments
+
+
 def test_a_folder_of_folders_names_them(cli: Cli, series: Path) -> None:
     done = cli("preview", "image", series.parent, "-o", "a.png")
     assert (done.code, f"Name one of {series}" in done.err) == (2, True), done.err

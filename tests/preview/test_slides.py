@@ -14,6 +14,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless
 
 import dataset_dl as dd
+from dataset_dl.sources.idc import tables
+from support import indices
 from support.cli import Cli
 from support.dicoms import compressed, encoded, slice_of
 from support.faults import FaultServer, serve
@@ -162,3 +164,42 @@ def test_a_slide_without_any_table_says_what_it_costs(cli: Cli, tmp_path: Path) 
     assert (done.code, "no table that says where its 551 frames are" in done.err) == (2, True)
     assert cli(*arguments, "--scan").code == 0
     assert np.array_equal(pixels(cli.directory / "a.png"), huge[SIZE : 2 * SIZE, SIZE : 2 * SIZE])
+
+
+def test_a_published_slide_costs_the_header_of_the_level_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slide of eight levels, at the name of a real one, with the table of IDC that lists its levels."""
+    monkeypatch.setenv("DATASET_DL_CACHE", str(tmp_path / "cache"))
+    tables.look_again()
+    key, series, bucket = dd.query(
+        "SELECT crdc_series_uuid, SeriesInstanceUID, aws_bucket FROM idc_index WHERE Modality = 'SM'"
+        " ORDER BY series_size_MB, 1 LIMIT 1"
+    ).iloc[0]
+    directory = tmp_path / bucket / key
+    directory.mkdir(parents=True)
+    pictures = {f"{number:08}-0000-4000-8000-000000000000": noise(400 - 40 * number, 300, number)
+                for number in range(8)}  # fmt: skip
+    for name, array in pictures.items():
+        (directory / f"{name}.dcm").write_bytes(level(array, "VOLUME", "tiff"))
+    dd.fetch_index("sm_instance_index", from_file=indices.make(
+        "sm_instance_index", tmp_path / "t.parquet",
+        {
+            "SeriesInstanceUID": [series] * len(pictures),
+            "crdc_instance_uuid": list(pictures),
+            "ImageType": [["DERIVED", "PRIMARY", "VOLUME", "RESAMPLED"]] * len(pictures),
+            "TotalPixelMatrixColumns": [array.shape[1] for array in pictures.values()],
+            "TotalPixelMatrixRows": [array.shape[0] for array in pictures.values()],
+            "instance_size": [(directory / f"{name}.dcm").stat().st_size for name in pictures],
+        },
+    ))  # fmt: skip
+    with serve(tmp_path) as server, dd.look(series, endpoint_url=server.endpoint_url) as view:
+        made = np.asarray(view.tile(1, 2, level=3))
+        array = pictures["00000003-0000-4000-8000-000000000000"]
+        assert np.array_equal(made, array[2 * SIZE : 3 * SIZE, SIZE : 2 * SIZE])
+        assert view.requests <= 6
+        assert view.received_bytes <= 100_000
+        with pytest.raises(dd.SelectionError, match="has no level 8"):
+            view.slide(8)
+        assert len(view.levels()) == 8
+    tables.look_again()

@@ -10,6 +10,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from dataset_dl.errors import SelectionError
+from dataset_dl.pixels.colours import rgb_of
 from dataset_dl.pixels.contrast import frame_attributes
 from dataset_dl.preview.reading import OneObject
 
@@ -91,7 +92,7 @@ class Segmentation:
         self._most = float(dataset.get("MaximumFractionalValue") or 1)
         self.segments = {
             int(each.SegmentNumber): Segment(
-                int(each.SegmentNumber), str(each.get("SegmentLabel", "")), _COLOURS[place % len(_COLOURS)]
+                int(each.SegmentNumber), str(each.get("SegmentLabel", "")), _colour(each, place)
             )
             for place, each in enumerate(dataset.get("SegmentSequence") or ())
         }
@@ -155,6 +156,12 @@ class Segmentation:
         for each in np.unique(values):
             if each:
                 yield int(each), (values == each).astype(np.float32)
+
+
+def _colour(segment: Dataset, place: int) -> tuple[int, int, int]:
+    """Return the colour that a segmentation recommends for a segment, else one by its place."""
+    lab = segment.get("RecommendedDisplayCIELabValue")
+    return rgb_of(lab) if lab and len(lab) == 3 else _COLOURS[place % len(_COLOURS)]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from dataset_dl.errors import SelectionError
 from dataset_dl.network.settings import NetworkSettings
 from dataset_dl.preview import index as indexing
-from dataset_dl.preview.finding import Found
+from dataset_dl.preview.finding import Found, StoredFile
 from dataset_dl.preview.index import Instance, SliceIndex
 from dataset_dl.preview.reading import Frame, OneObject, Opened, Reader
 from dataset_dl.preview.shots import Shot, spread
@@ -54,13 +54,29 @@ class OpenSeries:
     @property
     def index(self) -> SliceIndex:
         """The instances in order; built on first use, and kept for series of IDC."""
-        if self._index is None:
-            kept = indexing.load(self.found)
-            self._take(kept or indexing.build(self.found, self.reader))
-            if kept is None:
-                indexing.keep(self.index, self.found)
+        if not self.knows_order:
+            self._take(indexing.build(self.found, self.reader))
+            indexing.keep(self.index, self.found)
         assert self._index is not None
         return self._index
+
+    @property
+    def knows_order(self) -> bool:
+        """Whether the index was built, or kept."""
+        if self._index is None and (kept := indexing.load(self.found)) is not None:
+            self._take(kept)
+        return self._index is not None
+
+    def read_alone(self, file: StoredFile) -> Instance:
+        """Read the header of one object, and of no other.
+
+        Raises
+        ------
+        UnreadableObject
+            If it cannot be read.
+        """
+        (instance,) = indexing.arrange(self.found, self.reader.headers([file])).instances
+        return instance
 
     def headers(self) -> list[Opened]:
         """Read all headers whole."""
@@ -91,7 +107,7 @@ class OpenSeries:
         """
         if not 0 <= begin < end <= 1:
             raise SelectionError(f"{begin} {end}", f"From {begin} to {end} is no part of 0.0 to 1.0.")
-        if self._quick and self._index is None:
+        if self._quick and not self.knows_order:
             files = [self.found.files[place] for place in spread(len(self.found.files), count)]
             self._take(indexing.arrange(self.found, self.reader.headers(files)))
         shots = self.shots()

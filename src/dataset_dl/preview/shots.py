@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dataset_dl.pixels.colours import as_seen
 from dataset_dl.pixels.contrast import Contrast
 from dataset_dl.pixels.pictures import picture
 from dataset_dl.preview.index import Instance
@@ -31,7 +32,7 @@ class Shot:
 def drawing(contrast: str = "default") -> Draw:
     """Return what draws a frame with a contrast; see `Contrast.of`."""
     chosen = Contrast.of(contrast)
-    return lambda frame: chosen.apply(frame.values, frame.attributes)
+    return lambda frame: as_seen(chosen.apply(frame.values, frame.attributes), frame.attributes)
 
 
 def shown(frame: Frame, draw: Draw) -> Image:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydicom.dataset import Dataset
 
 from dataset_dl.errors import SelectionError
 from dataset_dl.preview.index import Instance, SliceIndex
+from dataset_dl.preview.published import published_images
 from dataset_dl.preview.reading import OneObject
+from dataset_dl.preview.series import OpenSeries
 from dataset_dl.preview.shots import drawing, shown
 from dataset_dl.wording import counted
 
@@ -62,12 +64,24 @@ def levels_of(index: SliceIndex) -> list[Level]:
             f"{index.title} is no whole slide image.",
             "`preview mosaic` and `preview image` show it.",
         )
-    slides.sort(key=lambda each: -each.TotalPixelMatrixColumns)
-    volumes = [each for each in slides if _kind(each) == "VOLUME"]
-    others = [each for each in slides if _kind(each) != "VOLUME"]
-    return [_level(each, number) for number, each in enumerate(volumes)] + [
-        _level(each, -1) for each in others
-    ]
+    return _sorted(slides)
+
+
+def level_of(series: OpenSeries, wanted: str | int | None) -> Level:
+    """Return one image of a slide, see `choose`; if IDC's table lists them, only its header is read.
+
+    Raises
+    ------
+    SelectionError
+        If it is no slide, or has no such image.
+    UnreadableObject, NetworkError, StorageError
+        If it cannot be read.
+    """
+    listed = [] if series.knows_order else published_images(series.found)
+    if not listed:
+        return choose(levels_of(series.index), wanted)
+    chosen = choose(_sorted(listed), wanted)
+    return _level(series.read_alone(chosen.instance.file), chosen.number)
 
 
 def choose(levels: list[Level], wanted: str | int | None) -> Level:
@@ -155,6 +169,15 @@ def _shown(opened: OneObject, number: int) -> Image:
 def _kind(instance: Instance) -> str:
     values = instance.ImageType.upper().split("\\")
     return next((kind for kind in _KINDS if kind in values), "VOLUME")
+
+
+def _sorted(slides: Sequence[Instance]) -> list[Level]:
+    by_size = sorted(slides, key=lambda each: -each.TotalPixelMatrixColumns)
+    volumes = [each for each in by_size if _kind(each) == "VOLUME"]
+    others = [each for each in by_size if _kind(each) != "VOLUME"]
+    return [_level(each, number) for number, each in enumerate(volumes)] + [
+        _level(each, -1) for each in others
+    ]
 
 
 def _level(instance: Instance, number: int) -> Level:

@@ -12,7 +12,6 @@ import numpy as np
 
 from dataset_dl.errors import DatasetDlError, NetworkError, StorageError, UnreadableObject
 from dataset_dl.network.settings import NetworkSettings
-from dataset_dl.pixels.contrast import Contrast
 from dataset_dl.pixels.pictures import blank, encoded, fitted, sheet
 from dataset_dl.preview.finding import Found
 from dataset_dl.preview.index import SliceIndex
@@ -20,7 +19,7 @@ from dataset_dl.preview.overlays import Segmentation, blended
 from dataset_dl.preview.reading import Frame
 from dataset_dl.preview.series import OpenSeries, at
 from dataset_dl.preview.shots import Draw, Shot, drawing, shown
-from dataset_dl.preview.slides import Level, assembled, choose, levels_of, tile
+from dataset_dl.preview.slides import Level, assembled, level_of, levels_of, tile
 from dataset_dl.preview.tables import header_rows
 from dataset_dl.scratch import written_whole
 
@@ -130,7 +129,7 @@ class SeriesView:
         )
 
     def header(self, position: float | int = 0.5) -> Dataset:
-        """Return the whole header of one instance.
+        """Return the whole header of the instance that the frame at a position belongs to.
 
         Parameters
         ----------
@@ -142,8 +141,8 @@ class SeriesView:
         UnreadableObject
             If it cannot be read.
         """
-        instance = at(self._series.instances(), position)
-        return self._series.reader.header(instance.file).dataset
+        shot = at(self._series.shots(), position)
+        return self._series.reader.header(shot.instance.file).dataset
 
     def frame(self, position: float | int = 0.5) -> np.ndarray:
         """Return the stored values of one frame; shape (rows, columns), or (rows, columns, 3) in RGB."""
@@ -224,13 +223,13 @@ class SeriesView:
         width
             The longer side in pixels at most.
         """
-        level = choose(self.levels(), wanted)
+        level = level_of(self._series, wanted)
         made = assembled(self._series.open(level.instance), level)
         return made if width is None else fitted(made, width)
 
     def tile(self, column: int, row: int, *, level: int = 0) -> Image:
         """Return a tile of a slide by column and row, from 0, on a level; 0 is the largest."""
-        chosen = choose(self.levels(), level)
+        chosen = level_of(self._series, level)
         return tile(self._series.open(chosen.instance), chosen, column, row)
 
     def segmentation(self) -> Segmentation:
@@ -260,11 +259,10 @@ class SeriesView:
         position
             Only this slice, see `image`.
         """
-        chosen = Contrast.of(contrast)
+        plain = drawing(contrast)
 
         def draw(frame: Frame) -> np.ndarray:
-            grey = chosen.apply(frame.values, frame.attributes)
-            return blended(grey, segmentation.masks(frame.attributes), segmentation.segments, opacity)
+            return blended(plain(frame), segmentation.masks(frame.attributes), segmentation.segments, opacity)
 
         if position is not None:
             return fitted(shown(self._series.read(at(self._series.shots(), position)), draw), width)
