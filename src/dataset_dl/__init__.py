@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         CertificateError,
         ConnectionTimeout,
         DatasetDlError,
+        DeliveryIncomplete,
         EngineCrashed,
         EngineMissing,
         InsufficientDiskSpace,
@@ -37,11 +38,18 @@ if TYPE_CHECKING:
     from dataset_dl.faces.idc_client import IDCClient
     from dataset_dl.faces.service import Service
     from dataset_dl.model.checks import Change, Deviation, Difference, Verification
-    from dataset_dl.model.outcome import DownloadProgress, Report, SeriesFailure
+    from dataset_dl.model.outcome import (
+        Delivery,
+        DeliveryFailure,
+        DownloadProgress,
+        Report,
+        SeriesFailure,
+    )
     from dataset_dl.model.plan import DEFAULT_LAYOUT, Plan
     from dataset_dl.model.series import PlannedSeries, Series
     from dataset_dl.preview import look
     from dataset_dl.verbs.check import repair, verify
+    from dataset_dl.verbs.deliver import deliver
     from dataset_dl.verbs.download import download, download_events, stream
     from dataset_dl.verbs.look import (
         IndexUpdate,
@@ -67,6 +75,9 @@ __all__ = [
     "Change",
     "ConnectionTimeout",
     "DatasetDlError",
+    "Delivery",
+    "DeliveryFailure",
+    "DeliveryIncomplete",
     "Deviation",
     "Difference",
     "DownloadOptions",
@@ -104,6 +115,7 @@ __all__ = [
     "cite",
     "collections",
     "columns",
+    "deliver",
     "diff",
     "download",
     "download_events",
@@ -130,11 +142,12 @@ _HOMES = {
         "faces.idc_client": "IDCClient",
         "faces.service": "Service",
         "model.checks": "Change Deviation Difference Verification",
-        "model.outcome": "DownloadProgress Report SeriesFailure",
+        "model.outcome": "Delivery DeliveryFailure DownloadProgress Report SeriesFailure",
         "model.plan": "DEFAULT_LAYOUT Plan",
         "model.series": "PlannedSeries Series",
         "preview": "look",
         "verbs.check": "repair verify",
+        "verbs.deliver": "deliver",
         "verbs.download": "download download_events stream",
         "verbs.look": "IndexUpdate cite collections columns fetch_index indices page_url query"
         " update_index use_index",

@@ -39,16 +39,23 @@ class Registry(Generic[T]):
         self.group = group
         self._own = dict(own or {})
         self._loaded: dict[str, T] = {}
+        self._registered: set[str] = set()
         self._found: dict[str, EntryPoint] | None = None
 
     def register(self, name: str, value: T) -> Callable[[], None]:
         """Add an entry for the life of this process; return a function that removes it."""
         self._loaded[name] = value
+        self._registered.add(name)
 
         def remove() -> None:
             self._loaded.pop(name, None)
+            self._registered.discard(name)
 
         return remove
+
+    def is_everywhere(self, name: str) -> bool:
+        """Whether other processes find this entry, too: it was not only registered in this one."""
+        return name not in self._registered
 
     def names(self) -> list[str]:
         """All known names, sorted."""

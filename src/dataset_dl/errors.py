@@ -16,7 +16,8 @@ DatasetDlError
 ├── TransferError             the download failed
 │   ├── EngineMissing         the engine is not installed, or has an untested version
 │   ├── EngineCrashed         the engine crashed; has the tail of its stderr
-│   └── TransferIncomplete    some series failed; has the report
+│   ├── TransferIncomplete    some series failed; has the report
+│   └── DeliveryIncomplete    consumers did not take some series; has the delivery
 ├── UnreadableObject          an object is damaged, cannot be decoded, or is no DICOM
 └── VerificationError         the files on disk differ from the plan
 
@@ -28,7 +29,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from dataset_dl.model.outcome import Report
+    from dataset_dl.model.outcome import Delivery, Report
 
 
 class DatasetDlError(Exception):
@@ -202,6 +203,22 @@ class TransferIncomplete(TransferError):
     def __init__(self, message: str, hint: str, *, report: Report) -> None:
         super().__init__(str(report.destination), message, hint)
         self.report = report
+
+
+class DeliveryIncomplete(TransferError):
+    """Consumers did not take some series; the others are delivered.
+
+    Attributes
+    ----------
+    delivery
+        The `Delivery`, with every failure.
+    """
+
+    exit_code = 3
+
+    def __init__(self, reference: str, message: str, hint: str, *, delivery: Delivery) -> None:
+        super().__init__(reference, message, hint)
+        self.delivery = delivery
 
 
 class UnreadableObject(DatasetDlError):

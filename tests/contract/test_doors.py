@@ -21,13 +21,15 @@ from dataset_dl.model.events import (
     SeriesCompleted,
     SeriesDelivered,
     SeriesSized,
+    Waiting,
 )
 from dataset_dl.model.outcome import Report
 from dataset_dl.model.plan import Rights
-from dataset_dl.model.series import Fetch, PlannedSeries, Series, Size, StoredObject
+from dataset_dl.model.series import Fetch, Pause, PlannedSeries, Series, Size, StoredObject
 from dataset_dl.plans.file import PlanFile
 from dataset_dl.transfer import transfer
 from dataset_dl.transfer.deliver import deliver
+from dataset_dl.transfer.hands import hands_of
 
 CONTENT = {
     f"series-{number}": {
@@ -76,8 +78,12 @@ class MemoryEngine:
     def is_unfinished(self, name: str) -> bool:
         return name.endswith(".dcm.part")
 
-    def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
-        for series, _, _ in fetches:
+    def run(self, fetches: Iterable[Fetch | Pause], destination: Path) -> Iterator[Event]:
+        for fetch in fetches:
+            if isinstance(fetch, Pause):
+                yield Waiting()
+                continue
+            series = fetch.series
             if series.key in self.fails:
                 continue
             self.fetched.append(series.key)
@@ -163,7 +169,7 @@ def test_a_blow_costs_nothing(tmp_path: Path) -> None:
 
 def test_without_numbers_nothing_is_complete(tmp_path: Path) -> None:
     class Silent(MemoryEngine):
-        def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
+        def run(self, fetches: Iterable[Fetch | Pause], destination: Path) -> Iterator[Event]:
             return (event for event in super().run(fetches, destination) if isinstance(event, FileCompleted))
 
     _, report = run(dd.plan("memory://toys"), tmp_path / "to", Silent())
@@ -223,16 +229,16 @@ def test_observers_get_every_event_with_the_run(tmp_path: Path) -> None:
 def test_a_consumer_takes_each_series_once(tmp_path: Path) -> None:
     dd.download("memory://toys", tmp_path)
     shelf = Shelf(refuses="series-1")
-    events = list(deliver(tmp_path, shelf, run_id="first"))
+    events = list(deliver(tmp_path, hands_of([shelf], tmp_path), run_id="first"))
     (failed,) = [event for event in events if isinstance(event, DeliveryFailed)]
     assert (failed.key, failed.message, failed.run_id) == ("series-1", "the shelf is full", "first")
     assert sorted(shelf.taken) == ["series-0", "series-2", "series-3"]
     again = Shelf()
-    events = list(deliver(tmp_path, again))
+    events = list(deliver(tmp_path, hands_of([again], tmp_path)))
     assert again.taken == ["series-1"]
     assert sum(isinstance(event, SeriesDelivered) and event.is_new for event in events) == 1
     other = Shelf(size="large")
-    list(deliver(tmp_path, other))
+    list(deliver(tmp_path, hands_of([other], tmp_path)))
     assert len(other.taken) == 4
 
 
@@ -240,7 +246,7 @@ def test_a_series_that_is_not_whole_is_not_delivered(tmp_path: Path) -> None:
     dd.download("memory://toys", tmp_path)
     next(tmp_path.rglob("2.1.dcm")).unlink()
     shelf = Shelf()
-    list(deliver(tmp_path, shelf))
+    list(deliver(tmp_path, hands_of([shelf], tmp_path)))
     assert sorted(shelf.taken) == ["series-0", "series-1", "series-3"]
 
 

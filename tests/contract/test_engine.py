@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from dataset_dl.engines.protocol import Engine
 from dataset_dl.engines.s5cmd.binary import require
 from dataset_dl.engines.s5cmd.engine import S5cmdEngine
 from dataset_dl.errors import NetworkError
-from dataset_dl.model.events import CommandFailed, Event, FileCompleted, Finished, SeriesCompleted
+from dataset_dl.model.events import CommandFailed, Event, FileCompleted, Finished, SeriesCompleted, Waiting
 from dataset_dl.model.outcome import Report
 from dataset_dl.model.plan import Plan
-from dataset_dl.model.series import Fetch
+from dataset_dl.model.series import Fetch, Pause
 from dataset_dl.network import NetworkSettings
 from dataset_dl.testing import LocalBucket
 from dataset_dl.transfer import transfer
@@ -76,6 +77,35 @@ def run(plan: Plan, target: Path, engine: Engine) -> tuple[list[Event], Report]:
     events = list(transfer(plan, target, lambda scheme: engine, pause_seconds=0))
     assert isinstance(events[-1], Finished)
     return events, events[-1].report
+
+
+def test_a_series_is_begun_only_when_there_is_room(
+    make: MakeEngine, own: LocalBucket, tmp_path: Path
+) -> None:
+    """Each series is given when the one before it is complete, and some time after that."""
+    rows = list(plan_of(own))
+    seen: Counter[str] = Counter()
+    begun: list[str] = []
+
+    def fetches() -> Iterator[Fetch | Pause]:
+        for number, row in enumerate(rows):
+            for earlier in rows[:number]:
+                while seen[earlier.key] < earlier.expected_instances:
+                    yield Pause(is_idle=False)
+            for _ in range(5):
+                yield Pause(is_idle=True)
+            begun.append(row.key)
+            yield Fetch(row)
+
+    waited = 0
+    with closing(make().run(fetches(), tmp_path)) as events:  # type: ignore[type-var]
+        for event in events:
+            waited += isinstance(event, Waiting)
+            if isinstance(event, FileCompleted):
+                assert event.key == begun[-1]
+                seen[event.key] += 1
+    assert seen == Counter({row.key: row.expected_instances for row in rows})
+    assert waited
 
 
 def same_files(bucket: LocalBucket, plan: Plan, target: Path) -> bool:

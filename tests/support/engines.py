@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataset_dl.errors import NetworkError
-from dataset_dl.model.events import BytesWritten, CommandFailed, Event, FileCompleted
-from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject
+from dataset_dl.model.events import BytesWritten, CommandFailed, Event, FileCompleted, Waiting
+from dataset_dl.model.series import Fetch, Pause, PlannedSeries, StoredObject
 from dataset_dl.testing import LocalBucket
 
 
@@ -46,8 +46,12 @@ class ScriptedEngine:
     def is_unfinished(self, name: str) -> bool:
         return re.fullmatch(r"[0-9a-f-]{36}\.dcm[0-9]+", name) is not None
 
-    def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
-        for series, missing, _ in fetches:
+    def run(self, fetches: Iterable[Fetch | Pause], destination: Path) -> Iterator[Event]:
+        for fetch in fetches:
+            if isinstance(fetch, Pause):
+                yield Waiting()
+                continue
+            series, missing, _ = fetch
             if missing == ():
                 continue
             self.asked.append(series.crdc_series_uuid)

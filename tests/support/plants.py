@@ -32,7 +32,7 @@ PLANTS = (
     ),
     Plant(
         "No request when nothing is missing",
-        "transfer/__init__.py",
+        "transfer/run.py",
         "        if tally.missing.series:\n",
         "        if tally.missing.series or plan.series_count:\n",
         ("tests/unit/test_resume.py",),

@@ -63,7 +63,9 @@ class Store:
         return False
 
     def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
-        for series, missing, _ in fetches:
+        for fetch in fetches:
+            assert isinstance(fetch, Fetch)
+            series, missing, _ = fetch
             directory = destination / series.directory
             directory.mkdir(parents=True, exist_ok=True)
             for name, data in self.content.get(series.crdc_series_uuid, {}).items():

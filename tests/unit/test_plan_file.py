@@ -18,7 +18,7 @@ from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import Fetch, PlannedSeries
 from dataset_dl.plans.opening import open_plan
 from dataset_dl.transfer import transfer
-from dataset_dl.verbs.download import raise_for_report
+from dataset_dl.verbs.complaints import raise_for_report
 from support.plans import plan_of, row
 from support.stores import Store
 

@@ -320,7 +320,7 @@ def test_a_few_hundred_that_fail_alike_are_enough(bucket: LocalBucket, tmp_path:
     assert not report.ok
     kind = dd.TransferIncomplete if cause == "not_found" else dd.NetworkError
     with pytest.raises(kind, match="the others were not tried"):
-        from dataset_dl.verbs.download import raise_for_report
+        from dataset_dl.verbs.complaints import raise_for_report
 
         raise_for_report(report)
 

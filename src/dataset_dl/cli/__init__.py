@@ -114,7 +114,11 @@ class _Group(click.Group):
         raise click.UsageError(f"There is no command “{shortened(name)}”. {hint}", ctx)
 
 
-@click.group(cls=_Group, homes={"doctor": "doctor"}, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Group,
+    homes={"deliver": "deliver", "doctor": "doctor"},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="dataset-dl")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error. Works in any position.")
 def cli(debug: bool) -> None:

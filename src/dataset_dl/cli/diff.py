@@ -28,7 +28,7 @@ def diff(directory: Path, update: bool, form: Format, **options: Unpack[NetworkO
     """List what the installed index has revised, added or withdrawn since a tree was downloaded."""
     from dataset_dl.destination.paths import files_of
     from dataset_dl.verbs import renew as renewal
-    from dataset_dl.verbs.download import raise_for_report
+    from dataset_dl.verbs.complaints import raise_for_report
 
     difference = renewal.diff(directory)
     _show(difference, form)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from dataset_dl.cli.deliver import sentence
 from dataset_dl.cli.extensions import extended
 from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import Directory, network, planned, selection
@@ -85,6 +86,30 @@ _REASONS_SHOWN = 20
     default=None,
     help="Count a series as complete only once it is on the disk itself and outlasts a power loss.",
 )
+@click.option(
+    "--then",
+    multiple=True,
+    metavar="CONSUMER",
+    help="Hand each series to a consumer as soon as it is verified: NAME, NAME:WHERE or"
+    " NAME:WHERE?OPTION=VALUE. May be repeated.",
+)
+@click.option(
+    "--evict",
+    is_flag=True,
+    default=None,
+    help="Remove a series when every consumer has taken it; a rerun does not fetch it again.",
+)
+@click.option(
+    "--disk-budget",
+    metavar="BYTES",
+    help="Keep at most so many bytes of series on the disk, like 500GB; needs --evict.",
+)
+@click.option(
+    "--consumer-processes",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Processes for each consumer.  [default: one a core]",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON event per line on standard output.")
 @extended("idc.download")
 def download(
@@ -100,7 +125,8 @@ def download(
     The same command resumes: it does not fetch complete series again.
     """
     from dataset_dl.observers.display import display
-    from dataset_dl.verbs.download import destination_of, raise_for_report, run, transferred
+    from dataset_dl.verbs.complaints import raise_for_report
+    from dataset_dl.verbs.download import destination_of, run, transferred
 
     made = planned(sources, options, into=destination)
     if dry_run:
@@ -213,6 +239,10 @@ def _show_report(report: Report, md5: bool) -> None:
     if len(report.bytes_by_store) > 1:
         how += "".join(f", {size(count)} from {store}" for store, count in report.bytes_by_store.items())
     click.echo(f"\n{report.destination}: {duration(report.elapsed_seconds)}, {how}")
+    if (delivery := report.delivery) is not None:
+        click.echo(f"{sentence(delivery)}.")
+        if not report.failures and delivery.evicted_series:
+            return
     if not report.failures:
         click.echo(_all_is_well(report, md5))
         return

@@ -43,7 +43,7 @@ def verify(
     The tree is compared with the plan kept in it, or with the index if it keeps none.
     """
     from dataset_dl.verbs import check
-    from dataset_dl.verbs.download import raise_for_report
+    from dataset_dl.verbs.complaints import raise_for_report
 
     outcome = check.verify(directory, deep=deep, md5=md5, **options)
     report = None
@@ -112,6 +112,8 @@ def _show(outcome: Verification, report: Report | None) -> None:
         )
         for path in outcome.unchecked[:_UNCHECKED_SHOWN]:
             click.echo(f"  {path}")
+    if outcome.used_series:
+        click.echo(f"{outcome.used_series:,} series were delivered and removed since")
     if outcome.ok:
         click.echo(
             f"{outcome.root}: {outcome.series_count:,} series, {size(outcome.size_bytes)}, all complete"

@@ -17,6 +17,7 @@ from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import PlannedSeries, StoredObject, Suspects
 
 Objects = Callable[[Sequence[PlannedSeries]], dict[str, list[StoredObject]]]
+Used = Callable[[PlannedSeries], bool]
 Renamed = Callable[[str], Mapping[str, str]]
 OnProgress = Callable[[int, int], object]
 
@@ -58,6 +59,7 @@ def audit(
     deep: bool = False,
     objects: Objects | None = None,
     renamed: Renamed = lambda uuid: {},
+    used: Used = lambda series: False,
     on_progress: OnProgress | None = None,
 ) -> Verification:
     """Compare a tree with a plan.
@@ -76,13 +78,17 @@ def audit(
         Lists the store's objects of some series. If given, each file is compared with its checksum there.
     renamed
         Returns object name → file name for a series whose files were renamed, by its key.
+    used
+        Whether a series was delivered and then removed, so that it need not be there.
     on_progress
         Called after each directory with the number of series and bytes checked so far.
     """
     findings = _Findings()
     series_count = size_bytes = 0
-    wrong_series = 0
-    for batch in batches(_expected(plan), lambda each: each.instances):
+    wrong_series = used_series = 0
+    for everything in batches(_expected(plan), lambda each: each.instances):
+        batch, used_now = _without_used(everything, used)
+        used_series += used_now
         series = [series for each in batch for series in each.series]
         stored = objects(series) if objects else None
         if stored:
@@ -108,8 +114,21 @@ def audit(
         size_bytes=size_bytes,
         deviations=tuple(findings.deviations),
         unchecked=tuple(findings.unchecked),
+        used_series=used_series,
         plan=plan,
     )
+
+
+def _without_used(batch: list[Expected], used: Used) -> tuple[list[Expected], int]:
+    """Leave out series that were delivered and removed; return how many these are."""
+    left = []
+    for each in batch:
+        series = [one for one in each.series if not used(one)]
+        if len(series) == len(each.series):
+            left.append(each)
+        elif series:
+            left.append(_together(each.directory, series))
+    return left, sum(len(each.series) for each in batch) - sum(len(each.series) for each in left)
 
 
 def _as_named(listed: list[StoredObject], files: Mapping[str, str]) -> list[StoredObject]:
@@ -126,8 +145,12 @@ def _expected(plan: Plan) -> Iterator[Expected]:
     for row in plan:
         together.setdefault(row.directory, []).append(row)
     for directory, series in together.items():
-        instances = sum(each.expected_instances for each in series)
-        yield Expected(directory, series, instances, sum(each.expected_bytes for each in series))
+        yield _together(directory, series)
+
+
+def _together(directory: str, series: list[PlannedSeries]) -> Expected:
+    instances = sum(each.expected_instances for each in series)
+    return Expected(directory, series, instances, sum(each.expected_bytes for each in series))
 
 
 def _check(

@@ -1,17 +1,25 @@
-"""Consumers of verified series: the protocol, and the receipts that make delivery resumable."""
+"""Consumers of verified series: the protocol, their names, and the receipts that make delivery resumable."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import parse_qsl
 
+from dataset_dl.errors import SelectionError
 from dataset_dl.model.series import Series
 
 
 class Consumer(Protocol):
     """Takes verified series somewhere else: a PACS, an XNAT project, thumbnails, a training loop.
+
+    It may have two more methods. ``keep(series, made)`` is called after `take`, always in the same process
+    and for one series at a time, for what several processes must not write at once, like a database; it
+    returns the values for the receipt. ``close()`` is called at the end of a run, also in that process.
 
     Attributes
     ----------
@@ -25,7 +33,7 @@ class Consumer(Protocol):
     options: Mapping[str, Any]
 
     def take(self, series: Series) -> Mapping[str, Any]:
-        """Deliver one series, completely or not at all.
+        """Deliver one series, completely or not at all. Several processes may do so at once.
 
         Returns
         -------
@@ -35,12 +43,72 @@ class Consumer(Protocol):
         Raises
         ------
         Exception
-            If the series could not be delivered. It gets no receipt, and the next run tries again.
+            If the series could not be delivered. It gets no receipt. After a `NetworkError` it is tried again
+            in this run, otherwise in the next one; a `StorageError` ends the run, because the others would
+            fail, too.
         """
 
 
-# Makes a consumer from the WHERE in NAME:WHERE, which is empty if it is left out.
-MakeConsumer = Callable[[str], Consumer]
+@dataclass(frozen=True)
+class ConsumerRequest:
+    """A consumer as it was requested: ``NAME[:WHERE][?OPTION=VALUE&OPTION=VALUE]``.
+
+    Attributes
+    ----------
+    name
+        Its name in the registry.
+    where
+        Where it delivers to; empty for its default.
+    options
+        Its options, as text.
+    destination
+        The destination that the series come from.
+    """
+
+    name: str
+    where: str
+    destination: Path
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, text: str, destination: Path) -> ConsumerRequest:
+        """Parse a consumer.
+
+        Raises
+        ------
+        SelectionError
+            If it is none.
+        """
+        rest, mark, query = text.partition("?")
+        name, _, where = rest.partition(":")
+        try:
+            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(mark))
+        except ValueError:
+            pairs = []
+        if not name or (mark and not pairs) or len(dict(pairs)) != len(pairs):
+            raise SelectionError(
+                text, f"“{text}” is no consumer.", "Write NAME, NAME:WHERE, or NAME:WHERE?OPTION=VALUE."
+            )
+        return cls(name, where, destination, dict(pairs))
+
+    def refuse(self, *known: str) -> None:
+        """Refuse options that the consumer does not have.
+
+        Raises
+        ------
+        SelectionError
+            If there is one.
+        """
+        for option in self.options:
+            if option not in known:
+                has = ", ".join(known)
+                raise SelectionError(
+                    option, f"The consumer {self.name} has no option “{option}”.", f"It has {has}."
+                )
+
+
+# Makes a consumer from how it was requested.
+MakeConsumer = Callable[[ConsumerRequest], Consumer]
 
 
 class Receipt(NamedTuple):

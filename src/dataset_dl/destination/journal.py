@@ -15,46 +15,9 @@ from pathlib import Path
 from types import TracebackType
 
 from dataset_dl.destination.consumers import Receipt
+from dataset_dl.destination.schema import APPLICATION_ID, VERSION, prepare, schema_version, tables
 from dataset_dl.model.series import PlannedSeries, Size
 
-# “ddlj”, which marks the file as ours; and the version of the schema.
-_APPLICATION_ID = 0x64646C6A
-_VERSION = 2
-_RENAMED = (
-    "CREATE TABLE renamed (key TEXT PRIMARY KEY, files TEXT NOT NULL, template TEXT NOT NULL) WITHOUT ROWID;"
-)
-# Added in version 2.
-_SINCE_2 = """
-    CREATE TABLE pinned (
-        key TEXT PRIMARY KEY, instanceCount INTEGER NOT NULL, size_bytes INTEGER NOT NULL, files TEXT
-    ) WITHOUT ROWID;
-    CREATE TABLE runs (
-        number INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, began REAL, ended REAL, report TEXT
-    );
-    CREATE TABLE receipts (
-        consumer TEXT, key TEXT, options_digest TEXT NOT NULL, delivered_at REAL, made TEXT, run_id TEXT,
-        PRIMARY KEY (consumer, key)
-    ) WITHOUT ROWID;
-"""
-# Digests instead of values that the plan contains anyway keep the journal of all NLST at 40 MB: one covers
-# everything that must not change, the other the directory if several series share it.
-_SCHEMA = f"""
-    BEGIN;
-    PRAGMA application_id = {_APPLICATION_ID};
-    PRAGMA user_version = {_VERSION};
-    CREATE TABLE series (
-        key TEXT PRIMARY KEY,
-        digest INTEGER NOT NULL,
-        instanceCount INTEGER NOT NULL,
-        shared_directory INTEGER,
-        names TEXT,
-        run INTEGER
-    ) WITHOUT ROWID;
-    CREATE INDEX sharing ON series (shared_directory) WHERE shared_directory IS NOT NULL;
-    {_RENAMED}
-    {_SINCE_2}
-    COMMIT;
-"""
 _COMMIT_SECONDS = 1.0
 
 
@@ -86,13 +49,11 @@ class Journal:
             path.replace(self.set_aside)
             path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
         self._connection = _connect(path)
-        if not tables(self._connection):
-            self._connection.executescript(_SCHEMA)
-        elif schema_version(self._connection) == 1:
-            _migrate(self._connection)
+        prepare(self._connection)
         self._run_id = run_id
         self._run: int | None = None
         self._began: float | None = None
+        self._evicts: bool | None = None
         # Sorted, and read on first use: a lookup in the file takes ten times as long.
         self._digests: array[int] | None = None
 
@@ -147,9 +108,11 @@ class Journal:
             self._number_of_run(),
         )
         self._write("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?, ?, ?)", values)
+        if self._has_evicted():
+            self._write("DELETE FROM evicted WHERE key = ?", (series.key,))
 
     def forget(self, series: PlannedSeries) -> None:
-        """Delete the entry of a series that is not complete."""
+        """Delete the entry of a series that is not complete, or no longer there."""
         self._write("DELETE FROM series WHERE key = ?", (series.key,))
 
     def pin(self, key: str, size: Size) -> None:
@@ -185,6 +148,23 @@ class Journal:
         values = receipt._replace(made=json.dumps(receipt.made, default=str))  # type: ignore[arg-type]
         self._write("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?, ?)", tuple(values))
         self.commit()
+
+    def evict(self, series: PlannedSeries) -> None:
+        """Record durably that a delivered series is about to be removed; `forget` it when it is."""
+        values = (series.key, _digest_of(series), time.time())
+        self._write("INSERT OR REPLACE INTO evicted VALUES (?, ?, ?)", values)
+        self._evicts = True
+        self.commit()
+
+    def is_evicted(self, series: PlannedSeries) -> bool:
+        """Whether a series was delivered and then removed, and is not here again."""
+        return self._has_evicted() and is_evicted(self._connection, series)
+
+    def _has_evicted(self) -> bool:
+        """Whether any series was; that spares a look for each of a million."""
+        if self._evicts is None:
+            self._evicts = self._connection.execute("SELECT 1 FROM evicted LIMIT 1").fetchone() is not None
+        return self._evicts
 
     def finish_run(self, report: str) -> None:
         """Record the report of a run, as JSON."""
@@ -235,18 +215,10 @@ def renamed_files(connection: sqlite3.Connection, key: str) -> dict[str, str]:
     return dict(pairs)
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Migrate a journal of version 1 to the current version; keep its entries."""
-    renamed = "ALTER TABLE renamed RENAME COLUMN crdc_series_uuid TO key;"
-    connection.executescript(f"""
-        BEGIN;
-        ALTER TABLE series RENAME COLUMN crdc_series_uuid TO key;
-        ALTER TABLE series ADD COLUMN run INTEGER;
-        {renamed if "renamed" in tables(connection) else _RENAMED}
-        {_SINCE_2}
-        PRAGMA user_version = {_VERSION};
-        COMMIT;
-    """)
+def is_evicted(connection: sqlite3.Connection, series: PlannedSeries) -> bool:
+    """Whether a journal of the current version says that a series was delivered and then removed."""
+    found = connection.execute("SELECT digest FROM evicted WHERE key = ?", (series.key,)).fetchone()
+    return found is not None and found[0] == _digest_of(series)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -272,22 +244,12 @@ def _is_sound(path: Path) -> bool:
         with closing(_connect(path)) as connection:
             if not tables(connection):
                 return True
-            is_ours = connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID
+            is_ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
             version = schema_version(connection)
             is_whole = connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
     except sqlite3.DatabaseError:
         return False
-    return is_ours and is_whole and 1 <= version <= _VERSION
-
-
-def schema_version(connection: sqlite3.Connection) -> int:
-    """Return the version of a journal's schema."""
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def tables(connection: sqlite3.Connection) -> list[str]:
-    """Return the names of a journal's tables."""
-    return [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
+    return is_ours and is_whole and 1 <= version <= VERSION
 
 
 def _digest_of(series: PlannedSeries) -> int:

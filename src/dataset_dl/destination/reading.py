@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from dataset_dl.destination.journal import renamed_files, schema_version, tables
-from dataset_dl.model.series import Size
+from dataset_dl.destination.journal import is_evicted, renamed_files
+from dataset_dl.destination.schema import schema_version, tables
+from dataset_dl.model.series import PlannedSeries, Size
 
 
 @contextmanager
@@ -35,6 +36,16 @@ def reading_names(path: Path) -> Iterator[Callable[[str], dict[str, str]]]:
             yield lambda key: {}
         else:
             yield lambda key: renamed_files(connection, key)
+
+
+@contextmanager
+def reading_evicted(path: Path) -> Iterator[Callable[[PlannedSeries], bool]]:
+    """Give `Journal.is_evicted` of a journal that another process may hold; False if there is none."""
+    with reading(path) as connection:
+        if connection is None or "evicted" not in tables(connection):
+            yield lambda series: False
+        else:
+            yield lambda series: is_evicted(connection, series)
 
 
 def pinned_sizes(path: Path) -> dict[str, Size]:

@@ -16,10 +16,11 @@ import msgspec
 from dataset_dl.destination import lists, paths
 from dataset_dl.destination.journal import Journal
 from dataset_dl.destination.lock import Hold, hold
-from dataset_dl.destination.reading import last_report, reading_names
+from dataset_dl.destination.reading import last_report, reading_evicted, reading_names
 from dataset_dl.errors import ManifestError
 from dataset_dl.model.outcome import Report
 from dataset_dl.model.plan import Origin, Plan, Rights
+from dataset_dl.model.series import PlannedSeries
 from dataset_dl.plans.compare import Comparison, compare, joined
 from dataset_dl.plans.file import PlanFile
 from dataset_dl.plans.opening import copy_of, open_plan
@@ -196,6 +197,15 @@ def reading_renamed(destination: Path) -> Iterator[Callable[[str], dict[str, str
     with ExitStack() as stack:
         writers = [stack.enter_context(reading_names(files.journal)) for files in _every_writer(destination)]
         yield lambda key: next((names for each in writers if (names := each(key))), {})
+
+
+@contextmanager
+def reading_used(destination: Path) -> Iterator[Callable[[PlannedSeries], bool]]:
+    """Give a function: whether a series was delivered and then removed, by the journals of all writers."""
+    with ExitStack() as stack:
+        files = _every_writer(destination)
+        writers = [stack.enter_context(reading_evicted(each.journal)) for each in files]
+        yield lambda series: any(is_evicted(series) for is_evicted in writers)
 
 
 def gather(destination: Path) -> Report | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dataset_dl.model.events import Event
-from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject
+from dataset_dl.model.series import Fetch, Pause, PlannedSeries, StoredObject
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
 
@@ -47,8 +47,12 @@ class Engine(Protocol):
     def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
         """Return the objects that the store lists, by key. Leave out a series without a full list."""
 
-    def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
+    def run(self, fetches: Iterable[Fetch | Pause], destination: Path) -> Iterator[Event]:
         """Fetch series below a destination, nearly in the order of the fetches.
+
+        If the disk is bounded, or consumers take the series, the iterator may give a `Pause`: there is no
+        room for more. The engine goes on with what it has, yields an event, for example `Waiting`, and asks
+        again soon; `feeding.Feed` helps. It takes a series only when it begins with it or can hold it back.
 
         It yields a `FileCompleted` for each file that has its final name, ending in ``.dcm``, in the
         directory of its series, and any other events. It may skip whole series silently. Closing the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from dataset_dl.engines.protocol import Engine
 from dataset_dl.errors import NetworkError
 from dataset_dl.model.events import BytesWritten, Event
-from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject
+from dataset_dl.model.series import Fetch, Pause, PlannedSeries, StoredObject
 
 
 class TwoStores:
@@ -64,21 +64,21 @@ class TwoStores:
                 found |= engine.objects(own)
         return found
 
-    def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
+    def run(self, fetches: Iterable[Fetch | Pause], destination: Path) -> Iterator[Event]:
         """Fetch series from the store of each, one store after the other."""
         before = 0
-        waiting = fetches
-        for store, engine in list(self._engines.items()):
-            others: list[Fetch] = []
-            written = 0
-            for event in engine.run(self._of(store, waiting, others), destination):
-                if isinstance(event, BytesWritten):
-                    written = event.size_bytes
-                    yield replace(event, size_bytes=before + written)
-                else:
-                    yield event
-            self._set_workers(engine)
-            before, waiting = before + written, others
+        share = _Share(self._store_of, iter(fetches))
+        while share.goes_on():
+            for store, engine in list(self._engines.items()):
+                written = 0
+                for event in engine.run(share.of(store), destination):
+                    if isinstance(event, BytesWritten):
+                        written = event.size_bytes
+                        yield replace(event, size_bytes=before + written)
+                    else:
+                        yield event
+                self._set_workers(engine)
+                before += written
 
     def is_unfinished(self, name: str) -> bool:
         """Whether a file of this name is unfinished."""
@@ -105,10 +105,42 @@ class TwoStores:
         failed = self._failed.get(key, ())
         return next((store for store in self._engines if store not in failed), next(iter(self._engines)))
 
-    def _of(self, store: str, fetches: Iterable[Fetch], others: list[Fetch]) -> Iterator[Fetch]:
-        """Yield the fetches for a store; put aside the others."""
-        for each in fetches:
-            if self._store_of(each.series.key) == store:
+
+class _Share:
+    """Gives each store its fetches: the first one reads them, and puts aside those of the others.
+
+    Parameters
+    ----------
+    store_of
+        The store of a key.
+    fetches
+        All of them.
+    """
+
+    def __init__(self, store_of: Callable[[str], str], fetches: Iterator[Fetch | Pause]) -> None:
+        self._store_of = store_of
+        self._fetches = fetches
+        self._waiting: Iterable[Fetch | Pause] = fetches
+        self._is_cut = True
+
+    def goes_on(self) -> bool:
+        """Whether the first store has to be given more, after the others."""
+        was_cut, self._is_cut = self._is_cut, False
+        self._waiting = self._fetches
+        return was_cut
+
+    def of(self, store: str) -> Iterator[Fetch | Pause]:
+        """Yield the fetches for a store."""
+        waiting: Iterable[Fetch | Pause] = self._waiting
+        aside: list[Fetch | Pause] = []
+        self._waiting = aside
+        for each in waiting:
+            if isinstance(each, Pause):
+                if aside:
+                    self._is_cut = True  # they hold the room that this store waits for
+                    return
+                yield each
+            elif self._store_of(each.series.key) == store:
                 yield each
             else:
-                others.append(each)
+                aside.append(each)

@@ -68,6 +68,7 @@ class Verification:
     size_bytes: int
     deviations: tuple[Deviation, ...]
     unchecked: tuple[str, ...] = ()
+    used_series: int = 0
     plan: Plan | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -96,6 +97,7 @@ class Verification:
             "series_count": self.series_count,
             "complete_series": self.complete_series,
             "size_bytes": self.size_bytes,
+            "used_series": self.used_series,
             "deviations": [asdict(deviation) for deviation in self.deviations],
             "unchecked": list(self.unchecked),
         }

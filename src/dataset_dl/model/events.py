@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from dataset_dl.model.outcome import Cause, Report, SeriesFailure
+from dataset_dl.model.outcome import Cause, Delivery, Report, SeriesFailure
 from dataset_dl.model.series import PlannedSeries, Size
 
 
@@ -94,6 +94,10 @@ class BytesWritten(Event, frozen=True):
     memory_bytes: int | None = None
 
 
+class Waiting(Event, frozen=True):
+    """An engine has nothing to do until there is room on the disk, or until consumers have taken series."""
+
+
 class CommandFailed(Event, frozen=True):
     """A command of the engine failed; the key is empty if the engine does not name a series."""
 
@@ -166,6 +170,36 @@ class DeliveryFailed(Event, frozen=True):
     consumer: str
     key: str
     message: str
+    cause: Cause = "consumer"
+
+
+class SeriesUsed(Event, frozen=True):
+    """A series was delivered and removed by an earlier run, so it is not fetched again."""
+
+    series: PlannedSeries
+
+
+class SeriesEvicted(Event, frozen=True):
+    """Every consumer has taken a series, and its files were removed."""
+
+    key: str
+    size_bytes: int
+
+
+class DeliveryStarted(Event, frozen=True):
+    """Series of a destination are handed to consumers."""
+
+    destination: Path
+    series_count: int
+    consumers: int
+
+
+class Delivered(Event, frozen=True):
+    """The last event of a delivery. `lacking_series` of the plan are not complete, so nobody got them."""
+
+    delivery: Delivery
+    lacking_series: int
+    elapsed_seconds: float
 
 
 class Working(Event, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ Cause = Literal[
     "excess",
     "disk",
     "name_too_long",
+    "consumer",
     "unknown",
 ]
 # Transient causes, worth retrying.
@@ -57,6 +58,60 @@ class SeriesFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryFailure:
+    """A series that a consumer did not take; the next run tries again.
+
+    Attributes
+    ----------
+    consumer, key, SeriesInstanceUID
+        Which consumer, and which series.
+    cause
+        One word for programs to act on: ``consumer``, ``network`` or ``unknown``.
+    message
+        What the consumer said.
+    """
+
+    consumer: str
+    key: str
+    SeriesInstanceUID: str | None
+    cause: Cause
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What consumers took.
+
+    Attributes
+    ----------
+    consumers
+        Their names.
+    delivered, delivered_before
+        How many receipts were written now, and were there before. Each consumer counts.
+    failures
+        What no consumer took.
+    evicted_series, evicted_bytes
+        Series that were removed after every consumer had taken them, now or by an earlier run.
+    """
+
+    consumers: tuple[str, ...]
+    delivered: int = 0
+    delivered_before: int = 0
+    failures: tuple[DeliveryFailure, ...] = ()
+    evicted_series: int = 0
+    evicted_bytes: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the delivery as plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a download left on disk.
 
@@ -67,7 +122,8 @@ class Report:
     series_count, instance_count, size_bytes
         Totals of the plan.
     complete_series, complete_instances, complete_bytes
-        Totals on disk and verified, whether fetched now or already present.
+        Totals that are verified, whether fetched now or already present; those that were evicted after their
+        delivery included.
     fetched_series, fetched_bytes
         Complete series with at least one file fetched now, and the bytes of all files fetched now.
     bytes_by_store
@@ -84,6 +140,8 @@ class Report:
         Requested identifiers that IDC does not have; empty if they are skipped.
     run_id
         Id of the run, also in its events, its log records and the journal.
+    delivery
+        What consumers took; None without a consumer.
     """
 
     destination: Path
@@ -102,6 +160,7 @@ class Report:
     missing: tuple[str, ...] = ()
     run_id: str = ""
     bytes_by_store: Mapping[str, int] = field(default_factory=dict)
+    delivery: Delivery | None = None
 
     @property
     def untried_series(self) -> int:
@@ -110,8 +169,10 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether everything requested is on disk and verified."""
-        return not self.failures and not self.missing and self.complete_series == self.series_count
+        """Whether everything requested is on disk and verified, and was delivered."""
+        is_delivered = self.delivery is None or self.delivery.ok
+        is_fetched = not self.failures and not self.missing and self.complete_series == self.series_count
+        return is_fetched and is_delivered
 
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
@@ -148,6 +209,7 @@ class Report:
             "untried_series": self.untried_series,
             "stopped": self.stopped,
             "missing": list(self.missing),
+            "delivery": None if self.delivery is None else self.delivery.to_dict(),
             "elapsed_seconds": round(self.elapsed_seconds, 3),
             "failures": [
                 {

@@ -147,6 +147,15 @@ class Fetch(NamedTuple):
         return cls(series, None if wanted is None else tuple(wanted))
 
 
+class Pause(NamedTuple):
+    """No series to fetch for now: the disk has no room for another one, or too many are not delivered yet.
+
+    `is_idle` if every series given so far has ended.
+    """
+
+    is_idle: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """A series that is complete on disk: its number of files and bytes match the plan.

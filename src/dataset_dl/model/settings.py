@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dataset_dl.errors import PlanError
+
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 Verify = Literal["size", "md5"]
 
@@ -38,6 +42,14 @@ class DownloadSettings:
         Count a series as complete only once its files are on the disk itself and outlast a power loss.
     reuse
         Other destinations on this machine, from which series are copied instead of fetched.
+    then
+        Consumers that get each series as soon as it is verified: names, consumers or functions.
+    consumer_processes
+        How many processes run each consumer that is named; one a core if None.
+    evict
+        Remove a series when every consumer has taken it.
+    disk_budget
+        The most bytes of series on the disk at any time, as a number or like ``500GB``; no bound if None.
     """
 
     engine: Any = "auto"
@@ -49,10 +61,32 @@ class DownloadSettings:
     max_rate_mbps: float | None = None
     durable: bool = False
     reuse: tuple[Path, ...] = ()
+    then: tuple[Any, ...] = ()
+    consumer_processes: int | None = None
+    evict: bool = False
+    disk_budget: int | str | None = None
+
+    @property
+    def disk_budget_bytes(self) -> int | None:
+        """The bound in bytes; None without one."""
+        return None if self.disk_budget is None else bytes_of(self.disk_budget)
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise PlanError("workers", f"workers is {self.workers} but must be at least 1.")
+        if self.consumer_processes is not None and self.consumer_processes < 1:
+            raise PlanError(
+                "consumer_processes",
+                f"consumer_processes is {self.consumer_processes} but must be at least 1.",
+            )
+        if self.evict and not self.then:
+            raise PlanError(
+                "evict", "evict removes what consumers have taken, but there is no consumer.", "Name one."
+            )
+        if self.disk_budget_bytes is not None and not self.evict:
+            raise PlanError(
+                "disk_budget", "A disk budget holds only if series are evicted.", "Set evict as well."
+            )
         rate = self.max_rate_mbps
         if rate is not None and not 0 < rate < math.inf:
             raise PlanError("max_rate_mbps", f"max_rate_mbps is {rate} but must be positive and finite.")
@@ -78,4 +112,24 @@ class DownloadSettings:
             several = given["reuse"]
             paths = [several] if isinstance(several, str | Path) else several
             given["reuse"] = tuple(Path(each) for each in paths)
+        if "then" in given and not isinstance(given["then"], tuple):
+            several = given["then"]
+            given["then"] = tuple(several) if isinstance(several, list) else (several,)
         return cls(**given)
+
+
+def bytes_of(amount: int | str) -> int:
+    """Return a number of bytes, given as such or with a unit like ``500GB`` or ``2 TiB``.
+
+    Raises
+    ------
+    PlanError
+        If it is neither, or not positive.
+    """
+    text = str(amount).strip()
+    match = _AMOUNT.fullmatch(text)
+    base = 1024 if match and match[3] else 1000
+    found = int(float(match[1]) * base ** _POWERS[match[2].lower()]) if match else 0
+    if found < 1:
+        raise PlanError(text, f"“{text}” is no number of bytes.", "Write it like 500GB.")
+    return found

@@ -8,7 +8,18 @@ from typing import IO, Any
 
 import msgspec
 
-from dataset_dl.model.events import BytesWritten, Event, Finished, SeriesCompleted, SeriesFailed, Started
+from dataset_dl.model.events import (
+    BytesWritten,
+    Delivered,
+    DeliveryStarted,
+    Event,
+    Finished,
+    SeriesCompleted,
+    SeriesFailed,
+    SeriesUsed,
+    Started,
+    Waiting,
+)
 from dataset_dl.model.outcome import utf8
 
 
@@ -28,7 +39,7 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         """Write one event."""
-        if isinstance(event, BytesWritten):
+        if isinstance(event, (BytesWritten, Waiting)):
             return  # a sample for drawing, not something that happened
         line = msgspec.json.encode({"event": event_name(event), **event_fields(event)})
         self._stream.write(line.decode() + "\n")
@@ -55,11 +66,15 @@ def event_fields(event: Event) -> dict[str, Any]:
             "present_bytes": failure.present_bytes,
             "run_id": event.run_id,
         }
+    if isinstance(event, SeriesUsed):
+        return {**event.series.to_dict(), "run_id": event.run_id}
     if isinstance(event, Finished):
         return event.report.to_dict()
     found = msgspec.structs.asdict(event)
     if "key" in found:
         found["crdc_series_uuid"] = found["key"]
-    if isinstance(event, Started):
+    if isinstance(event, Delivered):
+        found["delivery"] = event.delivery.to_dict()
+    if isinstance(event, (Started, DeliveryStarted)):
         found["destination"] = utf8(event.destination)
     return found

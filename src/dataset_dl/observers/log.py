@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from dataset_dl.model.events import (
+    DeliveryFailed,
     EngineEnded,
     Event,
     FetchStarted,
@@ -113,6 +114,9 @@ def _record(event: Event) -> tuple[int, str, dict[str, object]] | None:
         text = f"{failure.planned.directory} failed ({failure.cause}: {failure.message})"
         extra = _of(failure.planned.key, failure.planned.SeriesInstanceUID)
         return logging.WARNING, text, {**extra, "cause": failure.cause, "error": failure.message}
+    if isinstance(event, DeliveryFailed):
+        text = f"{event.key} was not delivered to {event.consumer} ({event.message})"
+        return logging.WARNING, text, {"crdc_series_uuid": event.key, "error": event.message}
     if isinstance(event, FetchStarted):
         text = f"Fetching {event.series_count:,} series by {event.engine} with {event.workers} workers"
         return logging.INFO, text, {"engine": event.engine, "workers": event.workers}

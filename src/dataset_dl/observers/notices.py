@@ -5,9 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from dataset_dl.model.events import EngineEnded, Event, FetchStarted, Noticed, RetryStarted, SeriesFailed
+from dataset_dl.model.events import (
+    DeliveryFailed,
+    DeliveryStarted,
+    EngineEnded,
+    Event,
+    FetchStarted,
+    Noticed,
+    RetryStarted,
+    SeriesFailed,
+)
 from dataset_dl.model.outcome import DownloadProgress, SeriesFailure
-from dataset_dl.wording import duration, size
+from dataset_dl.wording import counted, duration, size
 
 # How many similar failures are shown one by one.
 EXAMPLES = 3
@@ -45,6 +54,20 @@ class Notices:
             return f"retrying {event.series_count:,} series in {event.pause_seconds:.0f} s"
         if isinstance(event, SeriesFailed):
             return self._failed(event.failure)
+        if isinstance(event, DeliveryStarted):
+            consumers = counted(event.consumers, "consumer")
+            return f"handing {event.series_count:,} series to {consumers}"
+        if isinstance(event, DeliveryFailed):
+            return self._undelivered(event)
+        return None
+
+    def _undelivered(self, event: DeliveryFailed) -> str | None:
+        alike = f"{event.consumer}: {_PARTICULAR.sub('…', event.message)}"
+        self._alike[alike] += 1
+        if self._alike[alike] <= EXAMPLES:
+            return f"not delivered to {event.consumer}: {event.key} ({event.message})"
+        if self._alike[alike] == EXAMPLES + 1:
+            return "more series are not delivered for the same reason; the report counts them"
         return None
 
     def _failed(self, failure: SeriesFailure) -> str | None:

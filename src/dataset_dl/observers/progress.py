@@ -16,6 +16,7 @@ from dataset_dl.model.events import (
     SeriesCompleted,
     SeriesFailed,
     SeriesSized,
+    SeriesUsed,
     Started,
 )
 from dataset_dl.model.outcome import DownloadProgress
@@ -76,6 +77,12 @@ class ProgressTracker:
             if not self._is_fetching:
                 self._files += event.series.expected_instances
                 self._present_bytes += event.series.expected_bytes
+        elif isinstance(event, SeriesUsed):
+            self._series += 1
+            self._files += event.series.expected_instances
+            self._complete_files += event.series.expected_instances
+            self._present_bytes += event.series.expected_bytes
+            self._complete_bytes += event.series.expected_bytes
         elif isinstance(event, SeriesFailed):
             failure = event.failure
             self._failed_series += 1

@@ -202,6 +202,11 @@ class PlanFile:
         sql = f"SELECT max_by(directory, length(directory)) FROM {self.sql}"
         return Database().column(sql)[0] or ""
 
+    def largest_bytes(self) -> int:
+        """Return the bytes of the largest series; 0 if no size is known."""
+        found: int | None = Database().column(f"SELECT max(size_bytes) FROM {self.sql}")[0]
+        return found or 0
+
     def only(self, directories: Sequence[str]) -> PlanFile:
         """The rows of the series in some directories."""
         select = f"FROM {self.sql} WHERE directory IN (SELECT unnest($1::VARCHAR[]))"

@@ -37,9 +37,9 @@ class Process:
     """A long-running child process; its output lines are passed on as they arrive.
 
     One thread starts the child, reads its standard output and waits for it; a second one reads its standard
-    error, because an undrained pipe would block the child. The threads share no lock that is acquired in
-    Python code, not even to start and end, so `threading` is not used: a Ctrl-C right after acquiring such a
-    lock would leave it locked.
+    error, because an undrained pipe would block the child; a third one writes its standard input, if it has
+    one. The threads share no lock that is acquired in Python code, not even to start and end, so `threading`
+    is not used: a Ctrl-C right after acquiring such a lock would leave it locked.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ class Process:
     gather_seconds
         How long to gather lines into a batch: passing on a batch costs ten times as much as a line in it.
     stdin
-        What the child reads from its standard input, which then stays open as long as this process lives; an
-        empty input if None. It must fit into a pipe (64 KB).
+        What the child reads from its standard input first. The input then stays open as long as this process
+        lives, or until `end_input`. None for an empty input.
     queue_of_lines
         The queue for its lines, if several children share one; see `lines_of`.
     """
@@ -68,7 +68,10 @@ class Process:
         self._directory = directory
         self._environment = dict(environment)
         self._gather_seconds = gather_seconds
-        self._stdin = stdin
+        self._is_fed = stdin is not None
+        # What the child is to read; None ends its input.
+        self._input: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.feed(stdin or b"")
         self._queue: LineQueue = queue.SimpleQueue() if queue_of_lines is None else queue_of_lines
         self._discard = False
         self._is_begun = self._is_started = self._is_drained = self._is_over = False
@@ -108,6 +111,15 @@ class Process:
     def lines(self, tick_seconds: float) -> Iterator[list[bytes]]:
         """Yield lines of both outputs in batches; an empty batch after each `tick_seconds` of silence."""
         return lines_of(self._queue, 1, tick_seconds)
+
+    def feed(self, data: bytes) -> None:
+        """Let the child read something from its standard input; never waits for the child."""
+        if data:
+            self._input.put(data)
+
+    def end_input(self) -> None:
+        """End the child's standard input, after what was fed so far."""
+        self._input.put(None)
 
     def ignore_output(self) -> None:
         """Discard all output from now on."""
@@ -167,7 +179,7 @@ class Process:
 
     def _own(self) -> None:
         try:
-            child = start(self._argv, self._directory, self._environment, is_fed=self._stdin is not None)
+            child = start(self._argv, self._directory, self._environment, is_fed=self._is_fed)
         except BaseException as error:
             self._start_error = error
             return
@@ -175,16 +187,21 @@ class Process:
         self._is_started = True
         assert child.stdout is not None and child.stderr is not None
         _thread.start_new_thread(self._drain_errors, (child.stderr,))
+        if child.stdin is not None:
+            _thread.start_new_thread(self._feed, (child.stdin,))
         with child.stdout, child.stderr:
-            if child.stdin is not None and self._stdin is not None:
-                with suppress(OSError):  # it has ended already
-                    child.stdin.write(self._stdin)
             self._pump(child.stdout, None)
             while not self._is_drained:
                 time.sleep(_TICK_SECONDS)
-        if child.stdin is not None:
-            child.stdin.close()
+        self.end_input()
         child.wait()
+
+    def _feed(self, stream: IO[bytes]) -> None:
+        with stream, suppress(OSError):  # the child has ended
+            while (data := self._input.get()) is not None:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[stream.write(rest) :]
 
     def _drain_errors(self, stream: IO[bytes]) -> None:
         try:

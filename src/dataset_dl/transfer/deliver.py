@@ -1,87 +1,117 @@
-"""Deliver verified series to a consumer, each once: receipts in the journal prevent repetition."""
+"""Deliver what a destination has to consumers, each series once: receipts prevent repetition."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from dataset_dl.destination import disk
-from dataset_dl.destination.consumers import Consumer, Receipt, digest_of
 from dataset_dl.destination.records import Records
 from dataset_dl.destination.tree import Found, agrees, instance_paths, look, look_at
 from dataset_dl.errors import ManifestError
-from dataset_dl.model.events import DeliveryFailed, Event, SeriesDelivered
+from dataset_dl.model.events import Delivered, DeliveryStarted, Event
 from dataset_dl.model.series import PlannedSeries, Series
+from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.plans.file import PlanFile
+from dataset_dl.transfer.budget import MOST_SERIES, Budget
+from dataset_dl.transfer.courier import Courier, Hand
 
 
-def deliver(destination: Path, consumer: Consumer, *, part: str = "", run_id: str = "") -> Iterator[Event]:
-    """Deliver every complete series of a destination to a consumer, unless it has a receipt.
+def deliver(
+    destination: Path,
+    hands: Sequence[Hand],
+    *,
+    rows: PlanFile | None = None,
+    evict: bool = False,
+    retries: int = DownloadSettings.retries,
+    part: str = "",
+    run_id: str = "",
+    pause_seconds: float = 1.0,
+) -> Iterator[Event]:
+    """Deliver every complete series of a destination to consumers, unless it has a receipt.
 
     Parameters
     ----------
     destination
         The directory of a download; it stays locked meanwhile.
-    consumer
-        Takes the series. An exception in it fails only that series.
-    part, run_id
+    hands
+        The consumers. An exception in one fails only that series.
+    rows
+        Only these series; all that were downloaded there if None.
+    evict, retries, part, run_id, pause_seconds
         As for `transfer`.
 
     Yields
     ------
     Event
-        A `SeriesDelivered` or a `DeliveryFailed` for each complete series.
+        A `SeriesDelivered` or a `DeliveryFailed` for each complete series and consumer; the last one is
+        `Delivered`.
 
     Raises
     ------
     ManifestError
         If no download went there.
     StorageError
-        If another writer holds the destination, or the receipt cannot be written.
+        If another writer holds the destination, a receipt cannot be written, or a consumer has no room.
     """
-    digest = digest_of(consumer.options)
-    with disk.guard(destination), Records(destination, part, run_id) as records:
-        if records.kept is None:
-            raise ManifestError(
-                str(destination), f"{destination} holds no plan of a download, so nothing can be delivered."
-            )
-        for series in _complete(destination, records, records.kept):
-            key = series.planned.key
-            receipt = records.journal.receipt(consumer.name, key)
-            event: Event
-            if receipt is not None and receipt.options_digest == digest:
-                event = SeriesDelivered(consumer.name, key, False)
-            else:
-                event = _hand_over(series, consumer, digest, records, run_id)
-            msgspec.structs.force_setattr(event, "run_id", run_id)
-            yield event
+    for event in _events(destination, hands, rows, evict, retries, part, run_id, pause_seconds):
+        msgspec.structs.force_setattr(event, "run_id", run_id)
+        yield event
 
 
-def _hand_over(series: Series, consumer: Consumer, digest: str, records: Records, run_id: str) -> Event:
-    key = series.planned.key
+def _events(
+    destination: Path,
+    hands: Sequence[Hand],
+    rows: PlanFile | None,
+    evict: bool,
+    retries: int,
+    part: str,
+    run_id: str,
+    pause_seconds: float,
+) -> Iterator[Event]:
+    began = time.monotonic()
+    courier = Courier(
+        hands, destination, run_id, Budget(None), evict=evict, retries=retries, pause_seconds=pause_seconds
+    )
     try:
-        made = consumer.take(series)
-    except Exception as error:  # any exception of third-party code fails this series only
-        return DeliveryFailed(consumer.name, key, str(error) or type(error).__name__)
-    records.check()
-    records.journal.write_receipt(Receipt(consumer.name, key, digest, time.time(), made, run_id))
-    return SeriesDelivered(consumer.name, key, True)
+        with disk.guard(destination), Records(destination, part, run_id) as records:
+            if records.kept is None:
+                raise ManifestError(
+                    str(destination),
+                    f"{destination} holds no plan of a download, so nothing can be delivered.",
+                )
+            courier.journal = records.journal
+            wanted = records.kept if rows is None else rows
+            yield DeliveryStarted(destination, wanted.plan(None).series_count, len(hands))
+            lacking = 0
+            for row in wanted:
+                if courier.is_used(row):
+                    courier.used(row, _names(row, records), by_name=wanted.needs_names())
+                    continue
+                series = _complete(row, destination, records, by_name=wanted.needs_names())
+                if series is None:
+                    lacking += 1
+                    continue
+                yield from courier.offer(series)
+                yield from courier.room(MOST_SERIES)
+                records.check()
+            yield from courier.rest()
+            yield Delivered(courier.delivery(), lacking, time.monotonic() - began)
+    finally:
+        courier.close()
 
 
-def _complete(destination: Path, records: Records, rows: PlanFile) -> Iterator[Series]:
-    """Yield the series whose count and bytes match the plan, with their files."""
-    by_name = rows.needs_names()
-    for row in rows:
-        names = _names(row, records) if by_name or row.files is not None else None
-        directory = destination / row.directory
-        if by_name and names is None:
-            continue  # its files in a shared directory are unknown
-        found: Found = look(directory) if names is None else look_at(directory, names)
-        if agrees(found, row):
-            yield Series(row, directory, instance_paths(directory, names))
+def _complete(row: PlannedSeries, destination: Path, records: Records, *, by_name: bool) -> Series | None:
+    """Return a series whose count and bytes match the plan, with its files; None if they do not."""
+    names = _names(row, records) if by_name or row.files is not None else None
+    directory = destination / row.directory
+    if by_name and names is None:
+        return None  # its files in a shared directory are unknown
+    found: Found = look(directory) if names is None else look_at(directory, names)
+    return Series(row, directory, instance_paths(directory, names)) if agrees(found, row) else None
 
 
 def _names(row: PlannedSeries, records: Records) -> tuple[str, ...] | None:

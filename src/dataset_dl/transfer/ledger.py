@@ -14,12 +14,16 @@ _KEPT_ROWS = 4_000
 
 
 class State(IntEnum):
-    """State of a series: nothing on disk, something on disk, complete and checked, given up."""
+    """State of a series: nothing on disk, something on disk, complete and checked, given up, used.
+
+    Used is what every consumer has taken, so that it was removed.
+    """
 
     ABSENT = 0
     PARTIAL = 1
     COMPLETE = 2
     FAILED = 3
+    USED = 4
 
 
 class Undone(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,8 @@ from dataset_dl.model.events import (
     SeriesSized,
 )
 from dataset_dl.model.outcome import Cause
-from dataset_dl.model.series import PlannedSeries, Size, Suspects
+from dataset_dl.model.series import Fetch, Pause, PlannedSeries, Size, Suspects
+from dataset_dl.transfer.courier import Courier
 from dataset_dl.transfer.fleet import Fleet
 from dataset_dl.transfer.ledger import Ledger, State
 from dataset_dl.transfer.mender import Mender
@@ -41,6 +42,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _ENDINGS_IN_A_ROW = 3
 _ALIKE_IN_A_ROW = 300
 _TOO_MANY_FILES = "the store sends many more files of it than the index says"
+_FULL = "the disk budget is full of series that failed or that no consumer took"
 _TOO_MANY_BYTES = "the store sends more bytes for one of its files than the index says for all"
 
 
@@ -62,7 +64,9 @@ class Rounds:
         options: Options,
         suspects: Suspects,
         durable: Durable | None = None,
+        courier: Courier | None = None,
     ) -> None:
+        self._courier = courier
         self._ledger = ledger
         self._fleet = fleet
         self._destination = records.destination
@@ -141,8 +145,12 @@ class Rounds:
         undone = self._ledger.undone(self._only)
         window = Window(iter(undone), mender.take, self._options.by_name)
         watch = Watch(self._destination, self._engine.is_unfinished)
+        orders: Iterable[Fetch | Pause] = mender.orders(undone)
+        if self._courier is not None:
+            self._courier.budget.begin()
+            orders = self._courier.admitted(mender.orders(undone))
         try:
-            with closing(self._engine.run(mender.orders(undone), self._destination)) as events:  # type: ignore[type-var]
+            with closing(self._engine.run(orders, self._destination)) as events:  # type: ignore[type-var]
                 yield from self._follow(events, window, watch)
         finally:
             if os.getpid() == self._made_in:  # a fork must not sweep files of its parent
@@ -154,8 +162,12 @@ class Rounds:
                     sweep(f"{self._destination}/{directory}", self._engine.is_unfinished)
         self._records.check()
         if not self._options.by_name:
-            watch.remove_surplus(window.closed.values())
-        yield from self._verdicts.settle(window)
+            is_gone = self._courier.is_evicted if self._courier is not None else lambda series: False
+            watch.remove_surplus(each for each in window.closed.values() if not is_gone(each))
+        budget = self._courier.budget if self._courier is not None else None
+        yield from self._verdicts.settle(window, budget.given if budget is not None else None)
+        if budget is not None and budget.is_stuck and not self._verdicts.left:
+            self._verdicts.stopped = _FULL
         self._requested += window.requested
         yield from self._verdicts.prove()
 
@@ -192,6 +204,8 @@ class Rounds:
                     if pending.awaited == 0:
                         yield from self._look(window, pending)
             elif isinstance(event, BytesWritten):
+                if self._courier is not None and self._courier.budget.is_closed:
+                    yield from self._verdicts.prove()  # what waits for its checksums holds room, too
                 watch.check_links(each.series.directory for each in window.open.values())
                 flooded = watch.flooded(event.size_bytes, self._in_flight(window))
                 if flooded is not None:
@@ -207,12 +221,18 @@ class Rounds:
                 is_first = pending is not None and pending.failure is None
                 if pending is not None:
                     pending.failure = event
+                    self._landed(pending.series.key)
                 if is_first and self._is_hopeless(streak, event):
                     return
             elif isinstance(event, EngineEnded):
                 self._verdicts.ended = event
             elif isinstance(event, EngineStarted):
                 store = event.store
+
+    def _landed(self, key: str) -> None:
+        """The engine is not at work on a series any more."""
+        if self._courier is not None:
+            self._courier.budget.landed(key)
 
     def _pin(self, pending: Pending, size: Size) -> None:
         """Record the size of a series, which becomes durable with its entry in the journal."""
@@ -260,7 +280,9 @@ class Rounds:
         if agrees(found, pending.series):
             window.close(pending)
             yield from self._verdicts.finish(pending, found)
-        elif not found.instances:
+            return
+        self._landed(pending.series.key)
+        if not found.instances:
             self._records.check()
 
 

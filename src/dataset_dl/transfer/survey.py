@@ -35,6 +35,7 @@ def survey(
     by_name: bool,
     trust: bool,
     doubtful: Callable[[PlannedSeries], bool],
+    used: Callable[[PlannedSeries], bool] = lambda series: False,
 ) -> Iterator[Seen]:
     """Check every series of a plan, in its order.
 
@@ -50,6 +51,8 @@ def survey(
         Believe the journal for series that it records as complete.
     doubtful
         Whether a series counts as partial even if count and bytes agree.
+    used
+        Whether a series was delivered and removed, so that it need not be there.
     """
     if not os.path.isdir(destination):
         yield from (Seen(row, State.ABSENT, NOTHING) for row in plan)
@@ -61,6 +64,9 @@ def survey(
         if by_name and names is None:
             kept = journal.names(row) if journal is not None else None
             names = tuple(kept) if kept else None
+        if used(row):
+            yield Seen(row, State.USED, NOTHING, False, names)
+            continue
         if trust and journal is not None and journal.holds(row):
             yield Seen(row, State.COMPLETE, NOTHING, True, names)
             continue

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset_dl.model.events import FetchStarted, SeriesCompleted, SeriesFailed
-from dataset_dl.model.outcome import Report, SeriesFailure
+from dataset_dl.model.outcome import Delivery, Report, SeriesFailure
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import PlannedSeries
 from dataset_dl.transfer.fleet import Fleet
@@ -52,7 +52,7 @@ class Tally:
     def see(self, seen: Seen) -> None:
         """Count a series as found on disk."""
         series = seen.series
-        if seen.state is State.COMPLETE:
+        if seen.state in (State.COMPLETE, State.USED):
             self.here.add(series.expected_instances, series.expected_bytes)
             self.trusted += seen.trusted
             return
@@ -103,7 +103,13 @@ class Tally:
         )
 
     def report(
-        self, plan: Plan, destination: Path, run_id: str, elapsed_seconds: float, stopped: str
+        self,
+        plan: Plan,
+        destination: Path,
+        run_id: str,
+        elapsed_seconds: float,
+        stopped: str,
+        delivery: Delivery | None = None,
     ) -> Report:
         """Return the report; `plan` has the sizes that have become known."""
         here = self.here
@@ -124,4 +130,5 @@ class Tally:
             stopped=stopped,
             missing=() if plan.skip_missing else plan.missing,
             run_id=run_id,
+            delivery=delivery,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,8 @@ class Verdicts:
         How the engine ended early in this round; None if it did not.
     settled
         How many series were completed or given up in this round.
+    left
+        How many series were left to the next round.
     arrived
         Files and bytes on disk of the series that are left to the next round.
     unknown_checksums
@@ -89,15 +91,20 @@ class Verdicts:
     def begin(self) -> None:
         """Reset what counts for one round."""
         self.ended: EngineEnded | None = None
-        self.settled = 0
+        self.settled = self.left = 0
         self.arrived = NOTHING
 
-    def settle(self, window: Window) -> Iterator[Event]:
-        """Judge the series that the engine left unfinished, silently or with a failure."""
+    def settle(self, window: Window, given: Set[str] | None = None) -> Iterator[Event]:
+        """Judge the series that the engine left unfinished, silently or with a failure.
+
+        If only some were `given` to it, because there was no room for more, the others stay as they are.
+        """
         given_up: list[Pending] = []
         # After a stop the plan is not read to its end: the rest was not tried.
         remaining = list(window.open.values()) if self.stopped else window.remaining()
         for pending in remaining:
+            if given is not None and pending.series.key not in given:
+                continue
             found = pending.look(self._destination)
             if agrees(found, pending.series):
                 yield from self.finish(pending, found)
@@ -129,6 +136,7 @@ class Verdicts:
 
     def _leave(self, pending: Pending, found: Found) -> None:
         """Leave a series to the next round."""
+        self.left += 1
         self._ledger.set(pending.row, State.PARTIAL if self._is_begun(pending, found) else State.ABSENT)
         self.arrived = Found(
             self.arrived.instances + found.instances, self.arrived.size_bytes + found.size_bytes

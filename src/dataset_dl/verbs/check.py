@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from dataset_dl.destination.records import Records, kept_plan, reading_renamed
+from dataset_dl.destination.records import Records, kept_plan, reading_renamed, reading_used
 from dataset_dl.errors import ManifestError, PlanError
 from dataset_dl.model.checks import Verification
 from dataset_dl.model.outcome import Report
@@ -92,7 +92,12 @@ def verify(
         fleet.reach(expected, expected.rows.schemes())
         objects = fleet.objects
     several = [*shown(progress, None), *observers]
-    with disk.guard(tree), reading_renamed(tree) as renamed, observing(several) as show:
+    with (
+        disk.guard(tree),
+        reading_renamed(tree) as renamed,
+        reading_used(tree) as used,
+        observing(several) as show,
+    ):
 
         def looked(series_count: int, size_bytes: int) -> None:
             show(Working(f"{counted(series_count, 'series')} looked at", size_bytes, expected.size_bytes))
@@ -106,6 +111,7 @@ def verify(
             deep=deep,
             objects=objects,
             renamed=renamed,
+            used=used,
             on_progress=looked,
         )
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
-from dataset_dl.errors import LayoutError, NetworkError, PlanError, TransferIncomplete
+from dataset_dl.errors import LayoutError, PlanError
 from dataset_dl.model.outcome import DownloadProgress, Report
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import Series, Suspects
+from dataset_dl.model.settings import DownloadSettings
+from dataset_dl.verbs.complaints import raise_for_report
 from dataset_dl.verbs.options import (
     DownloadOptions,
     PlanOptions,
@@ -23,11 +25,11 @@ from dataset_dl.verbs.options import (
 if TYPE_CHECKING:
     from dataset_dl.model.events import Event
     from dataset_dl.observers import Observer
+    from dataset_dl.transfer.crew import Loop
 from dataset_dl.verbs.plan import Table, path_limit, plan
+from dataset_dl.wording import size
 
 ProgressCallback = Callable[[DownloadProgress], object]
-# If every series fails this way, blame the network or the store.
-_IN_THE_WAY = {"network", "server_error", "access_denied"}
 
 
 @spelled_out(TransferOptions)
@@ -74,12 +76,32 @@ def transferred(
     from dataset_dl.observers.log import Log
     from dataset_dl.sources import rights_of
     from dataset_dl.transfer import transfer
+    from dataset_dl.transfer.hands import hands_of
 
     settings, network = settings_of(options), network_of(options)
+    _check_budget(plan, settings)
     events = transfer(
-        plan, destination, chooser(settings, network), settings, rights_of=rights_of, suspects=suspects
+        plan,
+        destination,
+        chooser(settings, network),
+        settings,
+        rights_of=rights_of,
+        suspects=suspects,
+        hands=hands_of(settings.then, destination, settings.consumer_processes),
     )
     return observed(events, [Log(plan, destination), *observers])
+
+
+def _check_budget(plan: Plan, settings: DownloadSettings) -> None:
+    """Refuse a disk budget that is smaller than a series."""
+    bound = settings.disk_budget_bytes
+    if bound is not None and bound < (largest := plan.rows.largest_bytes()):
+        raise PlanError(
+            "disk_budget",
+            f"The disk budget of {size(bound)} is smaller than the largest series, {size(largest)};"
+            " nothing was started.",
+            f"Give at least {size(largest)}, better several times as much.",
+        )
 
 
 @spelled_out(TransferOptions)
@@ -162,71 +184,13 @@ def shown(progress: Literal["auto", "none"], progress_callback: ProgressCallback
     return [display(progress, sys.stderr)]
 
 
-def raise_for_report(report: Report) -> None:
-    """Raise the error that a report calls for; return if everything is on disk.
-
-    Raises
-    ------
-    NetworkError
-        If nothing was fetched and every failure points at the network or the store.
-    TransferIncomplete
-        If a series failed, was not tried or is not in IDC.
-    """
-    if report.ok:
-        return
-    if not report.failures:
-        raise _lacking(report) if not report.untried_series else _untried(report)
-    first = report.failures[0]
-    causes = {each.cause for each in report.failures}
-    unreachable = causes <= {"network"} or (report.stopped and causes <= _IN_THE_WAY)
-    if report.fetched_series == 0 and unreachable:
-        what = report.stopped or first.message
-        raise NetworkError(
-            str(report.destination),
-            f"Nothing could be fetched: {what}.",
-            "Check the network and the proxy, then run the same command again.",
-        )
-    untried = f" {report.stopped[0].upper()}{report.stopped[1:]}." if report.stopped else ""
-    raise TransferIncomplete(
-        f"{len(report.failures):,} of {report.series_count:,} series failed"
-        f" (the first: {first.planned.SeriesInstanceUID}, {first.cause}: {first.message});"
-        f" {report.complete_series:,} are complete on disk.{untried}",
-        "The same command resumes.",
-        report=report,
-    )
-
-
-def _untried(report: Report) -> TransferIncomplete:
-    return TransferIncomplete(
-        f"{report.untried_series:,} of {report.series_count:,} series were not tried"
-        f" ({report.stopped or 'the download was ended'}); {report.complete_series:,} are complete on disk.",
-        "The same command resumes.",
-        report=report,
-    )
-
-
-def _lacking(report: Report) -> TransferIncomplete:
-    from dataset_dl.destination.paths import files_of
-
-    missing = len(report.missing)
-    requested = report.series_count + missing
-    others = f"the other {report.complete_series:,} are complete on disk"
-    return TransferIncomplete(
-        f"IDC does not have {missing:,} of the {requested:,} series asked for"
-        f" (the first: {report.missing[0]});"
-        f" {others if report.series_count else 'there was nothing to download'}.",
-        f"{files_of(report.destination).missing} lists them for TCIA's own program;"
-        " --skip-missing accepts that they are missing.",
-        report=report,
-    )
-
-
 @spelled_out(TransferOptions)
 def stream(
     what: Plan | str | Path | Iterable[str | Path] | Table = (),
     /,
     into: str | Path | None = None,
     *,
+    consumer: str = "stream",
     observers: Iterable[Observer] = (),
     **options: Unpack[TransferOptions],
 ) -> Iterator[Series]:
@@ -234,10 +198,45 @@ def stream(
 
     Series that were already on disk come first. Parameters and errors as for `download`; the error about
     failed series comes after every complete series. Leaving the loop stops the download.
+
+    With ``evict=True`` a series gets a receipt when the loop asks for the next one, and is then removed; a
+    rerun yields only series without a receipt. With `disk_budget` the engine waits for the loop.
+
+    Parameters
+    ----------
+    consumer
+        The name in the receipts: loops of different names each get every series.
     """
     made, rest = planned(what, into, options)
     destination = destination_of(made, into)
-    return _stream(transferred(made, destination, rest, observers), destination)
+    if not rest.get("evict"):
+        return _stream(transferred(made, destination, rest, observers), destination)
+    from dataset_dl.transfer.courier import Hand
+    from dataset_dl.transfer.crew import Loop
+
+    loop = Loop(consumer)
+    rest["then"] = [*listed(rest.get("then", ())), Hand(loop, loop)]
+    return _stream_once(transferred(made, destination, rest, observers), loop)
+
+
+def listed(several: Any) -> list[Any]:
+    """Return one thing or several as a list."""
+    return list(several) if isinstance(several, (list, tuple)) else [several]
+
+
+def _stream_once(events: Iterator[Event], loop: Loop) -> Iterator[Series]:
+    from dataset_dl.model.events import Finished
+
+    try:
+        for event in events:
+            while loop.waiting:
+                series = loop.waiting.popleft()
+                yield series
+                loop.finished(series)
+            if isinstance(event, Finished):
+                raise_for_report(event.report)
+    finally:
+        events.close()  # type: ignore[attr-defined]
 
 
 def _stream(events: Iterator[Event], destination: Path) -> Iterator[Series]:

@@ -28,6 +28,9 @@ _DOWNLOAD_KINDS: Mapping[str, type] = {
     "max_rate_mbps": float,
     "durable": bool,
     "reuse": str,
+    "evict": bool,
+    "disk_budget": str,
+    "consumer_processes": int,
 }
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -133,6 +136,16 @@ class DownloadOptions(NetworkOptions, total=False):
         Count a series as complete only once its files are on the disk itself and outlast a power loss.
     reuse
         Other destinations on this machine: series that are complete there are copied instead of fetched.
+    then
+        Consumers that get each series as soon as it is verified, see `deliver`.
+    consumer_processes
+        How many processes run each consumer that is named; one a core by default.
+    evict
+        Remove a series, and the directories that become empty, when every consumer has taken it. A rerun does
+        not fetch it again.
+    disk_budget
+        The most bytes of series on the disk at any time, as a number or like ``500GB``; needs `evict`. The
+        engine waits for room.
     """
 
     engine: Any
@@ -144,6 +157,10 @@ class DownloadOptions(NetworkOptions, total=False):
     max_rate_mbps: float | None
     durable: bool
     reuse: str | Path | Iterable[str | Path]
+    then: Any
+    consumer_processes: int | None
+    evict: bool
+    disk_budget: int | str | None
 
 
 class TransferOptions(DownloadOptions, PlanOptions, total=False):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dataset_dl.engines.curl.redirects import may_lead_to
 from dataset_dl.engines.curl.route import Route, listing_url
 from dataset_dl.engines.curl.signing import signing_of
-from dataset_dl.engines.curl.tasks import Task, take_tasks, write_tasks
+from dataset_dl.engines.curl.tasks import Task, TaskFile, take_tasks
 from dataset_dl.engines.curl.way import route_to
 from dataset_dl.network import NetworkSettings
 
@@ -56,18 +56,24 @@ def task(number: int) -> Task:
 
 def test_tasks_are_as_they_were(tmp_path: Path) -> None:
     several = [task(number) for number in range(5)]
-    assert write_tasks(several, tmp_path / "tasks") == 5
-    assert list(take_tasks(tmp_path / "tasks")) == several
-    assert write_tasks([], tmp_path / "none") == 0
-    assert list(take_tasks(tmp_path / "none")) == []
+    file = TaskFile(tmp_path / "tasks")
+    assert file.add(several[:3]) == 3
+    taken = take_tasks(tmp_path / "tasks")
+    assert [next(taken) for _ in range(4)] == [*several[:3], None]
+    assert file.add(several[3:]) == 2
+    file.end()
+    assert [each for each in taken if each is not None] == several[3:]
+    assert [each for each in take_tasks(tmp_path / "tasks") if each is not None] == []
 
 
 def take(path: Path) -> list[str]:
-    return [each.key for each in take_tasks(path)]
+    return [each.key for each in take_tasks(path) if each is not None]
 
 
 def test_each_task_goes_to_one_process(tmp_path: Path) -> None:
-    write_tasks(map(task, range(2_000)), tmp_path / "tasks")
+    file = TaskFile(tmp_path / "tasks")
+    file.add(map(task, range(2_000)))
+    file.end()
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         taken = pool.map(take, [tmp_path / "tasks"] * 3)
     together = [key for each in taken for key in each]

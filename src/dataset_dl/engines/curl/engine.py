@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import queue
-import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -14,17 +13,17 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-import dataset_dl
 from dataset_dl.engines.curl.causes import failure_of, reason_of
 from dataset_dl.engines.curl.pool import Get, Pool
 from dataset_dl.engines.curl.route import listing_url
-from dataset_dl.engines.curl.tasks import Task, write_tasks
+from dataset_dl.engines.curl.tasks import Task, TaskFile
 from dataset_dl.engines.curl.way import prefix_of, route_to
 from dataset_dl.engines.curl.worker import Failed, File, Line, Orders, Tick
 from dataset_dl.engines.descriptors import descriptor_limit
+from dataset_dl.engines.feeding import FEED_SECONDS, Feed
 from dataset_dl.engines.leftovers import is_begun
 from dataset_dl.engines.words import redacted
-from dataset_dl.errors import EngineMissing, NetworkError, StorageError
+from dataset_dl.errors import NetworkError, StorageError
 from dataset_dl.model.events import (
     BytesWritten,
     CommandFailed,
@@ -33,13 +32,15 @@ from dataset_dl.model.events import (
     EngineStarted,
     Event,
     FileCompleted,
+    Waiting,
 )
 from dataset_dl.model.outcome import Cause
-from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject
+from dataset_dl.model.series import Fetch, Pause, PlannedSeries, StoredObject
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
 from dataset_dl.network.reasons import unreachable
 from dataset_dl.process import LineQueue, Process, lines_of, stop_all
+from dataset_dl.process.python import start_module
 from dataset_dl.scratch import Scratch
 from dataset_dl.store.pages import most_listed, parse_page
 
@@ -166,7 +167,7 @@ class CurlEngine:
         sizes = [wanted.get(name) for name in names]
         return Task(series.key, series.directory, bucket_url, prefix, most_listed(series), names, sizes)
 
-    def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
+    def run(self, fetches: Iterable[Fetch | Pause], destination: Path) -> Iterator[Event]:
         """Fetch series below `destination`; yield what the workers say as events.
 
         Raises
@@ -174,15 +175,23 @@ class CurlEngine:
         StorageError
             If no worker can start in the destination.
         """
-        load = _Load()
-        tasks = (self._task(each) for each in load.counted(fetches))
+        load, feed = _Load(), Feed(fetches)
         with Scratch("run") as scratch:
-            if write_tasks(tasks, scratch / "tasks"):
+            tasks = TaskFile(scratch / "tasks")
+
+            def more() -> int:
+                """Add the tasks that there is room for; return how many."""
+                count = tasks.add(self._task(each) for each in load.counted(feed.ready()))
+                if feed.is_over:
+                    tasks.end()
+                return count
+
+            if more() or not feed.is_over:
                 count = min(self.workers, self._processes or load.processes)
-                with self._running(scratch / "tasks", destination, count) as (processes, lines):
+                with self._running(tasks.path, destination, count) as (processes, lines):
                     host = urlsplit(self._network.request_url).hostname or ""
                     yield EngineStarted(self.name, self.workers, host)
-                    yield from self._listen(processes, lines)
+                    yield from self._listen(processes, lines, feed, more)
 
     def is_unfinished(self, name: str) -> bool:
         """Whether a file is unfinished, by this engine or s5cmd; large objects are kept, to go on with."""
@@ -215,10 +224,17 @@ class CurlEngine:
         finally:
             stop_all(processes)
 
-    def _listen(self, processes: list[Process], lines: LineQueue) -> Iterator[Event]:
+    def _listen(
+        self, processes: list[Process], lines: LineQueue, feed: Feed, more: Callable[[], int]
+    ) -> Iterator[Event]:
         ticks: dict[int, Tick] = {}
         heard_at = next_sample = time.monotonic()
-        for batch in lines_of(lines, len(processes), _TICK_SECONDS):
+        tick_seconds = _TICK_SECONDS if feed.is_over else FEED_SECONDS
+        for batch in lines_of(lines, len(processes), tick_seconds):
+            if not feed.is_over:
+                more()
+                if feed.is_idle:
+                    yield Waiting()
             now = time.monotonic()
             heard_at = now if batch else heard_at
             for line in batch:
@@ -270,29 +286,20 @@ class _Load:
 
 
 def _worker(destination: Path, orders: bytes, lines: LineQueue) -> Process:
-    if not sys.executable:
-        raise EngineMissing(
-            "curl", "This Python does not know its own program, which the engine curl starts."
-        )
-    # Without -P, a file of the destination could be imported in place of a module.
-    argv = [sys.executable, "-P", "-m", "dataset_dl.engines.curl.worker"]
-    environment = {name: value for name, value in os.environ.items() if not _is_unwanted(name)}
-    here = str(Path(dataset_dl.__file__).parents[1])
-    # Memory is used again, not returned to the system after each object: that saves a tenth of the CPU time.
-    environment |= {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_TOP_PAD_": str(16 << 20)}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, environment.get("PYTHONPATH")]))
     try:
-        return Process(
-            argv,
+        return start_module(
+            "dataset_dl.engines.curl.worker",
             directory=destination,
-            environment=environment,
+            orders=orders,
+            lines=lines,
+            is_unwanted=_is_unwanted,
+            # Memory is used again, not returned after each object: that saves a tenth of the CPU time.
+            variables={"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_TOP_PAD_": str(16 << 20)},
             gather_seconds=_GATHER_SECONDS,
-            stdin=orders,
-            queue_of_lines=lines,
         )
     except OSError as error:
         raise StorageError(
-            str(destination), f"No worker of curl can start in {destination}: {error.strerror}."
+            str(destination), f"No worker of curl can start in {destination}: {error.strerror or error}."
         ) from None
 
 

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 # A stalled connection counts as several tries, see `Failure.weight`.
 _MOST_TRIES = 8
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 10.0
-_TICK_SECONDS = 0.1
+_TICK_SECONDS, _IDLE_SECONDS = 0.1, 0.02
 _OBJECT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.dcm")
 _PAGE_BYTES = 16 << 20
+_NO_MORE = Task("", "", "", "", 0)
 _NO_LIST = Failure("network", "the store did not answer with a list", True)
 
 
@@ -71,7 +72,7 @@ class Fetching:
     pool
         Runs the requests.
     tasks
-        What to fetch.
+        What to fetch; None if there is nothing now.
     tell
         Takes what happens.
     tuning
@@ -85,7 +86,7 @@ class Fetching:
     def __init__(
         self,
         pool: Pool,
-        tasks: Iterator[Task],
+        tasks: Iterator[Task | None],
         tell: Tell,
         tuning: Tuning,
         *,
@@ -113,7 +114,8 @@ class Fetching:
             if now >= tick_at:  # while all connections are in use that there is work for
                 tick_at = now + _TICK_SECONDS
                 self._tick(now)
-            self._pool.wait(_TICK_SECONDS)
+            # Without requests, only the file of tasks can bring something new.
+            self._pool.wait(_TICK_SECONDS if len(self._pool) else _IDLE_SECONDS)
         self._tick(time.monotonic())
 
     def stop(self) -> None:
@@ -177,8 +179,10 @@ class Fetching:
     def _next_page(self) -> Get | None:
         """Return the request for the next page of a listing; take another series if there is none."""
         while not self._pages and not self._is_over:
-            task = next(self._tasks, None)
+            task = next(self._tasks, _NO_MORE)
             if task is None:
+                break  # there is no room for another series yet
+            if task is _NO_MORE:
                 self._is_over = True
             elif task.names:
                 series = Series(task)

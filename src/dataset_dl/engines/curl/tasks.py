@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
 _DIGITS = 20
+# The last line.
+_END = b"\n"
+_AGAIN_SECONDS = 0.01
 
 
 class Task(msgspec.Struct, array_like=True):
@@ -36,33 +40,52 @@ class Task(msgspec.Struct, array_like=True):
     sizes: list[int | None] = []
 
 
-def write_tasks(tasks: Iterable[Task], path: Path) -> int:
-    """Write tasks to a file; return how many.
+class TaskFile:
+    """Writes the file of tasks.
 
-    Errors raised by the iterator are not taken for errors of the file.
+    Parameters
+    ----------
+    path
+        Where to write it.
     """
-    from dataset_dl.scratch import writing_scratch  # late, because workers do not need it
 
-    encode = msgspec.json.Encoder().encode
-    with writing_scratch():
-        file = path.open("wb")
-    count = 0
-    try:
-        for task in tasks:
-            count += 1
-            line = encode(task) + b"\n"
-            with writing_scratch():
-                file.write(line)
-    finally:
+    def __init__(self, path: Path) -> None:
+        from dataset_dl.scratch import writing_scratch  # late, because workers do not need it
+
+        self._writing = writing_scratch
+        self._encode = msgspec.json.Encoder().encode
+        self.path = path
         with writing_scratch():
-            file.close()
-    with writing_scratch():
-        _mark_of(path).write_bytes(b"0" * _DIGITS)
-    return count
+            path.touch()
+            _mark_of(path).write_bytes(b"0" * _DIGITS)
+
+    def add(self, tasks: Iterable[Task]) -> int:
+        """Add tasks; return how many.
+
+        Errors raised by the iterator are not taken for errors of the file.
+        """
+        file, count = None, 0
+        try:
+            for task in tasks:
+                count += 1
+                line = self._encode(task) + b"\n"
+                with self._writing():
+                    file = file or self.path.open("ab")
+                    file.write(line)
+        finally:
+            if file is not None:
+                with self._writing():
+                    file.close()
+        return count
+
+    def end(self) -> None:
+        """Say that there will be no more tasks."""
+        with self._writing(), self.path.open("ab") as file:
+            file.write(_END)
 
 
-def take_tasks(path: Path) -> Iterator[Task]:
-    """Yield tasks that no other process has taken, until none is left."""
+def take_tasks(path: Path) -> Iterator[Task | None]:
+    """Yield tasks that no other process has taken, until there will be no more; None if there is none now."""
     decode = msgspec.json.Decoder(Task).decode
     with path.open("rb") as file, _mark_of(path).open("r+b", buffering=0) as mark:
         while True:
@@ -70,11 +93,18 @@ def take_tasks(path: Path) -> Iterator[Task]:
                 mark.seek(0)
                 file.seek(int(mark.read(_DIGITS) or b"0"))
                 line = file.readline()
-                if not line:
+                if line == _END:
                     return
-                mark.seek(0)
-                mark.write(b"%0*d" % (_DIGITS, file.tell()))
-            yield decode(line)
+                is_whole = line.endswith(b"\n")  # the rest may just be written
+                if is_whole:
+                    mark.seek(0)
+                    mark.write(b"%0*d" % (_DIGITS, file.tell()))
+            if is_whole:
+                yield decode(line)
+                continue
+            asked = time.monotonic()
+            while time.monotonic() - asked < _AGAIN_SECONDS:
+                yield None
 
 
 def _mark_of(path: Path) -> Path:

@@ -51,12 +51,20 @@ def list_lines(series: Iterable[PlannedSeries], network: NetworkSettings) -> Ite
 
 
 def run_arguments(
-    binary: Path, network: NetworkSettings, workers: int, batch_file: Path, retry_count: int | None = None
+    binary: Path,
+    network: NetworkSettings,
+    workers: int,
+    batch_file: Path | None,
+    retry_count: int | None = None,
 ) -> list[str]:
-    """Return the arguments to run a file of commands; s5cmd tries each request eleven times by default."""
+    """Return the arguments to run commands of a file, or of standard input.
+
+    s5cmd tries each request eleven times by default.
+    """
     retries = [] if retry_count is None else ["--retry-count", str(retry_count)]
     workers_words = ["--numworkers", str(workers)]
-    return [*_global_arguments(binary, network), *retries, *workers_words, "run", str(batch_file)]
+    commands = [] if batch_file is None else [str(batch_file)]
+    return [*_global_arguments(binary, network), *retries, *workers_words, "run", *commands]
 
 
 def choose_workers(

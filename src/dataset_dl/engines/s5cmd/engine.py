@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from dataset_dl.engines.descriptors import descriptor_limit
+from dataset_dl.engines.feeding import Feed
 from dataset_dl.engines.leftovers import is_begun, is_resumable
 from dataset_dl.engines.s5cmd.binary import Binary, require
 from dataset_dl.engines.s5cmd.command import batch_lines, choose_workers, list_lines, run_arguments
@@ -26,7 +27,7 @@ from dataset_dl.model.events import (
     Event,
     FileCompleted,
 )
-from dataset_dl.model.series import Fetch, PlannedSeries, StoredObject
+from dataset_dl.model.series import Fetch, Pause, PlannedSeries, StoredObject
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
 from dataset_dl.process import Process
@@ -197,7 +198,7 @@ class S5cmdEngine:
             and (ended_well or 0 < (each.instanceCount or 0) <= len(found))
         }  # fmt: skip
 
-    def run(self, fetches: Iterable[Fetch], destination: Path) -> Iterator[Event]:
+    def run(self, fetches: Iterable[Fetch | Pause], destination: Path) -> Iterator[Event]:
         """Fetch series below `destination`; yield the output of s5cmd as events.
 
         Raises
@@ -205,13 +206,14 @@ class S5cmdEngine:
         StorageError
             If s5cmd cannot start in the destination.
         """
-        lines = batch_lines(fetches, self._network)
-        with self._running(lines, destination, gather_seconds=_GATHER_SECONDS) as process:
+        feed = Feed(fetches)
+        lines = batch_lines(feed.ready(), self._network)
+        with self._running(lines, destination, gather_seconds=_GATHER_SECONDS, feed=feed) as process:
             if process is not None:
                 yield EngineStarted(
                     self.name, self.workers, urlsplit(self._network.request_url).hostname or ""
                 )
-                yield from self._listen(process, self._brake(process))
+                yield from self._listen(process, self._brake(process), feed)
 
     def is_unfinished(self, name: str) -> bool:
         """Whether a file is unfinished; s5cmd cannot continue what another engine has begun."""
@@ -232,16 +234,25 @@ class S5cmdEngine:
         retry_count: int | None = None,
         workers: int | None = None,
         gather_seconds: float = 0.0,
+        feed: Feed | None = None,
     ) -> Iterator[Process | None]:
-        """Run s5cmd on a file of commands and stop it at the end; None if there are no commands."""
+        """Run s5cmd on commands, and stop it at the end; None if there are none.
+
+        They are in a file; if `feed` has more later, they go through standard input.
+        """
         with Scratch("run") as scratch:
             batch_file = scratch / "commands.txt"
             write_commands(lines, batch_file)
-            if batch_file.stat().st_size == 0:
+            is_all = feed is None or feed.is_over
+            if is_all and batch_file.stat().st_size == 0:
                 yield None
                 return
             argv = run_arguments(
-                self._binary.path, self._network, workers or self.workers, batch_file, retry_count
+                self._binary.path,
+                self._network,
+                workers or self.workers,
+                batch_file if is_all else None,
+                retry_count,
             )
             try:
                 process = Process(
@@ -249,6 +260,7 @@ class S5cmdEngine:
                     directory=directory,
                     environment=self._network.child_environment(),
                     gather_seconds=gather_seconds,
+                    stdin=None if is_all else batch_file.read_bytes(),
                 )
             except OSError as error:
                 raise StorageError(
@@ -259,10 +271,18 @@ class S5cmdEngine:
             finally:
                 process.stop()
 
-    def _listen(self, process: Process, brake: Brake | None) -> Iterator[Event]:
+    def _more(self, process: Process, feed: Feed) -> bool:
+        """Give s5cmd the commands that there is room for; return whether its silence is no fault."""
+        process.feed("".join(batch_lines(feed.ready(), self._network)).encode())
+        if feed.is_over:
+            process.end_input()
+        return feed.is_idle and not feed.is_over
+
+    def _listen(self, process: Process, brake: Brake | None, feed: Feed) -> Iterator[Event]:
         short_of_descriptors = False
         failures = 0
-        for event in events_of(process, self._stall_seconds, brake):
+        more = None if feed.is_over else lambda: not feed.is_over and self._more(process, feed)
+        for event in events_of(process, self._stall_seconds, brake, more):
             yield event
             if isinstance(event, FileCompleted):
                 continue

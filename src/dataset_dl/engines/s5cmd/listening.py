@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dataset_dl.engines.feeding import FEED_SECONDS
 from dataset_dl.engines.s5cmd.output import parse_line
 from dataset_dl.errors import PlanError
 from dataset_dl.model.events import (
     BytesWritten,
     EngineEnded,
     Event,
+    Waiting,
 )
 from dataset_dl.process import Process
 from dataset_dl.scratch import writing_scratch
@@ -42,17 +44,25 @@ def write_commands(lines: Iterable[str], path: Path) -> None:
             file.close()
 
 
-def events_of(process: Process, stall_seconds: float, brake: Brake | None) -> Iterator[Event]:
-    """Yield output and bytes written until s5cmd ends or stalls; it has no timeout of its own."""
+def events_of(
+    process: Process, stall_seconds: float, brake: Brake | None, more: Callable[[], bool] | None = None
+) -> Iterator[Event]:
+    """Yield output and bytes written until s5cmd ends or stalls; it has no timeout of its own.
+
+    `more` gives it more commands, and returns whether it may be silent until then.
+    """
     activity: Activity | None = None
     alive_at = time.monotonic()
     next_sample = alive_at + TICK_SECONDS
     written_then: int | None = None
-    for batch in process.lines(TICK_SECONDS):
+    for batch in process.lines(TICK_SECONDS if more is None else FEED_SECONDS):
         for line in batch:
             if line:
                 yield parse_line(line)
         now = time.monotonic()
+        if more is not None and more():
+            alive_at = now
+            yield Waiting()
         if batch or (brake is not None and brake.is_pausing):
             alive_at = now
         if batch:

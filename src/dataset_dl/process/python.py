@@ -1,0 +1,64 @@
+"""Start a module of this package as a child process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import dataset_dl
+from dataset_dl.process.child import LineQueue, Process
+
+
+def start_module(
+    module: str,
+    *,
+    directory: Path,
+    orders: bytes,
+    lines: LineQueue,
+    is_unwanted: Callable[[str], bool] = lambda variable: False,
+    variables: Mapping[str, str] | None = None,
+    gather_seconds: float = 0.0,
+) -> Process:
+    """Start ``python -m MODULE``.
+
+    Parameters
+    ----------
+    module
+        Its name.
+    directory
+        Its working directory.
+    orders
+        What it reads from its standard input first; that stays open as long as this process lives.
+    lines
+        The queue for its lines.
+    is_unwanted
+        Whether to leave out a variable of the environment.
+    variables
+        Variables to add.
+    gather_seconds
+        As for `Process`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If this Python does not know its own program.
+    OSError
+        If it cannot start.
+    """
+    if not sys.executable:
+        raise FileNotFoundError("this Python does not know its own program")
+    environment = {name: value for name, value in os.environ.items() if not is_unwanted(name)}
+    here = str(Path(dataset_dl.__file__).parents[1])
+    environment |= variables or {}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, environment.get("PYTHONPATH")]))
+    return Process(
+        # Without -P, a file of the directory could be imported in place of a module.
+        [sys.executable, "-P", "-m", module],
+        directory=directory,
+        environment=environment,
+        gather_seconds=gather_seconds,
+        stdin=orders,
+        queue_of_lines=lines,
+    )

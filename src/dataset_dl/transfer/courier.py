@@ -1,0 +1,282 @@
+"""Hands verified series to consumers while others are fetched, and removes those that all have taken."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import Any
+
+from dataset_dl.destination.consumers import Consumer, Receipt, digest_of
+from dataset_dl.destination.journal import Journal
+from dataset_dl.destination.tree import instance_paths
+from dataset_dl.errors import StorageError
+from dataset_dl.model.events import (
+    DeliveryFailed,
+    Event,
+    SeriesCompleted,
+    SeriesDelivered,
+    SeriesEvicted,
+    Waiting,
+)
+from dataset_dl.model.outcome import PASSING_CAUSES, Delivery, DeliveryFailure
+from dataset_dl.model.series import Fetch, Pause, PlannedSeries, Series
+from dataset_dl.transfer.budget import Budget
+from dataset_dl.transfer.crew import Crew, Taken
+
+_LONGEST_PAUSE_SECONDS = 60.0
+_WAIT_SECONDS = 0.005
+
+
+@dataclass(frozen=True)
+class Hand:
+    """A consumer, and what runs it."""
+
+    consumer: Consumer
+    crew: Crew
+
+    @property
+    def digest(self) -> str:
+        """A digest of the consumer's options."""
+        return digest_of(self.consumer.options)
+
+
+class Courier:
+    """Hands series to consumers, and keeps their receipts.
+
+    Parameters
+    ----------
+    hands
+        The consumers.
+    destination
+        Where the series are.
+    run_id
+        The run, for receipts.
+    budget
+        Counts what is on the disk.
+    evict
+        Remove a series when every consumer has a receipt for it.
+    retries, pause_seconds
+        How often a series is handed over again after a transient failure, and the pause before the first
+        time; each later one is four times as long, up to a minute.
+
+    Attributes
+    ----------
+    journal
+        The journal of the destination, as soon as there is one.
+    """
+
+    journal: Journal
+
+    def __init__(
+        self,
+        hands: Sequence[Hand],
+        destination: Path,
+        run_id: str,
+        budget: Budget,
+        *,
+        evict: bool,
+        retries: int,
+        pause_seconds: float,
+    ) -> None:
+        self._hands = [(each, each.digest) for each in hands]
+        self._destination = destination
+        self._run_id = run_id
+        self.budget = budget
+        self._evict = evict
+        self._retries = retries
+        self._pause_seconds = pause_seconds
+        # By key: the series, and the names of the consumers that have not taken it.
+        self._open: dict[str, tuple[Series, set[str]]] = {}
+        self._later: list[tuple[float, int, Hand, Series]] = []
+        self._tries: dict[tuple[str, str], int] = {}
+        self._delivered = self._before = self._evicted = self._evicted_bytes = self._turn = 0
+        self._failures: list[DeliveryFailure] = []
+
+    def is_used(self, series: PlannedSeries) -> bool:
+        """Whether a series was taken by every consumer and then removed."""
+        return self.is_evicted(series) and not self._lacking(series.key)
+
+    def is_evicted(self, series: PlannedSeries) -> bool:
+        """Whether a series was removed after its delivery."""
+        return self._evict and self.journal.is_evicted(series)
+
+    def used(self, series: PlannedSeries, names: tuple[str, ...] | None, *, by_name: bool) -> None:
+        """Count a series that an earlier run delivered and removed, and remove what that run had left."""
+        directory = self._destination / series.directory
+        if self.journal.holds(series) and directory.is_dir() and (names is not None or not by_name):
+            remove(Series(series, directory, instance_paths(directory, names)), self._destination)
+        self._before += len(self._hands)
+        self._count_evicted(series)
+
+    def offer(self, series: Series) -> Iterator[Event]:
+        """Hand a series to the consumers that have no receipt for it."""
+        key = series.planned.key
+        lacking = self._lacking(key)
+        self.budget.hold(key, series.planned.expected_bytes)
+        self.budget.landed(key)
+        for hand, _ in self._hands:
+            if hand.consumer.name not in lacking:
+                self._before += 1
+                yield SeriesDelivered(hand.consumer.name, key, False)
+        if not lacking:
+            yield from self._finished(series)
+            return
+        self._open[key] = series, lacking
+        for hand, _ in self._hands:
+            if hand.consumer.name in lacking:
+                hand.crew.give(series)
+
+    def _lacking(self, key: str) -> set[str]:
+        """Return the names of the consumers that have no receipt for a series."""
+        found = set()
+        for hand, digest in self._hands:
+            receipt = self.journal.receipt(hand.consumer.name, key)
+            if receipt is None or receipt.options_digest != digest:
+                found.add(hand.consumer.name)
+        return found
+
+    def admitted(self, fetches: Iterable[Fetch]) -> Iterator[Fetch | Pause]:
+        """Give an engine its fetches while there is room for them; see `Budget.admitted`."""
+        return self.budget.admitted(fetches, lambda: bool(self._open))
+
+    def arrived(self) -> Iterator[Event]:
+        """Yield what has happened since the last call; never waits.
+
+        Raises
+        ------
+        StorageError
+            If a consumer cannot write any more, or a series cannot be removed.
+        """
+        if not self._open:
+            return
+        while self._later and self._later[0][0] <= time.monotonic():
+            *_, hand, series = heappop(self._later)
+            hand.crew.give(series)
+        for hand, digest in self._hands:
+            for taken in hand.crew.taken():
+                yield from self._settle(hand, digest, taken)
+
+    def beside(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Yield events of a download, and hand over each series that they say is complete."""
+        for event in events:
+            yield event
+            if isinstance(event, SeriesCompleted):
+                directory = self._destination / event.series.directory
+                yield from self.offer(Series(event.series, directory, instance_paths(directory, event.names)))
+            yield from self.arrived()
+            if isinstance(event, Waiting):
+                time.sleep(_WAIT_SECONDS)
+
+    def room(self, most: int) -> Iterator[Event]:
+        """Wait until fewer than so many series wait."""
+        yield from self.arrived()
+        while len(self._open) >= most:
+            yield Waiting()  # a consumer may be the loop that takes these events
+            time.sleep(_WAIT_SECONDS)
+            yield from self.arrived()
+
+    def rest(self) -> Iterator[Event]:
+        """Wait until every consumer has taken every series or has failed with it."""
+        yield from self.room(1)
+
+    def _settle(self, hand: Hand, digest: str, taken: Taken) -> Iterator[Event]:
+        name, (series, _) = hand.consumer.name, self._open[taken.key]
+        if taken.error is not None:
+            raise taken.error
+        if taken.made is None:
+            yield from self._failed(hand, series, taken)
+            return
+        made: Mapping[str, Any] = taken.made
+        if (keep := getattr(hand.consumer, "keep", None)) is not None:
+            made = keep(series, made)
+        self.journal.write_receipt(Receipt(name, taken.key, digest, time.time(), made, self._run_id))
+        self._delivered += 1
+        yield SeriesDelivered(name, taken.key, True)
+        yield from self._taken_by(name, series, is_delivered=True)
+
+    def _failed(self, hand: Hand, series: Series, taken: Taken) -> Iterator[Event]:
+        name, key = hand.consumer.name, taken.key
+        tries = self._tries[name, key] = self._tries.get((name, key), 0) + 1
+        if taken.cause in PASSING_CAUSES and tries <= self._retries:
+            pause = min(self._pause_seconds * 4 ** (tries - 1), _LONGEST_PAUSE_SECONDS)
+            self._turn += 1
+            heappush(self._later, (time.monotonic() + pause, self._turn, hand, series))
+            return
+        uid = series.planned.SeriesInstanceUID
+        self._failures.append(DeliveryFailure(name, key, uid, taken.cause, taken.message))
+        yield DeliveryFailed(name, key, taken.message, taken.cause)
+        yield from self._taken_by(name, series, is_delivered=False)
+
+    def _taken_by(self, name: str, series: Series, *, is_delivered: bool) -> Iterator[Event]:
+        key = series.planned.key
+        lacking = self._open[key][1]
+        lacking.discard(name)
+        if lacking:
+            return
+        del self._open[key]
+        if is_delivered and not self._lacking(key):
+            yield from self._finished(series)
+
+    def _finished(self, series: Series) -> Iterator[Event]:
+        """A series has every receipt."""
+        key = series.planned.key
+        if not self._evict:
+            self.budget.release(key)
+            return
+        self.journal.evict(series.planned)
+        remove(series, self._destination)
+        self.journal.forget(series.planned)
+        self.budget.release(key)
+        self._count_evicted(series.planned)
+        yield SeriesEvicted(key, series.planned.expected_bytes)
+
+    def _count_evicted(self, series: PlannedSeries) -> None:
+        self._evicted += 1
+        self._evicted_bytes += series.expected_bytes
+
+    def delivery(self) -> Delivery:
+        """Return what was delivered."""
+        return Delivery(
+            consumers=tuple(hand.consumer.name for hand, _ in self._hands),
+            delivered=self._delivered,
+            delivered_before=self._before,
+            failures=tuple(self._failures),
+            evicted_series=self._evicted,
+            evicted_bytes=self._evicted_bytes,
+        )
+
+    def close(self) -> None:
+        """End all consumers."""
+        for hand, _ in self._hands:
+            hand.crew.close()
+            if (close := getattr(hand.consumer, "close", None)) is not None:
+                close()
+
+
+def remove(series: Series, destination: Path) -> None:
+    """Remove the files of a series, and the directories that become empty.
+
+    Raises
+    ------
+    StorageError
+        If a file cannot be removed.
+    """
+    try:
+        for path in series.paths:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            str(series.directory),
+            f"{error.filename} was delivered but cannot be removed ({error.strerror}).",
+            "Make it removable, then run the same command again.",
+        ) from None
+    directory = series.directory
+    with suppress(OSError):  # something else is in it
+        while directory != destination and destination in directory.parents:
+            os.rmdir(directory)
+            directory = directory.parent
