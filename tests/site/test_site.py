@@ -20,9 +20,6 @@ ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = (1280, 400)
 # Of these pages pictures are left to be looked at.
 SEEN = ("index.html", "tutorial.html", "architecture.html", "performance.html", "cli.html")
-# Chromium's own questions to its maker, which nobody answers here.
-_QUIETLY = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-            "--disable-sync", "--no-first-run")  # fmt: skip
 
 
 class Anchors(HTMLParser):
@@ -73,10 +70,8 @@ def address(site: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "bin/test installs it"
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=_QUIETLY)
+        running = web.chromium(playwright)
         yield running
         running.close()
 

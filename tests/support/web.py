@@ -1,11 +1,27 @@
-"""A web server on loopback, for the duration of a test."""
+"""A web server on loopback, for the duration of a test; and a browser."""
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Playwright
+
+# Chromium's own questions to its maker, which nobody answers here.
+_QUIETLY = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+            "--disable-sync", "--no-first-run")  # fmt: skip
+
+
+def chromium(playwright: Playwright) -> Browser:
+    """Start the system's browser."""
+    path = shutil.which("chromium")
+    assert path, "bin/test installs it"
+    return playwright.chromium.launch(executable_path=path, args=_QUIETLY)
 
 
 class Server(ThreadingHTTPServer):

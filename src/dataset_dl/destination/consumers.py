@@ -17,9 +17,10 @@ from dataset_dl.model.series import Series
 class Consumer(Protocol):
     """Takes verified series somewhere else: a PACS, an XNAT project, thumbnails, a training loop.
 
-    It may have two more methods. ``keep(series, made)`` is called after `take`, always in the same process
-    and for one series at a time, for what several processes must not write at once, like a database; it
-    returns the values for the receipt. ``close()`` is called at the end of a run, also in that process.
+    It may have more methods, which are called in the process that started the run: ``begin()`` before the
+    first series, ``keep(series, made)`` after each `take`, for one series at a time, and ``close()`` at the
+    end. `keep` is for what several processes must not write at once, like a database; it returns the values
+    for the receipt.
 
     Attributes
     ----------

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,13 @@ from typing import Any
 from urllib.parse import quote as url_quote
 
 from dataset_dl.configuration import cache_path
-from dataset_dl.duck import Database, DuckError, first_line, identifier, quote
+from dataset_dl.duck import Database, DuckError, identifier, quote
 from dataset_dl.errors import SelectionError, StorageError, UnreadableObject
+from dataset_dl.parquet import write_parquet
 from dataset_dl.pixels.order import Ordering, order
 from dataset_dl.preview.finding import Found, StoredFile
 from dataset_dl.preview.known import Known, known_of
 from dataset_dl.preview.reading import Opened, Reader
-from dataset_dl.scratch import Scratch, scratch_error, writing_scratch, written_whole
 
 _VERSION = 4
 
@@ -195,41 +194,6 @@ def _said(path: Path) -> dict[str, Any]:
     )
     said: dict[str, Any] = json.loads(values[0])
     return said
-
-
-def write_parquet(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[Any]],
-    path: Path,
-    *,
-    types: Sequence[str] | None = None,
-    about: Mapping[str, Any] | None = None,
-) -> None:
-    """Write rows as a Parquet file, whole or not at all.
-
-    Raises
-    ------
-    StorageError
-        If it, or the temporary directory, cannot be written.
-    """
-    with Scratch("slices") as scratch, written_whole(path) as unfinished:
-        lines, written = scratch / "rows.json", scratch / "rows.parquet"
-        with writing_scratch(), lines.open("w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps(dict(zip(columns, row, strict=True)), default=str) + "\n")
-        typed = "" if types is None else ", columns = {" + ", ".join(
-            f"{quote(name)}: {quote(kind)}" for name, kind in zip(columns, types, strict=True)
-        ) + "}"  # fmt: skip
-        source = f"read_json({quote(str(lines))}, format = 'newline_delimited'{typed})"
-        said = quote(json.dumps(about or {}))
-        try:
-            Database().write(
-                f"SELECT * FROM {source}", written, f"FORMAT parquet, KV_METADATA {{about: {said}}}"
-            )
-        except DuckError as error:
-            raise scratch_error(first_line(error)) from None
-        # DuckDB refuses names that are not UTF-8.
-        shutil.copyfile(written, unfinished)
 
 
 def _instances(known: Sequence[Known], ordering: Ordering) -> Iterable[Instance]:

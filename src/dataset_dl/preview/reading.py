@@ -11,10 +11,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from dataset_dl.errors import SelectionError, UnreadableObject
-from dataset_dl.pixels.contrast import frame_attributes
-from dataset_dl.pixels.decoding import decode, keyword_of
-from dataset_dl.pixels.frames import CostlyScan, Frames
+from dataset_dl.pixels.frames import CostlyScan
 from dataset_dl.pixels.headers import FIRST_BYTES, Header, Unreadable, read_header
+from dataset_dl.pixels.objects import PixelObject
 from dataset_dl.preview.finding import StoredFile
 from dataset_dl.store.ranges import Ranges
 from dataset_dl.wording import size
@@ -155,9 +154,7 @@ class OneObject:
         self._ranges = ranges
         self._file = file
         self.header = header
-        self._may_scan = may_scan
-        self._frames: Frames | None = None
-        self._lock = Lock()
+        self._object = PixelObject(header, self._read, header.total_bytes if may_scan else _SMALL_BYTES)
 
     def frame(self, number: int) -> Frame:
         """Read and decode one frame, from 0.
@@ -172,24 +169,10 @@ class OneObject:
             If it cannot be read.
         """
         with named(self._file):
-            header = self.header
-            if header.pixels_at is None and header.total_bytes <= len(header.begin):
-                return self._of_whole(number)
-            with self._lock:
-                if self._frames is None:
-                    self._frames = Frames(header, self._read)
-            frames = self._frames
             try:
-                data = frames.read(number)
+                return Frame(*self._object.frame(number), self._file)
             except CostlyScan as error:
-                if not self._may_scan and error.size_bytes > _SMALL_BYTES:
-                    raise self._too_costly(frames.count, error.size_bytes) from None
-                frames.scan()
-                data = frames.read(number)
-            values = decode(
-                header, data, is_encapsulated=frames.is_encapsulated, vr=frames.vr, keyword=keyword_of(header)
-            )
-            return Frame(values, frame_attributes(header.dataset, number), self._file)
+                raise self._too_costly(self._object.count(), error.size_bytes) from None
 
     def _too_costly(self, count: int, size_bytes: int) -> SelectionError:
         return SelectionError(
@@ -204,15 +187,3 @@ class OneObject:
         if part.total_bytes != self.header.total_bytes or len(part.data) < end - begin:
             raise Unreadable("ends too early")
         return part.data
-
-    def _of_whole(self, number: int) -> Frame:
-        """Decode a frame of an object whose data set is compressed as a whole."""
-        import io
-
-        import pydicom
-        from pydicom.pixels.utils import pixel_array
-
-        whole = pydicom.dcmread(io.BytesIO(self.header.begin), force=True)
-        if "PixelData" not in whole:
-            raise Unreadable("has no pixel data")
-        return Frame(pixel_array(whole, index=number), frame_attributes(whole, number), self._file)

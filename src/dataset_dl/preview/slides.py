@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydicom.dataset import Dataset
-
 from dataset_dl.errors import SelectionError
+from dataset_dl.pixels import tiles
+from dataset_dl.pixels.tiles import Grid, kind_of
 from dataset_dl.preview.index import Instance, SliceIndex
 from dataset_dl.preview.published import published_images
 from dataset_dl.preview.reading import OneObject
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # A picture is put together from so many tiles at most.
 MOST_TILES = 100
-_KINDS = ("THUMBNAIL", "LABEL", "OVERVIEW")
 
 
 class Level(NamedTuple):
@@ -47,6 +46,11 @@ class Level(NamedTuple):
     columns: int
     rows: int
     instance: Instance
+
+    @property
+    def grid(self) -> Grid:
+        """Its tiles."""
+        return Grid(self.width, self.height, self.instance.Columns, self.instance.Rows)
 
 
 def levels_of(index: SliceIndex) -> list[Level]:
@@ -123,7 +127,7 @@ def tile(opened: OneObject, level: Level, column: int, row: int) -> Image:
             f"There is no tile {column}, {row}; this level has {counted(level.columns, 'column')} and"
             f" {counted(level.rows, 'row')}, both from 0.",
         )
-    number = _numbering(opened.header.dataset, level)(column, row)
+    number = tiles.numbering(opened.header.dataset, level.grid)(column, row)
     if number is None:
         raise SelectionError(f"{column} {row}", f"Tile {column}, {row} of this slide is empty.")
     return _shown(opened, number)
@@ -139,66 +143,31 @@ def assembled(opened: OneObject, level: Level) -> Image:
     UnreadableObject, NetworkError, StorageError
         If it cannot be read.
     """
-    from PIL import Image
-
     if level.columns * level.rows > MOST_TILES:
         raise SelectionError(
             str(level.number),
             f"This level has {level.columns * level.rows:,} tiles; at most {MOST_TILES} are put together.",
             "Choose a smaller level, or show single tiles with `preview tile`.",
         )
-    made: Image.Image | None = None
-    number_of = _numbering(opened.header.dataset, level)
-    size = level.instance.Columns, level.instance.Rows
-    for row in range(level.rows):
-        for column in range(level.columns):
-            number = number_of(column, row)
-            if number is None:
-                continue  # nothing was scanned there
-            piece = _shown(opened, number)
-            if made is None:
-                made = Image.new(piece.mode, (level.width, level.height), "white")
-            made.paste(piece, (column * size[0], row * size[1]))
-    return made or Image.new("RGB", (level.width, level.height), "white")
+    return tiles.assembled(opened.header.dataset, level.grid, lambda number: _shown(opened, number))
 
 
 def _shown(opened: OneObject, number: int) -> Image:
     return shown(opened.frame(number), drawing())
 
 
-def _kind(instance: Instance) -> str:
-    values = instance.ImageType.upper().split("\\")
-    return next((kind for kind in _KINDS if kind in values), "VOLUME")
-
-
 def _sorted(slides: Sequence[Instance]) -> list[Level]:
     by_size = sorted(slides, key=lambda each: -each.TotalPixelMatrixColumns)
-    volumes = [each for each in by_size if _kind(each) == "VOLUME"]
-    others = [each for each in by_size if _kind(each) != "VOLUME"]
+    volumes = [each for each in by_size if kind_of(each.ImageType) == "VOLUME"]
+    others = [each for each in by_size if kind_of(each.ImageType) != "VOLUME"]
     return [_level(each, number) for number, each in enumerate(volumes)] + [
         _level(each, -1) for each in others
     ]
 
 
 def _level(instance: Instance, number: int) -> Level:
-    width, height = instance.TotalPixelMatrixColumns, instance.TotalPixelMatrixRows
-    across, down = max(1, instance.Columns), max(1, instance.Rows)
-    return Level(_kind(instance), number, width, height, -(-width // across), -(-height // down), instance)
-
-
-def _numbering(dataset: Dataset, level: Level) -> Callable[[int, int], int | None]:
-    """Return a function from column and row to the number of the frame; None for an empty tile."""
-    groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    if dataset.get("DimensionOrganizationType") == "TILED_FULL" or not groups:
-        return lambda column, row: row * level.columns + column
-    places: dict[tuple[int, int], int] = {}
-    for number, group in enumerate(groups):
-        for at in group.get("PlanePositionSlideSequence") or ():
-            left, top = (
-                int(at.ColumnPositionInTotalImagePixelMatrix),
-                int(at.RowPositionInTotalImagePixelMatrix),
-            )
-            places.setdefault(
-                ((left - 1) // level.instance.Columns, (top - 1) // level.instance.Rows), number
-            )
-    return lambda column, row: places.get((column, row))
+    grid = Grid(
+        instance.TotalPixelMatrixColumns, instance.TotalPixelMatrixRows, instance.Columns, instance.Rows
+    )
+    kind = kind_of(instance.ImageType)
+    return Level(kind, number, grid.width, grid.height, grid.columns, grid.rows, instance)

@@ -110,7 +110,7 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], path: Pat
         If it cannot be written.
     """
     if kind == "parquet":
-        from dataset_dl.preview.index import write_parquet
+        from dataset_dl.parquet import write_parquet
 
         write_parquet(columns, rows, path)
         return

@@ -96,6 +96,7 @@ class Courier:
         self._tries: dict[tuple[str, str], int] = {}
         self._delivered = self._before = self._evicted = self._evicted_bytes = self._turn = 0
         self._failures: list[DeliveryFailure] = []
+        self._is_begun = False
 
     def is_used(self, series: PlannedSeries) -> bool:
         """Whether a series was taken by every consumer and then removed."""
@@ -126,6 +127,11 @@ class Courier:
         if not lacking:
             yield from self._finished(series)
             return
+        if not self._is_begun:
+            self._is_begun = True
+            for hand, _ in self._hands:
+                if (begin := getattr(hand.consumer, "begin", None)) is not None:
+                    begin()
         self._open[key] = series, lacking
         for hand, _ in self._hands:
             if hand.consumer.name in lacking:
