@@ -49,7 +49,7 @@ VERBS = {
         "download", "stream", "download_events", "adownload", "DownloadOptions", "NetworkOptions",
         "DownloadProgress", "Report", "Series", "SeriesFailure",
     ),
-    "Deliver": ("deliver", "Delivery", "DeliveryFailure"),
+    "Deliver": ("deliver", "Delivery", "DeliveryFailure", "volume"),
     "Verify": ("verify", "repair", "Verification", "Deviation"),
     "Keep up to date": ("diff", "update", "Difference", "Change"),
     "In other shapes": ("Service", "IDCClient"),

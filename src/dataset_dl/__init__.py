@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from dataset_dl.verbs.options import DownloadOptions, NetworkOptions, PlanOptions
     from dataset_dl.verbs.plan import plan
     from dataset_dl.verbs.renew import diff, update
+    from dataset_dl.volumes import volume
 
 __version__ = "0.1.0"
 
@@ -131,6 +132,7 @@ __all__ = [
     "update_index",
     "use_index",
     "verify",
+    "volume",
 ]
 
 # Import lazily: duckdb and pandas take half a second to load, and most commands need neither.
@@ -154,6 +156,7 @@ _HOMES = {
         "verbs.options": "DownloadOptions NetworkOptions PlanOptions",
         "verbs.plan": "plan",
         "verbs.renew": "diff update",
+        "volumes": "volume",
     }.items()
     for name in names.split()
 }

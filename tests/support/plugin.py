@@ -44,7 +44,7 @@ class Copies:
             raise NetworkError("x", "The other side does not answer.")
         size = sum(path.stat().st_size for path in series.paths)
         with (self._target / key).open("a") as file:
-            file.write(f"{os.getpid()} {size}\\n")
+            file.write(f"{size}\\n")
         return {"bytes": size}
 '''
 

@@ -102,7 +102,7 @@ class ConsumerRequest:
         """
         for option in self.options:
             if option not in known:
-                has = ", ".join(known)
+                has = ", ".join(known) or "none"
                 raise SelectionError(
                     option, f"The consumer {self.name} has no option “{option}”.", f"It has {has}."
                 )

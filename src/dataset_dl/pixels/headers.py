@@ -109,7 +109,13 @@ class _Beginning(io.BytesIO):
             self.is_cut = True
 
 
-def read_header(read: Read, *, first_bytes: int = FIRST_BYTES, most_bytes: int = 64 << 20) -> Header:
+def read_header(
+    read: Read,
+    *,
+    first_bytes: int = FIRST_BYTES,
+    most_bytes: int = 64 << 20,
+    specific_tags: list[BaseTag | int] | None = None,
+) -> Header:
     """Read a header.
 
     Parameters
@@ -120,6 +126,8 @@ def read_header(read: Read, *, first_bytes: int = FIRST_BYTES, most_bytes: int =
         How much to read first.
     most_bytes
         A header that is larger is refused.
+    specific_tags
+        The elements to keep; all if None.
 
     Raises
     ------
@@ -129,7 +137,7 @@ def read_header(read: Read, *, first_bytes: int = FIRST_BYTES, most_bytes: int =
     data, total = read(0, max(first_bytes, _LEAST_BYTES))
     while True:
         try:
-            return parse_header(data, total)
+            return parse_header(data, total, specific_tags)
         except _TooShort as short:
             end = max(short.end, min(_GROWTH * len(data), total))
         if end > most_bytes:
@@ -140,7 +148,7 @@ def read_header(read: Read, *, first_bytes: int = FIRST_BYTES, most_bytes: int =
         data += more
 
 
-def parse_header(data: bytes, total_bytes: int) -> Header:
+def parse_header(data: bytes, total_bytes: int, specific_tags: list[BaseTag | int] | None = None) -> Header:
     """Parse a header from the beginning of an object.
 
     Raises
@@ -163,7 +171,7 @@ def parse_header(data: bytes, total_bytes: int) -> Header:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's, about values that nobody has asked for yet
-            dataset = read_partial(file, is_pixels, force=True)
+            dataset = read_partial(file, is_pixels, force=True, specific_tags=specific_tags)
     except zlib.error:
         raise Unreadable("has a deflated data set that is damaged") from None
     except RecursionError:

@@ -65,12 +65,21 @@ class PixelObject:
         """
         if self._is_whole:
             return self._of_whole(number)
+        return self.values(number), self.attributes(number)
+
+    def attributes(self, number: int) -> Dataset:
+        """Return the attributes of a frame, from 0."""
+        return frame_attributes(self.header.dataset, number)
+
+    def values(self, number: int) -> np.ndarray:
+        """Return the stored values of a frame only; see `frame`."""
+        if self._is_whole:
+            return self._of_whole(number)[0]
         frames, header = self._opened(), self.header
-        data = self.encoded(number)
-        values = decode(
-            header, data, is_encapsulated=frames.is_encapsulated, vr=frames.vr, keyword=keyword_of(header)
-        )
-        return values, frame_attributes(header.dataset, number)
+        return decode(
+            header, self.encoded(number), is_encapsulated=frames.is_encapsulated, vr=frames.vr,
+            keyword=keyword_of(header),
+        )  # fmt: skip
 
     def encoded(self, number: int) -> bytes:
         """Return the bytes of a frame, compressed or not; raises as `frame`."""

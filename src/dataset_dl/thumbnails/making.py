@@ -7,7 +7,7 @@ import io
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +21,9 @@ from dataset_dl.errors import StorageError
 from dataset_dl.pixels import tiles
 from dataset_dl.pixels.colours import as_seen
 from dataset_dl.pixels.contrast import Contrast
+from dataset_dl.pixels.files import open_file
 from dataset_dl.pixels.frames import CostlyScan
-from dataset_dl.pixels.headers import Header, Unreadable, read_header
+from dataset_dl.pixels.headers import Unreadable
 from dataset_dl.pixels.objects import PixelObject
 from dataset_dl.pixels.pictures import fitted, picture
 from dataset_dl.pixels.tiles import Grid, kind_of
@@ -30,9 +31,6 @@ from dataset_dl.scratch import written_whole
 from dataset_dl.thumbnails.rows import Row, described
 from dataset_dl.thumbnails.settings import Settings
 
-# Files up to this size are read in one piece.
-_WHOLE_BYTES = 4 << 20
-_HEADER_BYTES = 64 << 10
 _SLIDES = ("1.2.840.10008.5.1.4.1.1.77.1.6",)
 _MOST_TILES = 400
 _PLAIN_UID = re.compile(r"[0-9.]{1,64}")
@@ -67,13 +65,13 @@ class _Opened:
 
     path: Path
     name: str
-    header: Header | None
+    found: PixelObject | None
     cause: str = ""
     message: str = ""
 
     @property
     def dataset(self) -> Dataset | None:
-        return None if self.header is None else self.header.dataset
+        return None if self.found is None else self.found.header.dataset
 
 
 class Maker:
@@ -128,7 +126,7 @@ class Maker:
     def _open(self, path: Path) -> _Opened:
         name = relative(path, self._root)
         try:
-            return _Opened(path, name, read_header(_reader(path), first_bytes=_first_bytes(path)))
+            return _Opened(path, name, open_file(path))
         except Unreadable as error:
             return _Opened(path, name, None, "unreadable", f"{path.name} {error}.")
         except OSError as error:
@@ -137,10 +135,10 @@ class Maker:
 
     def _of_file(self, opened: _Opened, made: Made, collection_id: str) -> None:
         about = described(opened.dataset, collection_id)
-        if opened.header is None:
+        found = opened.found
+        if found is None:
             made.rows.append(_failed(opened.name, -1, about, opened.cause, opened.message))
             return
-        found = PixelObject(opened.header, _pread(opened.path), opened.header.total_bytes)
         try:
             count = found.count()
         except Unreadable as error:
@@ -229,9 +227,9 @@ class Maker:
                 made.rows.append(self._saved(each, 0, image, about, made))
 
     def _assembled(self, opened: _Opened) -> Image.Image:
-        assert opened.header is not None
-        dataset = opened.header.dataset
-        found = PixelObject(opened.header, _pread(opened.path), opened.header.total_bytes)
+        found = opened.found
+        assert found is not None
+        dataset = found.header.dataset
         grid = _grid(dataset)
         if grid.columns * grid.rows > _MOST_TILES:
             raise Unreadable(f"has {grid.columns * grid.rows:,} tiles, and the slide has no smaller image")
@@ -296,21 +294,3 @@ def relative(path: Path, root: Path) -> str:
     """Return the name of a file for the database: relative to the tree, with slashes."""
     relative = path.relative_to(root) if path.is_relative_to(root) else path
     return os.fsencode(relative.as_posix()).decode(errors="backslashreplace")
-
-
-def _first_bytes(path: Path) -> int:
-    return _WHOLE_BYTES if path.stat().st_size <= _WHOLE_BYTES else _HEADER_BYTES
-
-
-def _pread(path: Path) -> Callable[[int, int], bytes]:
-    def read(begin: int, end: int) -> bytes:
-        with path.open("rb") as file:
-            file.seek(begin)
-            return file.read(end - begin)
-
-    return read
-
-
-def _reader(path: Path) -> Callable[[int, int], tuple[bytes, int]]:
-    total, read = path.stat().st_size, _pread(path)
-    return lambda begin, end: (read(begin, min(end, total)), total)
