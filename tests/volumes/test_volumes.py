@@ -19,10 +19,10 @@ from pydicom.uid import generate_uid
 import dataset_dl as dd
 from dataset_dl.destination.consumers import ConsumerRequest
 from dataset_dl.model.series import PlannedSeries, Series
+from dataset_dl.pixels.stacks import NoVolume, stacked
 from dataset_dl.testing import LocalBucket
 from dataset_dl.volumes.consumer import Nifti
 from dataset_dl.volumes.segmentations import label_map
-from dataset_dl.volumes.stacking import NoVolume, stacked
 from support.cli import Cli
 from support.dicoms import encoded, slice_of, write_series
 

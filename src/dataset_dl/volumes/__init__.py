@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dataset_dl.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from dataset_dl.volumes.stacking import Volume
+    from dataset_dl.pixels.stacks import Volume
 
 
 def volume(series: Any, /) -> Volume:
@@ -36,7 +36,7 @@ def volume(series: Any, /) -> Volume:
         If the extra is not installed.
     """
     require("pixels")
-    from dataset_dl.volumes.stacking import stacked
+    from dataset_dl.pixels.stacks import stacked
 
     return stacked(series)
 

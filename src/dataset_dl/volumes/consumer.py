@@ -49,8 +49,8 @@ class Nifti:
         place = self.target / self._relative(series)
         if series.planned.Modality == "SEG":
             return self._write_segmentations(series, place)
+        from dataset_dl.pixels.stacks import stacked
         from dataset_dl.volumes.nifti import write_nifti, write_slices
-        from dataset_dl.volumes.stacking import stacked
 
         volume = stacked(series)
         write_slices(volume, place.with_name(f"{place.name}.csv"))
@@ -85,7 +85,7 @@ class Nifti:
 
     def _reference(self, uid: str | None) -> Any:
         """Return the images that a segmentation was drawn on, if they are in the same destination."""
-        from dataset_dl.volumes.stacking import stacked
+        from dataset_dl.pixels.stacks import stacked
 
         directory = None if uid is None else self._directories.get(uid)
         if directory is None or not (self._root / directory).is_dir():

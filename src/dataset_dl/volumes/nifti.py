@@ -13,8 +13,8 @@ import nibabel
 import numpy as np
 
 from dataset_dl.errors import StorageError
+from dataset_dl.pixels.stacks import Volume
 from dataset_dl.scratch import written_whole
-from dataset_dl.volumes.stacking import Volume
 
 # Scanner coordinates, in the words of NIfTI.
 _SCANNER, _MM = 1, "mm"

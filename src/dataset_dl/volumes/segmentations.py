@@ -11,7 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from dataset_dl.errors import UnreadableObject
-from dataset_dl.volumes.stacking import NoVolume, Volume
+from dataset_dl.pixels.stacks import NoVolume, Volume
 
 _CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
@@ -26,7 +26,7 @@ class LabelMap:
         The number of the segment of each voxel, 0 outside; shape (slices, rows, columns). If segments
         overlap, there is an array for each.
     affine
-        As of `stacking.Volume`.
+        As of `pixels.stacks.Volume`.
     segments
         Number, SegmentLabel, category and type of each segment.
     """
