@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 import dataset_dl as dd
-from benchmarks import adapt, again, checks, moves, plans, preview, rate, ready, stream
+from benchmarks import adapt, again, checks, images, moves, plans, preview, rate, ready, stream
 from benchmarks.measure import HEADER, Row, as_json, line
 
 _ROOM_BYTES = 12e9
@@ -30,7 +30,10 @@ def main() -> None:
         "--engine", choices=("both", *moves.ENGINES), default="both", help="what moves the bytes"
     )
     parser.add_argument(
-        "suites", nargs="*", metavar="SUITE", help="ready plan move far adapt stream again check preview rate"
+        "suites",
+        nargs="*",
+        metavar="SUITE",
+        help="ready plan move far adapt stream again check preview images rate",
     )
     chosen = parser.parse_args()
     engines = moves.ENGINES if chosen.engine == "both" else (chosen.engine,)
@@ -48,6 +51,7 @@ def main() -> None:
         "again": lambda: again.rows(scratch, times=times, full=chosen.full),
         "check": lambda: checks.rows(scratch, times=times),
         "preview": lambda: preview.rows(scratch, _PEERS, times=times),
+        "images": lambda: images.rows(scratch, times=times),
         "rate": lambda: rate.rows(scratch, engines=engines),
     }
     if unknown := set(chosen.suites) - suites.keys():

@@ -161,7 +161,7 @@ class Course:
 
     def __init__(self, root: Path, load: Load, peers: Path) -> None:
         self.load, self.root, self._peers = load, root, peers
-        self.rows = fill(root / "store", _real_series(len(load.sizes)), load.sizes)
+        self.rows = fill(root / "store", real_series(len(load.sizes)), load.sizes)
         self.plan = root / "plan.parquet"
         plan_of(self.rows).save(self.plan)
         self.manifest = root / "manifest.s5cmd"
@@ -230,7 +230,7 @@ class Course:
         return self._counted(measure.python(["-c", _AWSCRT, *arguments], interpreter=self._peers))
 
 
-def _real_series(count: int) -> list[PlannedSeries]:
+def real_series(count: int) -> list[PlannedSeries]:
     """Series that idc-index knows, too; small ones, for it wants room for the sizes of the index."""
     frame = dd.query(
         "SELECT crdc_series_uuid AS uuid FROM idc_index WHERE aws_bucket = 'idc-open-data'"

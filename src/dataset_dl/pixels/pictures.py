@@ -37,6 +37,9 @@ def picture(array: np.ndarray, spacing: tuple[float, float] | None = None) -> Im
 def fitted(made: Image.Image, width: int) -> Image.Image:
     """Shrink a picture to a square of this width at most."""
     if max(made.size) > width:
+        factor, rest = divmod(max(made.size), width)
+        if not rest and min(made.size) % factor == 0:
+            return made.reduce(factor)  # the same means as a box, in a third of the time
         made = made.copy()
         made.thumbnail(
             (width, width), Image.Resampling.BOX if made.width >= 2 * width else Image.Resampling.BILINEAR

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
 
 from dataset_dl.errors import StorageError
 from dataset_dl.pixels import tiles
@@ -28,14 +29,29 @@ from dataset_dl.pixels.objects import PixelObject
 from dataset_dl.pixels.pictures import fitted, picture
 from dataset_dl.pixels.tiles import Grid, kind_of
 from dataset_dl.scratch import written_whole
-from dataset_dl.thumbnails.rows import Row, described
+from dataset_dl.thumbnails.rows import NUMBERS, TEXTS, VECTORS, Row, described
 from dataset_dl.thumbnails.settings import Settings
 
 _SLIDES = ("1.2.840.10008.5.1.4.1.1.77.1.6",)
 _MOST_TILES = 400
+# What is shown, and what says how; a header with all of its elements takes a third longer.
+_NEEDED = (
+    *TEXTS, *NUMBERS, *VECTORS, "ImageType", "SamplesPerPixel", "PhotometricInterpretation",
+    "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "ImagerPixelSpacing", "RescaleSlope", "RescaleIntercept",
+    "ModalityLUTSequence", "VOILUTSequence", "WindowWidth", "WindowCenter", "VOILUTFunction",
+    "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData", "ICCProfile", "OpticalPathSequence",
+    "TotalPixelMatrixColumns", "TotalPixelMatrixRows", "DimensionOrganizationType",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+)  # fmt: skip
+_TAGS: list[BaseTag | int] = [Tag(name) for name in _NEEDED]
 _PLAIN_UID = re.compile(r"[0-9.]{1,64}")
 _SAVED: dict[str, dict[str, Any]] = {
-    "png": {"format": "PNG", "compress_level": 1},
     "webp": {"format": "WEBP", "quality": 85, "method": 2},
     "jpeg": {"format": "JPEG", "quality": 88},
 }
@@ -126,7 +142,7 @@ class Maker:
     def _open(self, path: Path) -> _Opened:
         name = relative(path, self._root)
         try:
-            return _Opened(path, name, open_file(path))
+            return _Opened(path, name, open_file(path, specific_tags=_TAGS))
         except Unreadable as error:
             return _Opened(path, name, None, "unreadable", f"{path.name} {error}.")
         except OSError as error:
@@ -195,9 +211,7 @@ class Maker:
         folder = series if _PLAIN_UID.fullmatch(series) else _digest(series or opened.name)
         file = f"{folder}/{name}{ENDINGS[self._settings.format]}"
         with made.phase("write"):
-            content = io.BytesIO()
-            image.save(content, **_SAVED[self._settings.format])
-            self._write(self._target / "pictures" / file, content.getvalue())
+            self._write(self._target / "pictures" / file, _encoded(image, self._settings.format))
         return Row(opened.name, number, name, file, "", "", **about, width=image.width, height=image.height)
 
     def _write(self, path: Path, content: bytes) -> None:
@@ -240,6 +254,17 @@ class Maker:
 
         found.count()
         return tiles.assembled(dataset, grid, shown)
+
+
+def _encoded(image: Image.Image, kind: str) -> bytes:
+    """Return the content of a file. PNG without filters takes half the time, and a tenth more room."""
+    if kind == "png":
+        import imagecodecs
+
+        return bytes(imagecodecs.png_encode(np.asarray(image), level=1, filter=0))
+    content = io.BytesIO()
+    image.save(content, **_SAVED[kind])
+    return content.getvalue()
 
 
 _OF_FRAMES = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")

@@ -62,21 +62,21 @@ class Row(NamedTuple):
     height: int | None
 
 
-_TEXTS = (
+TEXTS = (
     "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality",
 )  # fmt: skip
-_NUMBERS = ("InstanceNumber", "Rows", "Columns", "NumberOfFrames")
-_VECTORS = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
+NUMBERS = ("InstanceNumber", "Rows", "Columns", "NumberOfFrames")
+VECTORS = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
 COLUMNS = Row._fields
-INTEGERS = frozenset({"frame", *_NUMBERS, "width", "height"})
+INTEGERS = frozenset({"frame", *NUMBERS, "width", "height"})
 
 
 def described(dataset: Dataset | None, collection_id: str = "") -> dict[str, Any]:
     """Return what a row tells of a header; a value that is damaged is left out."""
     found: dict[str, Any] = {"collection_id": collection_id}
-    for name in _TEXTS + _VECTORS:
+    for name in TEXTS + VECTORS:
         found[name] = _text(_value(dataset, name))
-    for name in _NUMBERS:
+    for name in NUMBERS:
         value = _value(dataset, name)
         found[name] = (
             int(value) if isinstance(value, int) or str(value).strip().lstrip("-").isdecimal() else None
