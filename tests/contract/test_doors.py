@@ -250,6 +250,19 @@ def test_a_series_that_is_not_whole_is_not_delivered(tmp_path: Path) -> None:
     assert sorted(shelf.taken) == ["series-0", "series-1", "series-3"]
 
 
+def test_the_report_of_all_parts_has_the_deliveries_of_each(tmp_path: Path) -> None:
+    rows = list(dd.plan("memory://toys"))
+    for number, part in enumerate((rows[:1], rows[1:])):
+        shelf = Shelf(refuses="series-3")
+        plan = PlanFile.of(part).plan(None)
+        run(plan, tmp_path, MemoryEngine(), part=f"{number}-of-2", hands=hands_of([shelf], tmp_path))
+    together = gather(tmp_path)
+    assert together is not None
+    assert together.delivery is not None
+    assert (together.delivery.delivered, len(together.delivery.failures)) == (3, 1)
+    assert not together.ok
+
+
 def test_several_writers_with_a_part_each(tmp_path: Path) -> None:
     rows = list(dd.plan("memory://toys"))
     halves = [PlanFile.of(rows[:2]).plan(None), PlanFile.of(rows[2:]).plan(None)]

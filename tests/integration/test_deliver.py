@@ -119,6 +119,7 @@ def test_a_consumer_that_kills_its_process_fails_one_series(
         ("copies:x?colour=red", "The consumer copies has no option “colour”"),
         ("copies:x?", "is no consumer"),
         ("", "is no consumer"),
+        ("copies:https://me:secret@host/P", "contains a password"),
     ],
 )
 def test_a_wrong_consumer_is_refused_before_anything_starts(
@@ -340,3 +341,26 @@ def test_events_say_what_was_delivered(store: LocalBucket, tmp_path: Path) -> No
         keys(store)[0], "this one is not wanted", report.run_id,
     )  # fmt: skip
     assert [event.key for event in seen if isinstance(event, SeriesDelivered)] == [keys(store)[1]]
+
+
+def test_a_plan_that_does_not_fit_fits_with_a_budget(
+    cli: Cli, store: LocalBucket, stranger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataset_dl.destination import disk
+
+    monkeypatch.setattr(disk, "free_bytes", lambda path: 25_000_000)
+    arguments = ("idc", "download", *keys(store), "--to", "data", "--dry-run")
+    assert cli(*arguments).code == 5
+    budget = ("--then", f"copies:{stranger}", "--evict", "--disk-budget", "2MB")
+    done = cli(*arguments, *budget)
+    assert (done.code, "fits; nothing was fetched" in done.out) == (0, True), done.err
+
+
+def test_nothing_is_removed_through_a_link(store: LocalBucket, tmp_path: Path) -> None:
+    target, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    dd.download(keys(store, 1), target, endpoint_url=store.endpoint_url, progress="none")
+    (target / "prostatex").rename(elsewhere)
+    (target / "prostatex").symlink_to(elsewhere)
+    with pytest.raises(dd.StorageError, match="symbolic link"):
+        dd.deliver(target, to=print, evict=True)
+    assert len(instances(elsewhere)) == 16

@@ -434,6 +434,7 @@ def test_thumbnails_are_made_while_a_download_runs(cli: Cli, bucket: LocalBucket
     made = rows(cli.directory / "made")
     assert len(made) == sum(each.expected_instances for each in bucket.series[:2])
     assert {row["collection_id"] for row in made} == {bucket.series[0].collection_id}
+    assert f"{len(pictures(cli.directory / 'made')):,} thumbnails in {cli.directory / 'made'}." in done.out
     assert (cli.directory / "made" / "index.html").exists()
     before = pictures(cli.directory / "made")
     assert cli(*arguments, "--then", "thumbnails:made?size=32", "--evict").code == 0

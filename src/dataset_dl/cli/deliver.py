@@ -11,7 +11,7 @@ import click
 from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import Directory
 from dataset_dl.model.settings import DownloadSettings
-from dataset_dl.wording import counted, duration
+from dataset_dl.wording import counted, duration, visible
 
 if TYPE_CHECKING:
     from dataset_dl.model.events import Delivered
@@ -66,6 +66,8 @@ def deliver(
 
 def _show(directory: Path, last: Delivered) -> None:
     click.echo(f"{directory}: {duration(last.elapsed_seconds)}, {sentence(last.delivery)}")
+    for summary in last.delivery.summaries:
+        click.echo(visible(summary))
 
 
 def sentence(delivery: Delivery) -> str:

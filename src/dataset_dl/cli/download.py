@@ -127,10 +127,11 @@ def download(
     from dataset_dl.observers.display import display
     from dataset_dl.verbs.complaints import raise_for_report
     from dataset_dl.verbs.download import destination_of, run, transferred
+    from dataset_dl.verbs.options import settings_of
 
     made = planned(sources, options, into=destination)
     if dry_run:
-        _show_plan(made, as_json)
+        _show_plan(made, as_json, settings_of(options).disk_budget_bytes)
         if made.missing and not made.skip_missing:
             click.echo(
                 "dataset-dl: what IDC has would be fetched; --skip-missing accepts the rest as missing.",
@@ -162,7 +163,7 @@ def download(
         )
 
 
-def _show_plan(plan: Plan, as_json: bool) -> None:
+def _show_plan(plan: Plan, as_json: bool, most_bytes: int | None) -> None:
     from dataset_dl.cli.tables import write
     from dataset_dl.destination.disk import check, check_space, free_bytes, needed_bytes
     from dataset_dl.sources.idc import rights
@@ -172,7 +173,8 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     destination = plan.into.absolute()
     check(destination)
     free = free_bytes(destination)
-    needed = needed_bytes(plan.size_bytes, plan.instance_count)
+    at_once = plan.size_bytes if most_bytes is None else min(plan.size_bytes, most_bytes)
+    needed = needed_bytes(at_once, plan.instance_count)
     columns = ("collection_id", "Modality", "series", "instances", "size_bytes")
     shares = rights.shares(plan)
     if as_json:
@@ -190,7 +192,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
             "licenses": [share._asdict() for share in shares],
         }
         click.echo(json.dumps(totals))
-        check_space(destination, plan.size_bytes, plan.instance_count)
+        check_space(destination, at_once, plan.instance_count)
         return
     rows = [(*group[:4], size(group.size_bytes)) for group in plan.groups()]
     rows.append(("total", "", plan.series_count, plan.instance_count, size(plan.size_bytes)))
@@ -211,7 +213,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         click.echo(visible(f"to {destination}, for example {first.directory or '.'}/"))
     most = "needed for the others" if plan.unsized_series else "needed at most"
     click.echo(f"{size(needed)} {most}, {size(free)} free: {fits}; nothing was fetched")
-    check_space(destination, plan.size_bytes, plan.instance_count)
+    check_space(destination, at_once, plan.instance_count)
 
 
 def _show_report(report: Report, md5: bool) -> None:
@@ -241,6 +243,8 @@ def _show_report(report: Report, md5: bool) -> None:
     click.echo(f"\n{report.destination}: {duration(report.elapsed_seconds)}, {how}")
     if (delivery := report.delivery) is not None:
         click.echo(f"{sentence(delivery)}.")
+        for summary in delivery.summaries:
+            click.echo(visible(summary))
         if not report.failures and delivery.evicted_series:
             return
     if not report.failures:

@@ -114,7 +114,7 @@ def _show(outcome: Verification, report: Report | None) -> None:
             click.echo(f"  {path}")
     if outcome.used_series:
         click.echo(f"{outcome.used_series:,} series were delivered and removed since")
-    if outcome.ok:
+    if outcome.ok and (outcome.series_count or not outcome.used_series):
         click.echo(
             f"{outcome.root}: {outcome.series_count:,} series, {size(outcome.size_bytes)}, all complete"
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.series import Series
@@ -20,7 +20,7 @@ class Consumer(Protocol):
     It may have more methods, which are called in the process that started the run: ``begin()`` before the
     first series, ``keep(series, made)`` after each `take`, for one series at a time, and ``close()`` at the
     end. `keep` is for what several processes must not write at once, like a database; it returns the values
-    for the receipt.
+    for the receipt. ``summary()`` returns a sentence on what was made in this run, or an empty text.
 
     Attributes
     ----------
@@ -82,6 +82,13 @@ class ConsumerRequest:
         """
         rest, mark, query = text.partition("?")
         name, _, where = rest.partition(":")
+        if _has_password(where):
+            raise SelectionError(
+                name,
+                f"The address of the consumer {name} contains a password, which would stay in records and"
+                " histories; nothing was started.",
+                "Leave it out; the documents of the consumer say where it is read from.",
+            )
         try:
             pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(mark))
         except ValueError:
@@ -106,6 +113,13 @@ class ConsumerRequest:
                 raise SelectionError(
                     option, f"The consumer {self.name} has no option “{option}”.", f"It has {has}."
                 )
+
+
+def _has_password(where: str) -> bool:
+    try:
+        return urlsplit(where).password is not None
+    except ValueError:
+        return False
 
 
 # Makes a consumer from how it was requested.

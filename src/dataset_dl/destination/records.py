@@ -18,7 +18,7 @@ from dataset_dl.destination.journal import Journal
 from dataset_dl.destination.lock import Hold, hold
 from dataset_dl.destination.reading import last_report, reading_evicted, reading_names
 from dataset_dl.errors import ManifestError
-from dataset_dl.model.outcome import Report
+from dataset_dl.model.outcome import Delivery, Report
 from dataset_dl.model.plan import Origin, Plan, Rights
 from dataset_dl.model.series import PlannedSeries
 from dataset_dl.plans.compare import Comparison, compare, joined
@@ -229,8 +229,13 @@ def gather(destination: Path) -> Report | None:
             stopped=together.stopped or each.stopped,
             missing=tuple(dict.fromkeys(together.missing + each.missing)),
             run_id=" ".join(filter(None, (together.run_id, each.run_id))),
+            delivery=_joined(together.delivery, each.delivery),
         )
     return replace(together, destination=destination)
+
+
+def _joined(one: Delivery | None, other: Delivery | None) -> Delivery | None:
+    return one.joined(other) if one is not None and other is not None else one or other
 
 
 def _every_writer(destination: Path) -> list[paths.Files]:

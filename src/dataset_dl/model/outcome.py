@@ -92,6 +92,8 @@ class Delivery:
         What no consumer took.
     evicted_series, evicted_bytes
         Series that were removed after every consumer had taken them, now or by an earlier run.
+    summaries
+        What consumers say of this run, as sentences.
     """
 
     consumers: tuple[str, ...]
@@ -100,11 +102,24 @@ class Delivery:
     failures: tuple[DeliveryFailure, ...] = ()
     evicted_series: int = 0
     evicted_bytes: int = 0
+    summaries: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether nothing failed."""
         return not self.failures
+
+    def joined(self, other: Delivery) -> Delivery:
+        """Return the sums of two deliveries."""
+        return Delivery(
+            tuple(dict.fromkeys(self.consumers + other.consumers)),
+            self.delivered + other.delivered,
+            self.delivered_before + other.delivered_before,
+            self.failures + other.failures,
+            self.evicted_series + other.evicted_series,
+            self.evicted_bytes + other.evicted_bytes,
+            self.summaries + other.summaries,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the delivery as plain values for JSON."""

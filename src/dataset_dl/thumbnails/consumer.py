@@ -34,6 +34,7 @@ class Thumbnails:
         self.options: Mapping[str, Any] = self.settings.to_dict()
         self._root = request.destination
         self._maker: Maker | None = None
+        self._pictures = self._failures = 0
         self._database: Database | None = None
 
     def take(self, series: Series) -> Mapping[str, Any]:
@@ -64,7 +65,21 @@ class Thumbnails:
         rows = [Row(*row) for row in made["rows"]]
         self.database.write(rows, states(made["files"]), self.settings_text)
         pictures = sum(not row.cause for row in rows)
-        return {"pictures": pictures, "others": len(rows) - pictures}
+        failures = sum(row.is_failure for row in rows)
+        self._pictures += pictures
+        self._failures += failures
+        return {"pictures": pictures, "failures": failures}
+
+    def summary(self) -> str:
+        """Say what was made."""
+        if not self._pictures + self._failures:
+            return ""
+        failed = (
+            f"; {self._failures:,} frames or files could not be shown, the database has each with its cause"
+            if self._failures
+            else ""
+        )
+        return f"{self._pictures:,} thumbnails in {self.target}{failed}."
 
     def close(self) -> None:
         """Export the database, and write the contact sheet."""

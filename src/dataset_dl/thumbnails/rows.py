@@ -61,6 +61,11 @@ class Row(NamedTuple):
     width: int | None
     height: int | None
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether something is wrong with the file."""
+        return bool(self.cause) and self.cause not in NO_FAILURE
+
 
 TEXTS = (
     "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality",

@@ -216,7 +216,7 @@ class _Run:
             summary.pictures += 1
             return
         summary.causes[row.cause] += 1
-        if row.cause not in NO_FAILURE and len(summary.messages) < _MESSAGES:
+        if row.is_failure and len(summary.messages) < _MESSAGES:
             summary.messages.append(row.message)
 
     def _crashed(self, path: Path, message: str) -> Mapping[str, Any]:

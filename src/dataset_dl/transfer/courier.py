@@ -11,6 +11,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
+from dataset_dl.destination import disk
 from dataset_dl.destination.consumers import Consumer, Receipt, digest_of
 from dataset_dl.destination.journal import Journal
 from dataset_dl.destination.tree import instance_paths
@@ -18,6 +19,7 @@ from dataset_dl.errors import StorageError
 from dataset_dl.model.events import (
     DeliveryFailed,
     Event,
+    Noticed,
     SeriesCompleted,
     SeriesDelivered,
     SeriesEvicted,
@@ -188,6 +190,8 @@ class Courier:
 
     def rest(self) -> Iterator[Event]:
         """Wait until every consumer has taken every series or has failed with it."""
+        if len(self._open) > 1:
+            yield Noticed(f"{len(self._open):,} series are complete and wait for a consumer")
         yield from self.room(1)
 
     def _settle(self, hand: Hand, digest: str, taken: Taken) -> Iterator[Event]:
@@ -247,6 +251,11 @@ class Courier:
 
     def delivery(self) -> Delivery:
         """Return what was delivered."""
+        said = [
+            summary()
+            for hand, _ in self._hands
+            if (summary := getattr(hand.consumer, "summary", None)) is not None
+        ]
         return Delivery(
             consumers=tuple(hand.consumer.name for hand, _ in self._hands),
             delivered=self._delivered,
@@ -254,6 +263,7 @@ class Courier:
             failures=tuple(self._failures),
             evicted_series=self._evicted,
             evicted_bytes=self._evicted_bytes,
+            summaries=tuple(filter(None, said)),
         )
 
     def close(self) -> None:
@@ -270,8 +280,9 @@ def remove(series: Series, destination: Path) -> None:
     Raises
     ------
     StorageError
-        If a file cannot be removed.
+        If a file cannot be removed, or a link leads out of the destination.
     """
+    disk.Cage(destination).check(series.planned.directory)
     try:
         for path in series.paths:
             path.unlink(missing_ok=True)

@@ -19,6 +19,8 @@ from dataset_dl.model.series import PlannedSeries, Series
 from dataset_dl.process import LineQueue, Process, stop_all
 from dataset_dl.process.python import start_module
 
+# A consumer that takes longer is left; its series has no receipt, so it gets it again.
+_CLOSE_SECONDS = 10.0
 # Begins an answer among the lines of a process.
 _ANSWER = b"\0"
 # Each process has one series and the next one.
@@ -89,11 +91,11 @@ class Here:
         yield from _emptied(self._done)
 
     def close(self) -> None:
-        """End after the series that it has just begun."""
+        """End after the series that it has just begun, if that does not take long."""
         self._is_closed = True
         self._waiting.put(None)
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_CLOSE_SECONDS)
 
     def _work(self) -> None:
         while (series := self._waiting.get()) is not None and not self._is_closed:

@@ -12,7 +12,14 @@ from dataset_dl.destination import disk
 from dataset_dl.destination.records import Records
 from dataset_dl.destination.tree import Found, agrees, instance_paths, look, look_at
 from dataset_dl.errors import ManifestError
-from dataset_dl.model.events import Delivered, DeliveryStarted, Event
+from dataset_dl.model.events import (
+    Delivered,
+    DeliveryFailed,
+    DeliveryStarted,
+    Event,
+    SeriesDelivered,
+    Working,
+)
 from dataset_dl.model.series import PlannedSeries, Series
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.plans.file import PlanFile
@@ -57,9 +64,22 @@ def deliver(
     StorageError
         If another writer holds the destination, a receipt cannot be written, or a consumer has no room.
     """
-    for event in _events(destination, hands, rows, evict, retries, part, run_id, pause_seconds):
+    events = _events(destination, hands, rows, evict, retries, part, run_id, pause_seconds)
+    for event in _with_progress(events, len(hands)):
         msgspec.structs.force_setattr(event, "run_id", run_id)
         yield event
+
+
+def _with_progress(events: Iterator[Event], consumers: int) -> Iterator[Event]:
+    """Add how much has been handed over."""
+    total = done = 0
+    for event in events:
+        yield event
+        if isinstance(event, DeliveryStarted):
+            total = event.series_count * consumers
+        elif isinstance(event, (SeriesDelivered, DeliveryFailed)):
+            done += 1
+            yield Working(f"{done:,} of {total:,} handed over", 0)
 
 
 def _events(
