@@ -42,8 +42,8 @@ FROM_CODE = {
 }
 # The public names, grouped by what they do.
 VERBS = {
-    "Look": ("collections", "indices", "columns", "query", "look", "fetch_index", "page_url", "cite",
-             "update_index", "use_index", "IndexUpdate"),
+    "Look": ("collections", "facets", "indices", "columns", "query", "look", "fetch_index", "page_url",
+             "cite", "update_index", "use_index", "IndexUpdate"),
     "Plan": ("plan", "PlanOptions", "DEFAULT_LAYOUT", "Plan", "PlannedSeries"),
     "Download": (
         "download", "stream", "download_events", "adownload", "DownloadOptions", "NetworkOptions",

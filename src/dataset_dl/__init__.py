@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         cite,
         collections,
         columns,
+        facets,
         fetch_index,
         indices,
         page_url,
@@ -120,6 +121,7 @@ __all__ = [
     "diff",
     "download",
     "download_events",
+    "facets",
     "fetch_index",
     "indices",
     "look",
@@ -151,7 +153,7 @@ _HOMES = {
         "verbs.check": "repair verify",
         "verbs.deliver": "deliver",
         "verbs.download": "download download_events stream",
-        "verbs.look": "IndexUpdate cite collections columns fetch_index indices page_url query"
+        "verbs.look": "IndexUpdate cite collections columns facets fetch_index indices page_url query"
         " update_index use_index",
         "verbs.options": "DownloadOptions NetworkOptions PlanOptions",
         "verbs.plan": "plan",

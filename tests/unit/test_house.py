@@ -79,6 +79,7 @@ PUBLIC = [
     "diff",
     "download",
     "download_events",
+    "facets",
     "fetch_index",
     "indices",
     "look",

@@ -48,6 +48,7 @@ _IDC_COMMANDS = {
     "columns": "listings",
     "diff": "diff",
     "download": "download",
+    "facets": "facets",
     "indices": "listings",
     "manifest": "manifest",
     "query": "listings",

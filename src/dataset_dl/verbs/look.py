@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Unpack
@@ -42,6 +42,47 @@ def collections(search: str | None = None) -> Frame:
     from dataset_dl.model.frame import Frame
 
     return Frame.of(lambda: catalog.collections(search))
+
+
+@spelled_out()
+def facets(facet: str | None = None, *, where: Mapping[str, str | Collection[str]] | None = None) -> Frame:
+    """Count what IDC has, exactly and at once, under a filter over nine facets.
+
+    The facets are ``collection_id``, ``cancer_types``, ``Modality``, ``BodyPartExamined``,
+    ``license_short_name``, ``Manufacturer``, ``year`` (of StudyDate), ``origin`` (``original`` or ``analysis
+    result``) and ``species``. The first call for a version of the index takes some seconds; the answers are
+    kept.
+
+    Parameters
+    ----------
+    facet
+        Count for each value of this facet, ignoring its own condition. Totals only if None.
+    where
+        Facet → value, or several of which any may hold; all facets must. An empty text is a missing value.
+
+    Returns
+    -------
+    Frame
+        Columns ``patients``, ``studies``, ``series``, ``instances``, ``size_bytes``; for a facet also
+        ``value``, the largest number of series first.
+
+    Raises
+    ------
+    SelectionError
+        If there is no such facet, or no such value.
+    """
+    from dataset_dl.model.frame import Frame
+    from dataset_dl.sources.idc.cube import Totals, cube
+
+    chosen = {
+        name: [values] if isinstance(values, str) else list(values) for name, values in (where or {}).items()
+    }
+    held = cube()
+    held.check(chosen)
+    if facet is None:
+        return Frame([held.totals(chosen)], columns=list(Totals._fields))
+    rows = [(value, *totals) for value, totals in held.counts(facet, chosen).items()]
+    return Frame(rows, columns=["value", *Totals._fields])
 
 
 @spelled_out()
