@@ -49,12 +49,14 @@ def orders(store: LocalBucket, tmp_path: Path) -> dict[str, Any]:
 
 
 def on_disk(orders: dict[str, Any]) -> int:
+    """Bytes of the series, while some may just be going."""
     found = 0
-    for path in Path(orders["into"]).rglob("*.dcm"):
-        try:
-            found += path.stat().st_size
-        except OSError:
-            continue
+    for directory, _, names in os.walk(orders["into"]):
+        for name in names:
+            try:
+                found += (Path(directory) / name).stat().st_size if name.endswith(".dcm") else 0
+            except OSError:
+                continue
     return found
 
 
