@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -364,3 +364,51 @@ def test_nothing_is_removed_through_a_link(store: LocalBucket, tmp_path: Path) -
     with pytest.raises(dd.StorageError, match="symbolic link"):
         dd.deliver(target, to=print, evict=True)
     assert len(instances(elsewhere)) == 16
+
+
+def test_functions_of_one_name_have_receipts_of_their_own(store: LocalBucket, tmp_path: Path) -> None:
+    dd.download(keys(store, 2), tmp_path / "data", endpoint_url=store.endpoint_url, progress="none")
+
+    def made(number: int) -> Callable[[Series], object]:
+        def consumer(series: Series) -> object:
+            return {"number": number}
+
+        return consumer
+
+    assert dd.deliver(tmp_path / "data", to=made(1)).delivered == 2
+    assert dd.deliver(tmp_path / "data", to=made(1)).delivered == 0
+    assert dd.deliver(tmp_path / "data", to=made(2)).delivered == 2
+    with pytest.raises(dd.SelectionError, match="has no name that a receipt could carry"):
+        dd.deliver(tmp_path / "data", to=lambda series: None)
+    with pytest.raises(dd.ManifestError, match="No download went to"):
+        dd.deliver(tmp_path / "nowhere", to=print)
+
+
+def test_whatever_a_function_does_is_data(store: LocalBucket, tmp_path: Path) -> None:
+    dd.download(keys(store, 2), tmp_path / "data", endpoint_url=store.endpoint_url, progress="none")
+
+    def leaves(series: Series) -> None:
+        sys.exit("enough")
+
+    def strange(series: Series) -> object:
+        return {("a", 1): object()}
+
+    for consumer in (leaves, strange):
+        delivery = dd.deliver(tmp_path / "data", to=consumer, check=False)
+        assert (delivery.delivered, len(delivery.failures)) == (0, 2)
+
+
+@pytest.mark.parametrize("how", ["reads", "forks"])
+def test_a_consumer_may_read_and_start_others(cli: Cli, store: LocalBucket, stranger: Path, how: str) -> None:
+    dd.download(keys(store, 2), cli.directory / "data", endpoint_url=store.endpoint_url, progress="none")
+    assert cli("deliver", "data", "--to", f"copies:{stranger}?fails={how}").code == 0
+    assert taken(stranger) == Counter(keys(store, 2))
+
+
+def test_a_receipt_does_not_count_if_its_product_is_gone(cli: Cli, store: LocalBucket) -> None:
+    dd.download(keys(store, 1), cli.directory / "data", endpoint_url=store.endpoint_url, progress="none")
+    assert cli("deliver", "data", "--to", "thumbnails:made").code == 0
+    for path in (cli.directory / "made").glob("thumbnails.*"):
+        path.unlink()
+    done = cli("deliver", "data", "--to", "thumbnails:made")
+    assert (done.code, "1 series delivered" in done.out) == (0, True), done.err

@@ -11,6 +11,8 @@ import pytest
 _MODULE = '''
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -33,6 +35,10 @@ class Copies:
         time.sleep(float(self.options.get("slow", "0")))
         how = self.options.get("fails", "")
         marker = self._target / f"tried-{key}"
+        if how == "reads":
+            assert sys.stdin.read() == ""
+        if how == "forks":
+            subprocess.Popen(["sleep", "5"])
         if how == "always":
             raise ValueError("the other side refuses it")
         if how == "full":

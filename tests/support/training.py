@@ -23,11 +23,14 @@ def load(series: dd.Series) -> dict[str, Any]:
 def dataset(orders: dict[str, Any], rank: int = 0, world_size: int = 1) -> SeriesDataset:
     """The data set that a test describes."""
     plan = dd.plan(orders["keys"])
-    return SeriesDataset(
+    made = SeriesDataset(
         plan, orders["into"], load=load, disk_budget=orders["budget"], endpoint_url=orders["endpoint"],
         rank=rank, world_size=world_size, timeout_seconds=60, seed=orders.get("seed", 0),
         on_failure=orders.get("on_failure", "error"), retries=0,
     )  # fmt: skip
+    if world_size == 1:
+        made.set_epoch(orders.get("epoch", 0))
+    return made
 
 
 def note(path: Path, keys: list[str]) -> None:
@@ -45,7 +48,8 @@ def load_one(arguments: tuple[SeriesDataset, int]) -> Any:
 def train(orders: dict[str, Any], rank: int = 0, world_size: int = 1) -> None:
     """Train for an epoch with two loader processes, and note each key when its step is over."""
     data = dataset(orders, rank, world_size)
-    data.set_epoch(orders.get("epoch", 0))
+    if world_size > 1:
+        data.set_epoch(orders.get("epoch", 0))
     mine = range(rank, len(data), world_size)
     try:
         with multiprocessing.get_context(orders.get("start", "spawn")).Pool(2) as pool:

@@ -238,7 +238,8 @@ def test_a_second_run_writes_nothing_and_a_change_only_what_it_must(cli: Cli, tm
     made = cli.directory / "made"
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()}
     again = cli(*arguments)
-    assert (again.code, again.json["pictures"], again.json["known_files"]) == (0, 0, 31)
+    assert (again.code, again.json["pictures"], again.json["known_files"]) == (3, 0, 31)
+    assert (again.json["failures"], again.json["known_failures"]) == (0, 1)
     assert {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()} == before
     write_series(tree / "patient 9", [slice_of()])
     assert cli(*arguments).json["pictures"] == 1
@@ -462,3 +463,47 @@ def test_the_summary_is_a_document(cli: Cli, tmp_path: Path) -> None:
     assert {"read", "decode", "draw", "write"} == set(found["seconds"])
     with pytest.raises(dd.SelectionError):
         Splits({"a": 0.5})
+
+
+def test_names_that_are_no_text_are_rows_too(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / os.fsdecode(b"bad\xffname\n.dcm")).write_bytes(bytes(100))
+    (tmp_path / "elsewhere.dcm").write_bytes(encoded(slice_of()))
+    (tmp_path / "tree" / "link.dcm").symlink_to(tmp_path / "elsewhere.dcm")
+    assert cli("thumbnails", tmp_path / "tree", "-o", "made").code == 3
+    assert [row["cause"] for row in rows(cli.directory / "made")] == ["unreadable", ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"id,label\n{id}\n", "Line 2 has no label"),
+        (b"id,label\n{id},a\n{id},b\n", "a second time"),
+        (b"id,label\n{id},caf\xe9\n", "is no CSV in UTF-8"),
+        (b"name\nx\n", "has no columns id and label"),
+    ],
+)
+def test_labels_that_cannot_be_meant_are_refused(cli: Cli, tmp_path: Path, text: bytes, words: str) -> None:
+    write_series(tmp_path / "tree", [slice_of()])
+    assert cli("thumbnails", tmp_path / "tree", "-o", "made").code == 0
+    (row,) = rows(cli.directory / "made")
+    (cli.directory / "labels.csv").write_bytes(text.replace(b"{id}", row["id"].encode()))
+    done = cli("label", "import", "made", "labels.csv")
+    assert (done.code, words in done.err) == (2, True), done.err
+    assert cli("label", "split", "made", "a=0.5", "a=0.5").code == 2
+    assert cli("label", "set", "made", "", "x").code == 2
+
+
+def test_a_series_that_cannot_be_shown_is_not_removed(cli: Cli, bucket: LocalBucket) -> None:
+    uuid = bucket.series[0].crdc_series_uuid
+    assert cli("idc", "download", uuid, "--to", "data", "--endpoint-url", bucket.endpoint_url).code == 0
+    files = sorted((cli.directory / "data").rglob("*.dcm"))
+    files[0].write_bytes(bytes(files[0].stat().st_size))
+    done = cli("deliver", "data", "--to", "thumbnails:made", "--evict")
+    assert (done.code, "1 of its 81 frames or files could not be shown" in done.err) == (3, True), done.err
+    assert len(list((cli.directory / "data").rglob("*.dcm"))) == 81
+    assert len(rows(cli.directory / "made")) == 81
+    # Receipts do not count when what they tell of is gone.
+    for name in ("data", "data/.dataset-dl"):
+        done = cli("deliver", "data", "--to", f"thumbnails:{name}")
+        assert (done.code, "would write into the downloaded data" in done.err) == (2, True), done.err

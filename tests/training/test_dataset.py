@@ -130,7 +130,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(orders: dict[str, Any]) ->
     assert set(counts) == set(orders["keys"])
     # A kill between a step and the next one repeats that step; nothing else is repeated.
     assert counts.total() <= COUNT + 3
-    (epoch,) = (Path(orders["into"]) / ".dataset-dl" / "training").iterdir()
+    (epoch,) = (Path(orders["into"]) / ".dataset-dl" / "training").glob("epoch-*")
     assert Epoch(epoch).done() == set(range(COUNT))
 
 
@@ -173,11 +173,10 @@ def test_a_series_that_fails_is_an_error_or_is_skipped(
 def test_without_its_feeder_it_says_so(orders: dict[str, Any]) -> None:
     data = training.dataset(orders)
     try:
-        assert data[0]
         assert data._feeder is not None
         psutil.Process(data._feeder.pid).kill()
         with pytest.raises(dd.TransferError, match="has ended"):
-            [data[index] for index in range(1, COUNT)]
+            [data[index] for index in range(COUNT)]
     finally:
         data.close()
 
@@ -196,3 +195,31 @@ def test_done_rows_outlive_a_line_that_was_cut_off(tmp_path: Path) -> None:
     assert epoch.done() == {1, 2, 3}
     epoch.add_done(0, [5])
     assert epoch.done() == {1, 2, 3, 5}
+
+
+def test_another_order_than_that_of_the_epoch_is_refused(orders: dict[str, Any]) -> None:
+    data = training.dataset(orders)
+    try:
+        with pytest.raises(dd.TransferError, match="does not ask in the order of the epoch"):
+            data[COUNT - 1]
+    finally:
+        data.close()
+
+
+def test_what_others_have_downloaded_is_not_removed(orders: dict[str, Any]) -> None:
+    dd.download(orders["keys"], orders["into"], endpoint_url=orders["endpoint"], progress="none")
+    before = on_disk(orders)
+    data = training.dataset(orders)
+    try:
+        with pytest.raises(dd.TransferError, match="has series of another download"):
+            for index in range(COUNT):
+                assert data[index]
+    finally:
+        data.close()
+    assert on_disk(orders) == before
+
+
+def test_an_epoch_has_to_begin(orders: dict[str, Any]) -> None:
+    data = training.dataset(orders, rank=1, world_size=2)
+    with pytest.raises(dd.PlanError, match="No epoch has begun"):
+        len(data)

@@ -27,7 +27,12 @@ def facets(facet: str | None, where: tuple[str, ...], form: Format) -> None:
     from dataset_dl.sources.idc.cube import FACETS, Totals, cube
     from dataset_dl.wording import size
 
-    chosen = dict(_chosen(each) for each in where)
+    conditions = [_chosen(each) for each in where]
+    chosen = dict(conditions)
+    if len(chosen) < len(conditions):
+        raise SelectionError(
+            "where", "A facet has two conditions.", "Write one, with all of its values: FACET=VALUE,VALUE."
+        )
     held = cube()
     held.check(chosen)
     if facet is None:

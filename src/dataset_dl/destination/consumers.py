@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from dataset_dl.errors import SelectionError
-from dataset_dl.model.series import Series
+from dataset_dl.model.series import STATE_DIRECTORY, Series
 
 
 class Consumer(Protocol):
@@ -21,6 +21,8 @@ class Consumer(Protocol):
     first series, ``keep(series, made)`` after each `take`, for one series at a time, and ``close()`` at the
     end. `keep` is for what several processes must not write at once, like a database; it returns the values
     for the receipt. ``summary()`` returns a sentence on what was made in this run, or an empty text.
+    ``confirms(key, made)`` says whether what a receipt tells of is still there; if not, the series is taken
+    anew.
 
     Attributes
     ----------
@@ -98,6 +100,21 @@ class ConsumerRequest:
                 text, f"“{text}” is no consumer.", "Write NAME, NAME:WHERE, or NAME:WHERE?OPTION=VALUE."
             )
         return cls(name, where, destination, dict(pairs))
+
+    def refuse_inside(self, target: Path) -> None:
+        """Refuse to write into the destination, where everything is taken for data.
+
+        Raises
+        ------
+        SelectionError
+            If the target is the destination, or in its records.
+        """
+        if target == self.destination or self.destination / STATE_DIRECTORY in (target, *target.parents):
+            raise SelectionError(
+                str(target),
+                f"The consumer {self.name} would write into the downloaded data, {target}.",
+                "Give it a directory of its own.",
+            )
 
     def refuse(self, *known: str) -> None:
         """Refuse options that the consumer does not have.

@@ -21,6 +21,7 @@ from dataset_dl.pixels.order import TELLING, Slice, order
 
 # Distances between slices may differ by this much of the usual one, and by this many mm, for rounding.
 _SAME_GAP, _SAME_GAP_MM = 0.01, 0.005
+_NOT_A_DIRECTION = 0.01
 _INT16 = np.iinfo(np.int16)
 _NEEDED = (
     "SOPInstanceUID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
@@ -110,9 +111,12 @@ def _paths(series: Any) -> tuple[str, list[Path]]:
             raise SelectionError(str(path), f"{path} does not exist.")
         return str(path), [path]
     if isinstance(series, Iterable):
-        paths = [Path(each) for each in series]
-        return f"{len(paths)} files", paths
-    raise SelectionError(str(series), f"{series!r} is no series.")
+        several = list(series)
+        if all(isinstance(each, (str, os.PathLike)) for each in several):
+            return f"{len(several)} files", [Path(each) for each in several]
+    raise SelectionError(
+        str(series), f"{type(series).__name__} is no series.", "Give a Series, a directory, or files."
+    )
 
 
 def _frames(path: Path) -> list[_Frame]:
@@ -125,6 +129,8 @@ def _frames(path: Path) -> list[_Frame]:
         return [_frame(path, found, 0, dataset if "SharedFunctionalGroupsSequence" not in dataset else None)]
     except Unreadable as error:
         raise UnreadableObject(path.name, f"{path.name} {error}.") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UnreadableObject(path.name, f"{path.name} has a header that is damaged: {error}.") from None
     except OSError as error:
         raise StorageError(str(path), f"{path} cannot be read: {error.strerror}.") from None
 
@@ -153,8 +159,10 @@ def _numbers(dataset: Dataset, keyword: str, count: int) -> Any:
 
 
 def _whole(dataset: Dataset, keyword: str) -> int | None:
-    value = dataset.get(keyword)
-    return int(value) if value not in (None, "") else None
+    try:
+        return int(dataset.get(keyword))
+    except (TypeError, ValueError):
+        return None
 
 
 def _in_order(title: str, frames: list[_Frame]) -> list[_Frame]:
@@ -192,6 +200,14 @@ def _affine(title: str, frames: Sequence[_Frame]) -> np.ndarray:
                 "Some may be missing.",
             )
         step = (np.array(last.slice.position) - positions[0]) / (len(frames) - 1)
+        line = positions[0] + np.arange(len(frames))[:, np.newaxis] * step
+        off = float(np.linalg.norm(positions - line, axis=1).max())
+        if off > max(_SAME_GAP * usual, _SAME_GAP_MM) * len(frames):
+            raise NoVolume(title, f"{title} is no volume: its slices lie up to {off:.3f} mm beside a line.")
+    if not (np.isfinite((*spacing, *row, *column, *step)).all() and min(spacing) > 0 and step.any()):
+        raise NoVolume(title, f"{title} is no volume: its pixels or slices have an impossible size or place.")
+    if np.abs((row @ row - 1, column @ column - 1, row @ column)).max() > _NOT_A_DIRECTION:
+        raise NoVolume(title, f"{title} is no volume: its ImageOrientationPatient is no pair of directions.")
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = row * spacing[1], column * spacing[0], step
     affine[:3, 3] = positions[0]
@@ -204,7 +220,10 @@ def _differs(one: Any, other: tuple[float, ...]) -> bool:
 
 def _thickness(dataset: Dataset) -> float:
     value = dataset.get("SpacingBetweenSlices") or dataset.get("SliceThickness")
-    return abs(float(value)) if value else 1.0
+    try:
+        return abs(float(value)) if value else 1.0
+    except (TypeError, ValueError):
+        return 1.0
 
 
 def _filled(frames: Sequence[_Frame]) -> np.ndarray:
@@ -217,6 +236,10 @@ def _filled(frames: Sequence[_Frame]) -> np.ndarray:
             values = _rescaled(each)
         except Unreadable as error:
             raise UnreadableObject(each.path.name, f"{each.path.name} {error}.") from None
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UnreadableObject(
+                each.path.name, f"{each.path.name} has values that cannot be rescaled: {error}."
+            ) from None
         if whole and (values.min() < _INT16.min or values.max() > _INT16.max):
             whole, made = False, made.astype(np.float32)
         made[place] = values
@@ -242,8 +265,11 @@ def _rescaled(frame: _Frame) -> np.ndarray:
     slope, intercept = float(1 if slope is None else slope), float(0 if intercept is None else intercept)
     if slope == 1 and intercept == 0:
         return values
-    if slope.is_integer() and intercept.is_integer() and values.dtype.itemsize <= 2:
-        # In 32 bits it cannot overflow, and is several times as fast as in floating point.
+    if not np.isfinite((slope, intercept)).all():
+        raise Unreadable("has a RescaleSlope or RescaleIntercept that is no number")
+    fits = values.dtype.itemsize <= 2 and abs(slope) * 65_536 + abs(intercept) < 2**31
+    if fits and slope.is_integer() and intercept.is_integer():
+        # Several times as fast as in floating point.
         scaled = values.astype(np.int32)
         if slope != 1:
             scaled *= int(slope)

@@ -27,6 +27,8 @@ _QUEUE_READS = 256
 _TAIL_LINES = 20
 _TICK_SECONDS = 0.002
 _FULL_TICK_SECONDS = 0.02
+# After a child has ended, its standard error is read for so long.
+_INHERITED_SECONDS = 1.0
 # After a read this large, read again at once: the pipe holds only 64 KB on Linux.
 _MANY_BYTES = 1 << 14
 # Batches of lines, and None at the end of each child.
@@ -189,10 +191,15 @@ class Process:
         _thread.start_new_thread(self._drain_errors, (child.stderr,))
         if child.stdin is not None:
             _thread.start_new_thread(self._feed, (child.stdin,))
-        with child.stdout, child.stderr:
+        with child.stdout:
             self._pump(child.stdout, None)
-            while not self._is_drained:
-                time.sleep(_TICK_SECONDS)
+        ended_at: float | None = None
+        while not self._is_drained:
+            time.sleep(_TICK_SECONDS)
+            if ended_at is None:
+                ended_at = None if child.poll() is None else time.monotonic()
+            elif time.monotonic() - ended_at > _INHERITED_SECONDS:
+                break  # a process that the child has started, and that lives on, has it open
         self.end_input()
         child.wait()
 
@@ -205,7 +212,8 @@ class Process:
 
     def _drain_errors(self, stream: IO[bytes]) -> None:
         try:
-            self._pump(stream, self._stderr)
+            with stream:
+                self._pump(stream, self._stderr)
         finally:
             self._is_drained = True
 

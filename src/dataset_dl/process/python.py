@@ -1,14 +1,26 @@
-"""Start a module of this package as a child process."""
+"""Start a module of this package as a child process, and end it in order."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import dataset_dl
 from dataset_dl.process.child import LineQueue, Process
+
+
+def end_on_signal() -> None:
+    """End in order at the first signal that asks for it; more of them would interrupt what is cleaned up."""
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)
 
 
 def start_module(

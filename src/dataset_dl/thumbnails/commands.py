@@ -79,10 +79,10 @@ def thumbnails(
         click.echo(json.dumps(summary.to_dict()))
     else:
         _show(summary)
-    if summary.failures:
+    if failures := summary.failures + summary.known_failures:
         raise UnreadableObject(
             str(directory),
-            f"{summary.failures:,} frames or files could not be shown; the database has each with its cause.",
+            f"{failures:,} frames or files could not be shown; the database has each with its cause.",
             "The others are done.",
         )
 
@@ -117,7 +117,7 @@ def label() -> None:
 def set_label(thumbnails: Path, identifier: str, text: str) -> None:
     """Label the pictures of an id, a path, or a UID of an instance, a series or a study; "" removes it."""
     with _database(thumbnails) as database:
-        found = database.pictures_of(identifier)
+        found = database.pictures_of(identifier) if identifier and identifier.isprintable() else []
         if not found:
             raise SelectionError(identifier, f"{thumbnails} has no picture of {identifier}.")
         database.label(dict.fromkeys(found, text))
@@ -130,10 +130,20 @@ def set_label(thumbnails: Path, identifier: str, text: str) -> None:
 @click.argument("file", type=click.File(encoding="utf-8-sig"))
 def import_labels(thumbnails: Path, file: Iterable[str]) -> None:
     """Read labels from a CSV file with the columns id and label, like the contact sheet exports."""
-    reader = csv.DictReader(file)
-    if not {"id", "label"} <= set(reader.fieldnames or ()):
-        raise SelectionError("id", "The file has no columns id and label.", "No label was set.")
-    labels = {row["id"]: row["label"] or None for row in reader}
+    labels: dict[str, str | None] = {}
+    try:
+        reader = csv.DictReader(file)
+        if not {"id", "label"} <= set(reader.fieldnames or ()):
+            raise SelectionError("id", "The file has no columns id and label.", "No label was set.")
+        for row in reader:
+            if row["label"] is None or row["id"] in labels:
+                what = "has no label" if row["label"] is None else f"names {row['id']} a second time"
+                raise SelectionError("id", f"Line {reader.line_num} {what}.", "No label was set.")
+            labels[row["id"]] = row["label"] or None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise SelectionError(
+            "file", f"The file is no CSV in UTF-8: {error}.", "No label was set; save it as CSV UTF-8."
+        ) from None
     with _database(thumbnails) as database:
         database.label(labels)
         _renew(database)
@@ -169,7 +179,10 @@ def split(thumbnails: Path, parts: tuple[str, ...], seed: int) -> None:
     """Divide the patients, now and those that come later; no patient is ever in two parts."""
     from dataset_dl.thumbnails.splits import Splits
 
-    fractions = dict(_fraction(each) for each in parts)
+    pairs = [_fraction(each) for each in parts]
+    fractions = dict(pairs)
+    if len(fractions) < len(pairs) or "" in fractions:
+        raise SelectionError("parts", "Each part needs a name of its own.", "Write train=0.8 test=0.2.")
     with _database(thumbnails) as database:
         counts = database.split(Splits(fractions, seed))
         _renew(database)

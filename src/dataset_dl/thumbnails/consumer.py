@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataset_dl.destination import disk
 from dataset_dl.destination.consumers import ConsumerRequest
+from dataset_dl.errors import UnreadableObject
 from dataset_dl.model.series import Series
 from dataset_dl.thumbnails.rows import Row
 from dataset_dl.thumbnails.settings import Settings
@@ -29,7 +30,8 @@ class Thumbnails:
     def __init__(self, request: ConsumerRequest) -> None:
         request.refuse(*(field.name for field in fields(Settings)))
         self.settings = Settings.of(request.options)
-        self.target = Path(request.where or f"{request.destination}-thumbnails").absolute()
+        self.target = disk.absolute(request.where or f"{request.destination}-thumbnails")
+        request.refuse_inside(self.target)
         self.name = f"thumbnails:{self.target}"
         self.options: Mapping[str, Any] = self.settings.to_dict()
         self._root = request.destination
@@ -61,14 +63,36 @@ class Thumbnails:
             path.unlink(missing_ok=True)
 
     def keep(self, series: Series, made: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Write the rows of a series to the database."""
+        """Write the rows of a series to the database.
+
+        Raises
+        ------
+        UnreadableObject
+            If something in it cannot be shown, so that it gets no receipt; the rows are written nevertheless.
+        """
+        rows = self.record(made)
+        failures = sum(row.is_failure for row in rows)
+        self._failures += failures
+        if failures:
+            raise UnreadableObject(
+                series.planned.key,
+                f"{failures:,} of its {len(rows):,} frames or files could not be shown; the database has each"
+                " with its cause.",
+            )
+        return {"pictures": sum(not row.cause for row in rows)}
+
+    def record(self, made: Mapping[str, Any]) -> list[Row]:
+        """Write what `take` has made to the database; return its rows."""
         rows = [Row(*row) for row in made["rows"]]
         self.database.write(rows, states(made["files"]), self.settings_text)
-        pictures = sum(not row.cause for row in rows)
-        failures = sum(row.is_failure for row in rows)
-        self._pictures += pictures
-        self._failures += failures
-        return {"pictures": pictures, "failures": failures}
+        self._pictures += sum(not row.cause for row in rows)
+        return rows
+
+    def confirms(self, key: str, made: Mapping[str, Any]) -> bool:
+        """Whether the database is still there."""
+        from dataset_dl.thumbnails.database import NAME
+
+        return (self.target / NAME).exists()
 
     def summary(self) -> str:
         """Say what was made."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from dataset_dl.errors import SelectionError, StorageError
 from dataset_dl.parquet import write_parquet
-from dataset_dl.thumbnails.rows import COLUMNS, INTEGERS, Row
+from dataset_dl.thumbnails.rows import COLUMNS, INTEGERS, NO_FAILURE, Row
 from dataset_dl.thumbnails.splits import Splits
 
 NAME, PARQUET, PICTURES = "thumbnails.sqlite", "thumbnails.parquet", "pictures"
@@ -109,11 +109,16 @@ class Database:
         """Close it."""
         self._connection.close()
 
+    def failures(self) -> int:
+        """Return how many rows say that something is wrong with a file."""
+        return sum(count for cause, count in self.counts().items() if cause and cause not in NO_FAILURE)
+
     def is_known(self, file: FileState, settings: str) -> bool:
         """Whether the thumbnails of a file were made with these settings, and it has not changed since."""
-        found = self._connection.execute(
-            "SELECT size_bytes, mtime_ns, settings FROM files WHERE path = ?", (file.path,)
-        ).fetchone()
+        with _translated(self.target):
+            found = self._connection.execute(
+                "SELECT size_bytes, mtime_ns, settings FROM files WHERE path = ?", (file.path,)
+            ).fetchone()
         return bool(found == (file.size_bytes, file.mtime_ns, settings))
 
     def write(self, rows: Sequence[Row], files: Iterable[FileState], settings: str) -> None:
@@ -149,8 +154,9 @@ class Database:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield all rows with their labels, by path and frame."""
-        for row in self._connection.execute(f"{_ALL} ORDER BY t.path, t.frame"):
-            yield dict(zip(_SHOWN, row, strict=True))
+        with _translated(self.target):
+            for row in self._connection.execute(f"{_ALL} ORDER BY t.path, t.frame"):
+                yield dict(zip(_SHOWN, row, strict=True))
 
     def export(self) -> Path:
         """Write all rows as Parquet; return the file."""

@@ -271,7 +271,9 @@ _OF_FRAMES = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
 
 
 def _failed(path: str, number: int, about: dict[str, Any], cause: str, message: str) -> Row:
-    return Row(path, number, "", "", cause, message, **about, width=None, height=None)
+    # The name of a file need not be text.
+    told = os.fsencode(message).decode(errors="backslashreplace")
+    return Row(path, number, "", "", cause, told, **about, width=None, height=None)
 
 
 def _is_slide(opened: _Opened) -> bool:

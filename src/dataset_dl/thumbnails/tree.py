@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dataset_dl.destination import disk
 from dataset_dl.destination.consumers import ConsumerRequest
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.events import Event, Working
@@ -39,6 +40,8 @@ class Summary:
         The directory of the database and the pictures.
     files, known_files
         Files of the tree, and how many of them had not changed since an earlier run.
+    known_failures
+        Failures that earlier runs have found.
     pictures
         Pictures made now.
     causes
@@ -56,6 +59,7 @@ class Summary:
     target: Path
     files: int = 0
     known_files: int = 0
+    known_failures: int = 0
     pictures: int = 0
     causes: Counter[str] = field(default_factory=Counter)
     messages: list[str] = field(default_factory=list)
@@ -76,6 +80,7 @@ class Summary:
             "pictures": self.pictures,
             "causes": dict(self.causes),
             "failures": self.failures,
+            "known_failures": self.known_failures,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "elapsed_seconds": round(self.elapsed_seconds, 3),
         }
@@ -119,11 +124,11 @@ def make_thumbnails(
         If the target cannot be written, or another run writes there.
     """
     require()
-    tree = Path(root).absolute()
+    tree = disk.absolute(root)
     if not tree.is_dir():
         raise SelectionError(str(tree), f"{tree} is not a directory.")
     chosen = settings or Settings()
-    place = Path(f"{tree}-thumbnails" if target is None else target).absolute()
+    place = disk.absolute(f"{tree}-thumbnails" if target is None else target)
     options = {name: str(value) for name, value in chosen.to_dict().items()}
     request = ConsumerRequest("thumbnails", str(place), tree, options)
     run = _Run(tree, request, processes or os.cpu_count() or 1, show)
@@ -172,6 +177,7 @@ class _Run:
                 self._give(unknown[begin : begin + _FILES_TOGETHER])
                 self._take(self._most_waiting)
         self._take(1)
+        self._summary.known_failures = database.failures() - self._summary.failures
         if not self._summary.files:
             raise SelectionError(str(self._tree), f"There is no DICOM file below {self._tree}.")
 
@@ -202,8 +208,7 @@ class _Run:
                     self._give([path])
                 return
             made = self._crashed(series.paths[0], taken.message)
-        self._consumer.keep(series, made)
-        for row in map(Row._make, made["rows"]):
+        for row in self._consumer.record(made):
             self._count(row)
         for phase, spent in made["seconds"].items():
             self._summary.seconds[phase] = self._summary.seconds.get(phase, 0.0) + spent
@@ -222,7 +227,7 @@ class _Run:
     def _crashed(self, path: Path, message: str) -> Mapping[str, Any]:
         state = _state(path, self._tree)
         row = Row(
-            state.path, -1, "", "", "undecodable", f"{path.name}: {message}.", **described(None),
+            state.path, -1, "", "", "undecodable", f"{state.path}: {message}.", **described(None),
             width=None, height=None,
         )  # fmt: skip
         return {"rows": [row], "files": [state], "seconds": {}}
@@ -238,7 +243,7 @@ def _directories(tree: Path, target: Path) -> Iterator[list[tuple[Path, FileStat
         here = Path(directory)
         below[:] = sorted(each for each in below if not each.startswith(".") and here / each != target)
         found = [here / name for name in sorted(names) if not name.startswith(".")]
-        files = [each for each in found if not each.is_symlink() and each.is_file() and _is_dicom(each)]
+        files = [each for each in found if each.is_file() and _is_dicom(each)]
         if files:
             yield [(each, _state(each, tree)) for each in files]
 

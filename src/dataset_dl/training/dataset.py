@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from dataset_dl.errors import DatasetDlError, PlanError, SelectionError, TransferError, UnreadableObject
+from dataset_dl.errors import DatasetDlError, PlanError, SelectionError, TransferError
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import STATE_DIRECTORY, Series
 from dataset_dl.model.settings import bytes_of
@@ -160,7 +160,8 @@ class SeriesDataset:
 
     def _lead(self, epoch: int) -> None:
         """Start the process that downloads for this node."""
-        assert self._plan is not None, "loaders do not begin epochs"
+        if self._plan is None:
+            raise PlanError("epoch", "A copy of the data set, as loaders have it, cannot begin an epoch.")
         assert self._epoch is not None
         from dataset_dl.destination import paths
 
@@ -195,6 +196,7 @@ class SeriesDataset:
             lines=queue.SimpleQueue(),
         )
         self._feeder.ignore_output()
+        self._epoch.feeds(self._feeder.pid)
 
     def close(self) -> None:
         """End the process that downloads; what is on the disk stays."""
@@ -221,11 +223,12 @@ class SeriesDataset:
         row = self._order[index]
         try:
             sample = self._loaded(epoch, row)
-        except (TransferError, SelectionError, UnreadableObject) as error:
+        except Exception as error:
+            is_lost = bool(epoch.loss())
             if not epoch.failure(row):
-                epoch.fail(row, str(error))
+                epoch.fail(row, str(error) or type(error).__name__)
             epoch.mark("used", row)
-            if self._on_failure == "error":
+            if self._on_failure == "error" or is_lost:
                 raise
             return None
         epoch.mark("used", row)
@@ -253,14 +256,16 @@ class SeriesDataset:
             if epoch.is_marked("used", row) and not epoch.is_marked("again", row):
                 epoch.mark("again", row)
             elif (series := epoch.ready(row)) is not None:
+                epoch.mark("reading", row)
+                epoch.unmark("wanted", row)
                 return series
             looks += 1
             self._check_time(began, f"the series of sample {row}")
             time.sleep(_WAIT_SECONDS if looks < _LOOKS_BEFORE_LONG else _LONG_WAIT_SECONDS)
-            if looks % _LOOKS_BEFORE_LONG == 0 and epoch.has_lost_its_feeder():
-                raise TransferError(
-                    str(row), "The process that downloads the series has ended.", "Begin the epoch again."
-                )
+            if looks == _LOOKS_BEFORE_LONG:
+                epoch.mark("wanted", row)
+            if looks % _LOOKS_BEFORE_LONG == 0 and (reason := epoch.loss()):
+                raise TransferError(str(row), f"The series of sample {row} will not come: {reason}.")
 
     def _check_time(self, began: float, what: str) -> None:
         if self._timeout_seconds is not None and time.monotonic() - began > self._timeout_seconds:
@@ -284,8 +289,9 @@ class SeriesDataset:
 
     def _begun(self) -> Epoch:
         if self._epoch is None:
-            self.set_epoch(0)
-        assert self._epoch is not None
+            raise PlanError(
+                "epoch", "No epoch has begun.", "Call set_epoch(0) first, then make samplers and loaders."
+            )
         return self._epoch
 
 

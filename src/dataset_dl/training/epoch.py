@@ -17,10 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dataset_dl.errors import StorageError
 from dataset_dl.model.series import PlannedSeries, Series
 from dataset_dl.scratch import written_whole
 
-_KINDS = ("ready", "failed", "used", "again")
+_KINDS = ("ready", "failed", "used", "again", "reading", "wanted")
 
 
 class Run(NamedTuple):
@@ -60,7 +61,8 @@ class Epoch:
         for kind in _KINDS:
             (self._marks / kind).mkdir(parents=True)
         self._write(
-            self.directory / "run.json", {**_this_process(), "name": self.run_name, "order": list(order)}
+            self.directory / "run.json",
+            {**_process(os.getpid()), "name": self.run_name, "order": list(order)},
         )
 
     def join(self) -> list[int] | None:
@@ -75,20 +77,33 @@ class Epoch:
     def _marks(self) -> Path:
         return self.directory / self.run_name
 
-    def feed(self) -> None:
-        """Say that this process feeds."""
-        self._write(self._marks / "feeder.json", _this_process())
+    def feeds(self, pid: int) -> None:
+        """Say which process feeds."""
+        self._write(self._marks / "feeder.json", _process(pid))
+
+    def end(self, reason: str) -> None:
+        """Say why the process that feeds ends."""
+        self._write(self._marks / "ended.json", reason)
 
     def run(self) -> Run | None:
         """Return the run whose leader is alive; None if there is none yet."""
         found = self._read(self.directory / "run.json")
         return Run(**found) if found is not None and _is_alive(found) else None
 
-    def has_lost_its_feeder(self) -> bool:
-        """Whether the process that feeds has ended."""
+    def loss(self) -> str:
+        """Return why no series will come any more; empty if they may."""
         found = self._read(self._marks / "feeder.json")
         run = self.run()
-        return run is None or run.name != self.run_name or (found is not None and not _is_alive(found))
+        if run is not None and run.name != self.run_name:
+            return (
+                "another epoch has begun, and this loader is still at the earlier one: leave"
+                " persistent_workers out, and make a loader anew in each epoch"
+            )
+        if run is None or found is None or not _is_alive(found):
+            reason = self._read(self._marks / "ended.json")
+            why = f" ({reason})" if reason else ""
+            return f"the process that downloads has ended{why}; begin the epoch again"
+        return ""
 
     def done(self) -> set[int]:
         """Return the rows that were trained on, in all runs and ranks; a line that is cut off is none."""
@@ -129,7 +144,8 @@ class Epoch:
 
     def fail(self, row: int, message: str) -> None:
         """Say that a series will not come."""
-        self._write(self._marks / "failed" / str(row), message)
+        with suppress(StorageError):  # another run has begun
+            self._write(self._marks / "failed" / str(row), message)
 
     def failure(self, row: int) -> str | None:
         """Return why a series will not come; None if it may."""
@@ -141,8 +157,9 @@ class Epoch:
         return {row: message for row in self.marked("failed") if (message := self.failure(row)) is not None}
 
     def mark(self, kind: str, row: int) -> None:
-        """Make a mark: ``used`` or ``again``."""
-        (self._marks / kind / str(row)).touch()
+        """Make a mark: ``wanted``, ``reading``, ``used`` or ``again``."""
+        with suppress(OSError):  # another run has begun
+            (self._marks / kind / str(row)).touch()
 
     def is_marked(self, kind: str, row: int) -> bool:
         """Whether there is a mark."""
@@ -168,10 +185,12 @@ class Epoch:
         return None
 
 
-def _this_process() -> dict[str, Any]:
+def _process(pid: int) -> dict[str, Any]:
     import psutil
 
-    return {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    with suppress(psutil.Error):
+        return {"pid": pid, "started": psutil.Process(pid).create_time()}
+    return {"pid": pid, "started": 0.0}
 
 
 def _is_alive(process: dict[str, Any]) -> bool:

@@ -18,16 +18,21 @@ from typing import Any
 
 from dataset_dl.destination import disk
 from dataset_dl.destination.tree import instance_paths
-from dataset_dl.errors import DatasetDlError
-from dataset_dl.model.events import Event, SeriesFailed
+from dataset_dl.errors import DatasetDlError, StorageError
+from dataset_dl.model.events import Event, SeriesFailed, Waiting
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import Series
 from dataset_dl.plans.file import PlanFile
+from dataset_dl.process.python import end_on_signal
 from dataset_dl.training.epoch import Epoch
 from dataset_dl.transfer.courier import Hand, remove
 from dataset_dl.transfer.crew import Loop
 
-_LOOK_SECONDS, _IDLE_SECONDS = 0.02, 0.1
+_LOOK_SECONDS, _IDLE_SECONDS, _STUCK_SECONDS = 0.02, 0.1, 5.0
+_OTHER_ORDER = (
+    "the loader does not ask in the order of the epoch, and the disk is full of series that come first; leave"
+    " shuffle=False, the data set shuffles itself"
+)
 
 
 class Feeder:
@@ -60,9 +65,12 @@ class Feeder:
         self._rows = rows
         self._budget = disk_budget
         self._options = options
+        self._note = epoch.directory.parent / "own.txt"
+        known = self._note.read_text(encoding="utf-8").split() if self._note.exists() else ()
+        self._own = set(known)
         self._numbers: dict[str, int] = {}
         self._lent: dict[int, Series] = {}
-        self._looked = 0.0
+        self._looked = self._moved = 0.0
         self._runs = 0
 
     def run(self) -> None:
@@ -88,13 +96,14 @@ class Feeder:
         if not plan.series_count:
             return
         bound = self._bound(plan)
-        if bound:
-            self._make_room(plan)
         self._runs += 1
         # Receipts of an earlier run do not count: what was read may not have been trained on.
         loop = Loop(f"training-{os.getpid()}-{self._runs}")
         options = {**self._options, "then": (Hand(loop, loop),), **bound}
         try:
+            if bound:
+                self._note_own(plan)
+                self._make_room(plan)
             for event in transferred(plan, disk.absolute(self._destination), options):  # type: ignore[arg-type]
                 self._pass_on(event, loop)
         except DatasetDlError as error:
@@ -116,6 +125,13 @@ class Feeder:
             room -= row.expected_bytes
             directory = self._destination / row.directory
             if room < 0 and directory.is_dir():
+                if row.key not in self._own:
+                    raise StorageError(
+                        str(self._destination),
+                        f"{self._destination} has series of another download, which fill the disk budget and"
+                        " would have to be removed.",
+                        "Choose another directory, or leave the budget out.",
+                    )
                 remove(Series(row, directory, instance_paths(directory)), self._destination)
 
     def _pass_on(self, event: Event, loop: Loop) -> None:
@@ -127,13 +143,37 @@ class Feeder:
             number = self._numbers[series.planned.key]
             self._lent[number] = series
             self._epoch.publish(number, series)
+            self._moved = time.monotonic()
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
         for number in [each for each in self._lent if self._epoch.is_marked("used", each)]:
-            self._epoch.unmark("ready", number)
+            self._moved = now
+            for kind in ("ready", "reading"):
+                self._epoch.unmark(kind, number)
             loop.finished(self._lent.pop(number))
+        if isinstance(event, Waiting) and now - self._moved > _STUCK_SECONDS:
+            self._refuse_another_order()
+
+    def _refuse_another_order(self) -> None:
+        """Fail what is waited for if the disk is full of series that nobody reads: no other will come."""
+        if any(self._epoch.is_marked("reading", number) for number in self._lent):
+            return
+        for number in self._epoch.marked("wanted"):
+            if number not in self._lent and not self._epoch.is_marked("used", number):
+                self._epoch.fail(number, _OTHER_ORDER)
+
+    def _note_own(self, plan: Plan) -> None:
+        """Note which series are not there yet, so that none is removed that others have downloaded."""
+        own = [
+            row.key
+            for row in plan
+            if row.key not in self._own and not (self._destination / row.directory).is_dir()
+        ]
+        self._own.update(own)
+        with self._note.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{key}\n" for key in own))
 
 
 def _plan_of(path: Path) -> Plan:
@@ -150,13 +190,18 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     """Carry out the orders on standard input."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *signalled: sys.exit(1))
+    end_on_signal()
     orders = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     epoch = Epoch(Path(orders["epoch"]), orders["run"])
-    epoch.feed()
-    Feeder(epoch, Path(orders["destination"]), orders["rows"], orders["disk_budget"], orders["options"]).run()
+    feeder = Feeder(
+        epoch, Path(orders["destination"]), orders["rows"], orders["disk_budget"], orders["options"]
+    )
+    try:
+        feeder.run()
+    except Exception as error:
+        epoch.end(str(error) or type(error).__name__)
+        raise
 
 
 if __name__ == "__main__":

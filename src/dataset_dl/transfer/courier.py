@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -15,7 +16,7 @@ from dataset_dl.destination import disk
 from dataset_dl.destination.consumers import Consumer, Receipt, digest_of
 from dataset_dl.destination.journal import Journal
 from dataset_dl.destination.tree import instance_paths
-from dataset_dl.errors import StorageError
+from dataset_dl.errors import DatasetDlError, StorageError, TransferError
 from dataset_dl.model.events import (
     DeliveryFailed,
     Event,
@@ -28,7 +29,7 @@ from dataset_dl.model.events import (
 from dataset_dl.model.outcome import PASSING_CAUSES, Delivery, DeliveryFailure
 from dataset_dl.model.series import Fetch, Pause, PlannedSeries, Series
 from dataset_dl.transfer.budget import Budget
-from dataset_dl.transfer.crew import Crew, Taken
+from dataset_dl.transfer.crew import Crew, Taken, failed
 
 _LONGEST_PAUSE_SECONDS = 60.0
 _WAIT_SECONDS = 0.005
@@ -133,7 +134,7 @@ class Courier:
             self._is_begun = True
             for hand, _ in self._hands:
                 if (begin := getattr(hand.consumer, "begin", None)) is not None:
-                    begin()
+                    _asked(hand.consumer, begin)
         self._open[key] = series, lacking
         for hand, _ in self._hands:
             if hand.consumer.name in lacking:
@@ -144,7 +145,12 @@ class Courier:
         found = set()
         for hand, digest in self._hands:
             receipt = self.journal.receipt(hand.consumer.name, key)
-            if receipt is None or receipt.options_digest != digest:
+            confirms = getattr(hand.consumer, "confirms", None)
+            if (
+                receipt is None
+                or receipt.options_digest != digest
+                or (confirms is not None and not _asked(hand.consumer, confirms, key, receipt.made))
+            ):
                 found.add(hand.consumer.name)
         return found
 
@@ -201,10 +207,18 @@ class Courier:
         if taken.made is None:
             yield from self._failed(hand, series, taken)
             return
-        made: Mapping[str, Any] = taken.made
-        if (keep := getattr(hand.consumer, "keep", None)) is not None:
-            made = keep(series, made)
-        self.journal.write_receipt(Receipt(name, taken.key, digest, time.time(), made, self._run_id))
+        try:
+            made: Mapping[str, Any] = taken.made
+            if (keep := getattr(hand.consumer, "keep", None)) is not None:
+                made = keep(series, made)
+            plain = json.loads(json.dumps(made, default=str))
+        except Exception as error:  # of third-party code
+            told = failed(taken.key, error)
+            if told.error is not None:
+                raise told.error from None
+            yield from self._failed(hand, series, told)
+            return
+        self.journal.write_receipt(Receipt(name, taken.key, digest, time.time(), plain, self._run_id))
         self._delivered += 1
         yield SeriesDelivered(name, taken.key, True)
         yield from self._taken_by(name, series, is_delivered=True)
@@ -252,7 +266,7 @@ class Courier:
     def delivery(self) -> Delivery:
         """Return what was delivered."""
         said = [
-            summary()
+            str(_asked(hand.consumer, summary))
             for hand, _ in self._hands
             if (summary := getattr(hand.consumer, "summary", None)) is not None
         ]
@@ -271,7 +285,22 @@ class Courier:
         for hand, _ in self._hands:
             hand.crew.close()
             if (close := getattr(hand.consumer, "close", None)) is not None:
-                close()
+                _asked(hand.consumer, close)
+
+
+def _asked(consumer: Consumer, method: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a method of a consumer; an error of third-party code is told as one of the consumer."""
+    try:
+        return method(*arguments)
+    except DatasetDlError:
+        raise
+    except Exception as error:
+        raise TransferError(
+            consumer.name,
+            f"The consumer {consumer.name} failed ({type(error).__name__}: {error}); what it has taken before"
+            " is on record.",
+            "Mend it, then run the same command again.",
+        ) from error
 
 
 def remove(series: Series, destination: Path) -> None:

@@ -99,7 +99,10 @@ class Here:
 
     def _work(self) -> None:
         while (series := self._waiting.get()) is not None and not self._is_closed:
-            self._done.put(_taken(self._consumer, series))
+            try:
+                self._done.put(_taken(self._consumer, series))
+            except BaseException as error:  # sys.exit, for example; the thread has to live
+                self._done.put(failed(series.planned.key, error))
 
 
 class Loop:
@@ -264,7 +267,10 @@ def _decoded(key: str, line: bytes) -> Taken:
 def _taken(consumer: Consumer, series: Series) -> Taken:
     """Let a consumer take a series; any exception of third-party code fails this series only."""
     try:
-        return Taken(series.planned.key, consumer.take(series))
+        made = consumer.take(series)
+        if made is not None and not isinstance(made, Mapping):
+            raise TypeError(f"it returned {type(made).__name__} where a mapping was expected")
+        return Taken(series.planned.key, {} if made is None else json.loads(json.dumps(made, default=str)))
     except Exception as error:
         return failed(series.planned.key, error)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from dataset_dl.destination import disk
+from dataset_dl.destination import disk, paths
 from dataset_dl.destination.records import Records
 from dataset_dl.destination.tree import Found, agrees, instance_paths, look, look_at
 from dataset_dl.errors import ManifestError
@@ -93,6 +93,10 @@ def _events(
     pause_seconds: float,
 ) -> Iterator[Event]:
     began = time.monotonic()
+    if not paths.files_of(destination, part).folder.is_dir():
+        raise ManifestError(
+            str(destination), f"No download went to {destination}, so nothing can be delivered from there."
+        )
     courier = Courier(
         hands, destination, run_id, Budget(None), evict=evict, retries=retries, pause_seconds=pause_seconds
     )

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import sys
 from pathlib import Path
 
 from dataset_dl.destination.consumers import ConsumerRequest
+from dataset_dl.process.python import end_on_signal
 from dataset_dl.transfer.crew import work
 
 
 def main() -> None:
     """Carry out the orders on standard input."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # So that nothing half-written is left.
-    signal.signal(signal.SIGTERM, lambda *signalled: sys.exit(1))
-    # What the consumer prints must not be taken for an answer.
-    answers = os.dup(1)
+    end_on_signal()
+    # What the consumer prints must not be taken for an answer, nor may it read what is meant for this loop.
+    answers, tasks = os.dup(1), os.fdopen(os.dup(0), "rb")
     os.dup2(2, 1)
-    orders = json.loads(sys.stdin.buffer.readline())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    orders = json.loads(tasks.readline())
     from dataset_dl.doors import CONSUMERS
 
     make = CONSUMERS.find(orders["name"])
@@ -32,7 +32,7 @@ def main() -> None:
     consumer = make(
         ConsumerRequest(orders["name"], orders["where"], Path(orders["destination"]), orders["options"])
     )
-    for line in work(consumer, iter(sys.stdin.buffer.readline, b"")):
+    for line in work(consumer, iter(tasks.readline, b"")):
         rest = memoryview(line)
         while rest:
             rest = rest[os.write(answers, rest) :]

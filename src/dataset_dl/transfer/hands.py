@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,17 +17,42 @@ from dataset_dl.transfer.crew import Here, Processes
 
 
 class _Function:
-    """A function as a consumer; its receipt has the values that it returns, if they are a mapping."""
+    """A function as a consumer; its receipt has the values that it returns, if they are a mapping.
 
-    options: Mapping[str, Any] = {}
+    Its code is among its options, so a function that was changed, or another one of the same name, gets each
+    series anew.
+    """
 
     def __init__(self, function: Callable[[Series], object]) -> None:
+        name = getattr(function, "__qualname__", "")
+        if not name or "<lambda>" in name:
+            raise SelectionError(
+                "to",
+                f"{function!r} has no name that a receipt could carry, so nobody could tell what it took.",
+                "Write a function with def, or an object with a name and options.",
+            )
         self._function = function
-        self.name = getattr(function, "__qualname__", type(function).__name__)
+        self.name = f"{getattr(function, '__module__', None) or 'builtins'}.{name}"
+        self.options: Mapping[str, Any] = {"code": _digest_of_code(function)}
 
     def take(self, series: Series) -> Mapping[str, Any]:
         made = self._function(series)
         return made if isinstance(made, Mapping) else {}
+
+
+def _digest_of_code(function: Callable[..., object]) -> str:
+    """Return a digest of what a function does, as far as can be seen: its code, and plain values it holds."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ""
+    held = [_plain(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
+    constants = [_plain(each) for each in code.co_consts]
+    text = repr((code.co_code, code.co_names, code.co_freevars, constants, held))
+    return hashlib.blake2b(text.encode(errors="backslashreplace"), digest_size=8).hexdigest()
+
+
+def _plain(value: object) -> str:
+    return repr(value) if isinstance(value, (str, bytes, int, float, Path)) else type(value).__name__
 
 
 def hands_of(wanted: Iterable[Any], destination: Path, processes: int | None = None) -> list[Hand]:

@@ -75,7 +75,8 @@ def facets(facet: str | None = None, *, where: Mapping[str, str | Collection[str
     from dataset_dl.sources.idc.cube import Totals, cube
 
     chosen = {
-        name: [values] if isinstance(values, str) else list(values) for name, values in (where or {}).items()
+        name: list(map(str, values)) if isinstance(values, (list, tuple, set, frozenset)) else [str(values)]
+        for name, values in (where or {}).items()
     }
     held = cube()
     held.check(chosen)

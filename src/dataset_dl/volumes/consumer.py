@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dataset_dl.destination import disk
 from dataset_dl.destination.consumers import ConsumerRequest
 from dataset_dl.errors import DatasetDlError
 from dataset_dl.model.series import Series
@@ -29,7 +30,8 @@ class Nifti:
 
     def __init__(self, request: ConsumerRequest) -> None:
         request.refuse()
-        self.target = Path(request.where or f"{request.destination}-nifti").absolute()
+        self.target = disk.absolute(request.where or f"{request.destination}-nifti")
+        request.refuse_inside(self.target)
         self.name = f"nifti:{self.target}"
         self.options: Mapping[str, Any] = {}
         self._root = request.destination
@@ -57,6 +59,10 @@ class Nifti:
         file = place.with_name(f"{place.name}.nii.gz")
         write_nifti(volume.array, volume.affine_ras, file)
         return {"files": [str(file)], "shape": list(volume.array.shape)}
+
+    def confirms(self, key: str, made: Mapping[str, Any]) -> bool:
+        """Whether the files that were written are still there."""
+        return all(Path(each).exists() for each in made.get("files", ()))
 
     def _relative(self, series: Series) -> Path:
         """Return the name of a series below the target; of a shared directory, with its UID."""

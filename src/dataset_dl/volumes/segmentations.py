@@ -108,7 +108,7 @@ def _arrays(
 
 
 def _on(volume: highdicom.Volume, reference: Volume | None) -> highdicom.Volume:
-    """Bring a volume to the grid of its reference, without changing any voxel."""
+    """Bring a volume to the grid of its reference without changing a voxel, unless some would be lost."""
     if reference is None:
         return volume
     grid = highdicom.VolumeGeometry(
@@ -117,7 +117,9 @@ def _on(volume: highdicom.Volume, reference: Volume | None) -> highdicom.Volume:
         spatial_shape=reference.array.shape,
         coordinate_system="PATIENT",
     )
-    return volume.match_geometry(grid)
+    placed = volume.match_geometry(grid)
+    is_whole = np.count_nonzero(placed.array) == np.count_nonzero(volume.array)
+    return placed if is_whole else volume
 
 
 def _affine(volume: highdicom.Volume) -> np.ndarray:

@@ -24,6 +24,7 @@ from dataset_dl.sources.idc.columns import SIZE_BYTES
 from dataset_dl.sources.idc.tables import cache_directory, table_sql
 
 _FORM = 1
+_PARTS = {"values", "collections", "cells", "sums", "patients", "studies"}
 # Facet → its SQL in the main index; a missing value is an empty text.
 _OF_SERIES = {
     "collection_id": "collection_id",
@@ -106,7 +107,8 @@ class Cube:
                 if value not in known:
                     near = difflib.get_close_matches(value, known, n=3, cutoff=0.5)
                     near += [each for each in known if each.lower() == value.lower() and each not in near]
-                    hint = f"Did you mean {' or '.join(near[:3])}?" if near else ""
+                    shown = [f'"{each}"' if "," in each else each for each in near[:3]]
+                    hint = f"Did you mean {' or '.join(shown)}?" if near else ""
                     raise SelectionError(value, f"No series of IDC has {facet} “{value}”.", hint)
 
     def totals(self, where: Where | None = None) -> Totals:
@@ -210,7 +212,7 @@ def cube() -> Cube:
 def _cube(version: str) -> Cube:
     path = cache_directory() / f"cube-{_FORM}.json.gz"
     found = _kept(path)
-    if found is None or found.get("version") != version:
+    if found is None or found.get("version") != version or not found.keys() >= _PARTS:
         found = {"version": version, **_built()}
         with suppress(OSError, StorageError):  # keeping it only saves time
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -224,7 +226,7 @@ def _cube(version: str) -> Cube:
 def _kept(path: Path) -> dict[str, Any] | None:
     with suppress(OSError, ValueError, EOFError):
         document: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
-        return document
+        return document if isinstance(document, dict) else None
     return None
 
 
