@@ -125,8 +125,9 @@ def test_a_consumer_that_kills_its_process_fails_one_series(
 def test_a_wrong_consumer_is_refused_before_anything_starts(
     cli: Cli, store: LocalBucket, stranger: Path, to: str, words: str
 ) -> None:
-    done = cli("idc", "download", *keys(store, 1), "--to", "data", "--then", to)
-    assert (done.code, words in done.err) == (2, True), done.err
+    for more in ((), ("--dry-run",)):
+        done = cli("idc", "download", *keys(store, 1), "--to", "data", "--then", to, *more)
+        assert (done.code, words in done.err) == (2, True), done.err
     assert not (cli.directory / "data").exists()
 
 
@@ -168,6 +169,9 @@ def test_evicted_series_are_used_and_not_missing(
     assert again.code == 0
     assert "6 delivered before, 6 removed since" in again.out
     assert taken(stranger) == Counter(keys(store, 6))
+    updated = cli("idc", "diff", "data", "--update", "--endpoint-url", store.endpoint_url)
+    assert updated.code == 0, updated.err
+    assert not instances(cli.directory / "data")
     verified = cli("idc", "verify", "data")
     assert (verified.code, "6 series were delivered and removed since" in verified.out) == (0, True)
     # Another consumer, or none, needs them again.
@@ -352,6 +356,7 @@ def test_a_plan_that_does_not_fit_fits_with_a_budget(
     arguments = ("idc", "download", *keys(store), "--to", "data", "--dry-run")
     assert cli(*arguments).code == 5
     budget = ("--then", f"copies:{stranger}", "--evict", "--disk-budget", "2MB")
+    assert cli(*arguments, *budget[:-1], "1kB").code == 2
     done = cli(*arguments, *budget)
     assert (done.code, "fits; nothing was fetched" in done.out) == (0, True), done.err
 

@@ -161,6 +161,10 @@ def without(place: int) -> list[Dataset]:
         ([slice_of((0, 0, n)) for n in range(3)], "its pixels have no size"),
         (stack(count=3) + stack(step=(0, 0, 2.5), count=6, seed=3)[3:5]
          + [_with(each, {"PixelSpacing": [1, 1]}) for each in stack(seed=3)[5:6]], "pixels of several sizes"),
+        ([slice_of((0, 30 * (n % 2), n), PixelSpacing=[1, 1]) for n in range(6)], "mm beside a line"),
+        (stack((1, 0, 0, 2, 0, 0)), "no pair of directions"),
+        (stack((2, 0, 0, 0, 2, 0)), "no pair of directions"),
+        (stack(PixelSpacing=[0, 1]), "impossible size or place"),
     ],
 )  # fmt: skip
 def test_what_is_no_volume_is_refused_with_the_reason(
@@ -304,3 +308,23 @@ def test_without_the_extra_a_sentence_says_so(cli: Cli, monkeypatch: pytest.Monk
     )
     done = cli("deliver", "data", "--to", "nifti")
     assert (done.code, 'pip install "dataset-dl[volumes]"' in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [(65537, 0), (100_000, 0), (1, 3_000_000_000), (1e20, 0), (0.001, -5)]
+)
+def test_values_do_not_overflow(tmp_path: Path, slope: float, intercept: float) -> None:
+    values = np.full((4, 4), 65_000, np.uint16)
+    made = [slice_of((0, 0, n), values=values, PixelSpacing=[1, 1], RescaleSlope=slope, RescaleIntercept=intercept)
+            for n in range(2)]  # fmt: skip
+    found = dd.volume(write_series(tmp_path / "series", made))
+    assert found.array == pytest.approx(65_000 * slope + intercept, rel=1e-6)
+
+
+def test_a_segmentation_keeps_its_grid_if_its_images_do_not_cover_it(tmp_path: Path) -> None:
+    images = stack()
+    masks = np.ones((COUNT, ROWS, COLUMNS, 1), bool)
+    segmentation(images, masks).save_as(tmp_path / "seg.dcm", enforce_file_format=True)
+    few = stacked(write_series(tmp_path / "few", images[:3]))
+    found = label_map(tmp_path / "seg.dcm", few)
+    assert np.count_nonzero(found.arrays[""]) == COUNT * ROWS * COLUMNS

@@ -126,11 +126,12 @@ def download(
     """
     from dataset_dl.observers.display import display
     from dataset_dl.verbs.complaints import raise_for_report
-    from dataset_dl.verbs.download import destination_of, run, transferred
+    from dataset_dl.verbs.download import check_consumers, destination_of, run, transferred
     from dataset_dl.verbs.options import settings_of
 
     made = planned(sources, options, into=destination)
     if dry_run:
+        check_consumers(made, destination_of(made, None), cast("DownloadOptions", options))
         _show_plan(made, as_json, settings_of(options).disk_budget_bytes)
         if made.missing and not made.skip_missing:
             click.echo(

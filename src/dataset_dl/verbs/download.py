@@ -92,6 +92,23 @@ def transferred(
     return observed(events, [Log(plan, destination), *observers])
 
 
+def check_consumers(plan: Plan, destination: Path, options: DownloadOptions) -> None:
+    """Make sure that the consumers of a download exist, and that its disk budget suffices.
+
+    Raises
+    ------
+    SelectionError, MissingExtra
+        If a consumer is unknown or not installed.
+    PlanError
+        If the budget is smaller than a series.
+    """
+    from dataset_dl.transfer.hands import hands_of
+
+    settings = settings_of(options)
+    _check_budget(plan, settings)
+    hands_of(settings.then, destination)
+
+
 def _check_budget(plan: Plan, settings: DownloadSettings) -> None:
     """Refuse a disk budget that is smaller than a series."""
     bound = settings.disk_budget_bytes

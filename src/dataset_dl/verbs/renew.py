@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from dataset_dl.destination import disk
-from dataset_dl.destination.records import Records, kept_plan, kept_with_requests
+from dataset_dl.destination.records import Records, kept_plan, kept_with_requests, reading_used
 from dataset_dl.destination.tree import batches, instances
 from dataset_dl.engines.choice import chooser
 from dataset_dl.errors import ManifestError, NetworkError
@@ -112,7 +112,17 @@ def update(
             # Another download may have changed the tree since.
             difference = diff(root)
             _make_way(difference, records, options)
-    return download(difference.plan, progress=progress, observers=observers, check=False, **options)
+    plan = _without_used(difference.plan, root)
+    return download(plan, progress=progress, observers=observers, check=False, **options)
+
+
+def _without_used(plan: Plan, root: Path) -> Plan:
+    """Leave out series that were delivered and removed: they are up to date, wherever they went."""
+    with reading_used(root) as is_used:
+        keys = [row.key for row in plan if not is_used(row)]
+    if len(keys) == plan.series_count:
+        return plan
+    return replace(plan.rows.of_keys(keys).plan(root), origin=plan.origin)
 
 
 def _make_way(difference: Difference, records: Records, options: DownloadOptions) -> None:
