@@ -18,7 +18,7 @@ class Budget:
     most_bytes
         The bound; None without one.
     most_series
-        How many series may wait at most.
+        How many series may be on their way or wait for a consumer at most.
 
     Attributes
     ----------
@@ -59,22 +59,20 @@ class Budget:
         """Count a series as no longer on its way: it is complete, or the engine failed with it."""
         self._flying.discard(key)
 
-    def admitted(
-        self, fetches: Iterable[Fetch], is_anything_waiting: Callable[[], bool]
-    ) -> Iterator[Fetch | Pause]:
+    def admitted(self, fetches: Iterable[Fetch], waiting: Callable[[], int]) -> Iterator[Fetch | Pause]:
         """Give an engine its fetches while there is room; the end comes early if there will be none.
 
         Parameters
         ----------
         fetches
             What is to be fetched.
-        is_anything_waiting
-            Whether a consumer has yet to take a series, which may then make room.
+        waiting
+            Returns how many series a consumer has yet to take, which may then make room.
         """
         for fetch in fetches:
-            while not self._has_room(fetch.series):
+            while not self._has_room(fetch.series, waiting()):
                 self.is_closed = True
-                if not self._flying and not is_anything_waiting():
+                if not self._flying and not waiting():
                     self.is_stuck = True
                     return
                 yield Pause(is_idle=not self._flying)
@@ -82,8 +80,8 @@ class Budget:
             self._admit(fetch)
             yield fetch
 
-    def _has_room(self, series: PlannedSeries) -> bool:
-        if len(self._held) >= self._most_series and series.key not in self._held:
+    def _has_room(self, series: PlannedSeries, waiting: int) -> bool:
+        if len(self._flying) + waiting >= self._most_series:
             return False
         if self.most_bytes is None:
             return True

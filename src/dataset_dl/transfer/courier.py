@@ -156,7 +156,7 @@ class Courier:
 
     def admitted(self, fetches: Iterable[Fetch]) -> Iterator[Fetch | Pause]:
         """Give an engine its fetches while there is room for them; see `Budget.admitted`."""
-        return self.budget.admitted(fetches, lambda: bool(self._open))
+        return self.budget.admitted(fetches, lambda: len(self._open))
 
     def arrived(self) -> Iterator[Event]:
         """Yield what has happened since the last call; never waits.
@@ -211,14 +211,14 @@ class Courier:
             made: Mapping[str, Any] = taken.made
             if (keep := getattr(hand.consumer, "keep", None)) is not None:
                 made = keep(series, made)
-            plain = json.loads(json.dumps(made, default=str))
+            json.dumps(made, default=str)  # as a receipt holds it
         except Exception as error:  # of third-party code
             told = failed(taken.key, error)
             if told.error is not None:
                 raise told.error from None
             yield from self._failed(hand, series, told)
             return
-        self.journal.write_receipt(Receipt(name, taken.key, digest, time.time(), plain, self._run_id))
+        self.journal.write_receipt(Receipt(name, taken.key, digest, time.time(), made, self._run_id))
         self._delivered += 1
         yield SeriesDelivered(name, taken.key, True)
         yield from self._taken_by(name, series, is_delivered=True)

@@ -270,7 +270,7 @@ def _taken(consumer: Consumer, series: Series) -> Taken:
         made = consumer.take(series)
         if made is not None and not isinstance(made, Mapping):
             raise TypeError(f"it returned {type(made).__name__} where a mapping was expected")
-        return Taken(series.planned.key, {} if made is None else json.loads(json.dumps(made, default=str)))
+        return Taken(series.planned.key, {} if made is None else made)
     except Exception as error:
         return failed(series.planned.key, error)
 
@@ -278,7 +278,11 @@ def _taken(consumer: Consumer, series: Series) -> Taken:
 def work(consumer: Consumer, lines: Iterator[bytes]) -> Iterator[bytes]:
     """Let a consumer take the series of lines, and yield an answer to each."""
     for line in lines:
-        yield answer(_taken(consumer, decoded(line)))
+        series = decoded(line)
+        try:
+            yield answer(_taken(consumer, series))
+        except (TypeError, ValueError) as error:  # what it made is not plain
+            yield answer(failed(series.planned.key, error))
 
 
 def _emptied(several: queue.SimpleQueue[Any]) -> Iterator[Any]:

@@ -110,12 +110,12 @@ def _events(
             courier.journal = records.journal
             wanted = records.kept if rows is None else rows
             yield DeliveryStarted(destination, wanted.plan(None).series_count, len(hands))
-            lacking = 0
+            lacking, by_name = 0, wanted.needs_names()
             for row in wanted:
                 if courier.is_used(row):
-                    courier.used(row, _names(row, records), by_name=wanted.needs_names())
+                    courier.used(row, _names(row, records), by_name=by_name)
                     continue
-                series = _complete(row, destination, records, by_name=wanted.needs_names())
+                series = _complete(row, destination, records, by_name=by_name)
                 if series is None:
                     lacking += 1
                     continue
