@@ -21,17 +21,13 @@ from dataset_dl.model.series import Series
 from dataset_dl.testing import LocalBucket
 from support import plugin
 from support.cli import Cli
-
-UUIDS = (
-    "SELECT crdc_series_uuid AS uuid FROM idc_index WHERE collection_id = 'prostatex' AND instanceCount = 16"
-)
+from support.many import many_series
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBucket]:
     """24 series of 16 instances each, 0.6 MB a series."""
-    uuids = list(dd.query(f"{UUIDS} AND series_size_MB < 0.7 ORDER BY 1 LIMIT 24").uuid)
-    with LocalBucket(uuids, directory=tmp_path_factory.mktemp("many")) as served:
+    with many_series(24, tmp_path_factory.mktemp("many")) as served:
         yield served
 
 

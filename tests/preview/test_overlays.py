@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import highdicom as hd
@@ -11,13 +10,13 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 import dataset_dl as dd
 from dataset_dl.pixels.contrast import frame_attributes
 from support.cli import Cli
 from support.dicoms import encoded, slice_of, write_series
+from support.segmentations import segmentation
 
 SLICES, ROWS, COLUMNS = 6, 24, 32
 
@@ -42,26 +41,6 @@ def images(tmp_path: Path) -> list[Dataset]:
     return made
 
 
-def segmentation(images: list[Dataset], kind: str, masks: np.ndarray) -> Dataset:
-    """A segmentation that highdicom makes; masks of shape (slices, rows, columns, segments)."""
-    descriptions = [
-        hd.seg.SegmentDescription(
-            number + 1,
-            f"Segment {number + 1}",
-            codes.cid7150.Tissue,
-            codes.cid7166.ConnectiveTissue,
-            "MANUAL",
-        )
-        for number in range(masks.shape[-1])
-    ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return hd.seg.Segmentation(
-            images, masks, kind, descriptions, generate_uid(), 2, generate_uid(), 1, "M", "M", "1", "1",
-            omit_empty_frames=True,
-        )  # fmt: skip
-
-
 def random_masks() -> np.ndarray:
     masks = np.random.default_rng(2).integers(0, 2, (SLICES, ROWS, COLUMNS, 2)).astype(bool)
     masks[..., 1] &= ~masks[..., 0]
@@ -79,7 +58,7 @@ def test_the_segments_of_an_image_are_those_of_highdicom(
     images: list[Dataset], tmp_path: Path, kind: str
 ) -> None:
     masks = random_masks()
-    path = saved(segmentation(images, kind, masks), tmp_path / "seg.dcm")
+    path = saved(segmentation(images, masks, kind), tmp_path / "seg.dcm")
     theirs = hd.seg.segread(path)
     with dd.look(path) as view:
         drawn = view.segmentation()
@@ -97,7 +76,7 @@ def test_the_segments_of_an_image_are_those_of_highdicom(
 
 def test_a_fraction_covers_a_part(images: list[Dataset], tmp_path: Path) -> None:
     masks = np.random.default_rng(3).integers(0, 256, (SLICES, ROWS, COLUMNS, 1)) / 255
-    path = saved(segmentation(images, "FRACTIONAL", masks), tmp_path / "seg.dcm")
+    path = saved(segmentation(images, masks, "FRACTIONAL"), tmp_path / "seg.dcm")
     with dd.look(path) as view:
         drawn = view.segmentation()
         for number, image in enumerate(images):
@@ -109,7 +88,7 @@ def test_a_segmentation_of_other_pixels_is_placed_by_its_positions(
 ) -> None:
     """The image is a part of what was segmented, with pixels of half the size."""
     masks = random_masks()
-    path = saved(segmentation(images, "BINARY", masks), tmp_path / "seg.dcm")
+    path = saved(segmentation(images, masks), tmp_path / "seg.dcm")
     image = frame_attributes(images[1], 0)
     along, down = np.array([1, 0, 0]) * 0.9, np.array([0, 0.96, 0.28]) * 0.7
     origin = np.array(image.ImagePositionPatient, float) + 4 * along + 3 * down - along / 4 - down / 4
@@ -124,7 +103,7 @@ def test_a_segmentation_of_other_pixels_is_placed_by_its_positions(
 def test_an_overlay_is_drawn_in_colours(cli: Cli, images: list[Dataset], tmp_path: Path) -> None:
     masks = np.zeros((SLICES, ROWS, COLUMNS, 1), bool)
     masks[3, :, :16] = True
-    path = saved(segmentation(images, "BINARY", masks), tmp_path / "seg.dcm")
+    path = saved(segmentation(images, masks), tmp_path / "seg.dcm")
     arguments = ("preview", "overlay", path, "--on", tmp_path / "series", "-o", "a.png")
     done = cli(*arguments, "--slice", 3, "--opacity", 1)
     assert (done.code, "1 Segment 1: rgb(230, 159, 0)" in done.err) == (0, True), done.err
@@ -136,7 +115,7 @@ def test_an_overlay_is_drawn_in_colours(cli: Cli, images: list[Dataset], tmp_pat
 
 
 def test_a_recommended_colour_is_used(images: list[Dataset], tmp_path: Path) -> None:
-    made = segmentation(images, "BINARY", np.ones((SLICES, ROWS, COLUMNS, 1), bool))
+    made = segmentation(images, np.ones((SLICES, ROWS, COLUMNS, 1), bool))
     recommended = hd.color.CIELabColor.from_rgb(200, 40, 40)
     made.SegmentSequence[0].RecommendedDisplayCIELabValue = list(recommended.value)
     with dd.look(saved(made, tmp_path / "seg.dcm")) as view:
@@ -152,5 +131,5 @@ def test_what_is_no_segmentation_says_so(cli: Cli, images: list[Dataset], tmp_pa
 
 def test_highdicom_reads_what_it_made(images: list[Dataset], tmp_path: Path) -> None:
     """Otherwise the comparison above would say nothing."""
-    path = saved(segmentation(images, "BINARY", random_masks()), tmp_path / "seg.dcm")
+    path = saved(segmentation(images, random_masks()), tmp_path / "seg.dcm")
     assert pydicom.dcmread(path).NumberOfFrames == 10

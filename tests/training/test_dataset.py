@@ -21,17 +21,14 @@ import dataset_dl as dd
 from dataset_dl.testing import LocalBucket
 from dataset_dl.training.epoch import Epoch
 from support import training
+from support.many import many_series
 
-UUIDS = (
-    "SELECT crdc_series_uuid AS uuid FROM idc_index WHERE collection_id = 'prostatex' AND instanceCount = 16"
-)
 COUNT = 12
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBucket]:
-    uuids = list(dd.query(f"{UUIDS} AND series_size_MB < 0.7 ORDER BY 1 LIMIT {COUNT}").uuid)
-    with LocalBucket(uuids, directory=tmp_path_factory.mktemp("many")) as served:
+    with many_series(COUNT, tmp_path_factory.mktemp("many")) as served:
         yield served
 
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import warnings
 from pathlib import Path
 
-import highdicom as hd
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
-from pydicom.uid import generate_uid
 
 import dataset_dl as dd
 from dataset_dl.destination.consumers import ConsumerRequest
@@ -25,6 +21,7 @@ from dataset_dl.volumes.consumer import Nifti
 from dataset_dl.volumes.segmentations import label_map
 from support.cli import Cli
 from support.dicoms import encoded, slice_of, write_series
+from support.segmentations import segmentation
 
 COUNT, ROWS, COLUMNS = 7, 12, 10
 AXIAL = (1, 0, 0, 0, 1, 0)
@@ -219,29 +216,15 @@ def test_nifti_is_the_volume_with_a_table_of_its_slices(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def segmentation(images: list[Dataset], masks: np.ndarray, kind: str = "BINARY") -> Dataset:
+def segmented(images: list[Dataset], masks: np.ndarray) -> Dataset:
+    """A segmentation of images that first get the attributes which highdicom copies."""
     for each in images:
         encoded(each)
         each.StudyInstanceUID, each.FrameOfReferenceUID = "1.2", "1.2.9"
         for name in ("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
                      "StudyDate", "StudyTime", "ReferringPhysicianName"):  # fmt: skip
             setattr(each, name, "")
-    descriptions = [
-        hd.seg.SegmentDescription(
-            number + 1,
-            f"Segment {number + 1}",
-            codes.cid7150.Tissue,
-            codes.cid7166.ConnectiveTissue,
-            "MANUAL",
-        )
-        for number in range(masks.shape[-1])
-    ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return hd.seg.Segmentation(
-            images, masks, kind, descriptions, generate_uid(), 2, generate_uid(), 1, "M", "M", "1", "1",
-            omit_empty_frames=True,
-        )  # fmt: skip
+    return segmentation(images, masks)
 
 
 def random_masks() -> np.ndarray:
@@ -255,7 +238,7 @@ def random_masks() -> np.ndarray:
 def test_a_segmentation_is_a_label_map_on_the_grid_of_its_images(tmp_path: Path, name: str) -> None:
     images, masks = STACKS[name], random_masks()
     write_series(tmp_path / "data" / "CT_1.2.3", images)
-    made = segmentation(images, masks)
+    made = segmented(images, masks)
     made.save_as(tmp_path / "seg.dcm", enforce_file_format=True)
     volume = stacked(tmp_path / "data" / "CT_1.2.3")
     found = label_map(tmp_path / "seg.dcm", volume)
@@ -271,7 +254,7 @@ def test_a_segmentation_is_a_label_map_on_the_grid_of_its_images(tmp_path: Path,
 def test_segments_that_overlap_have_files_of_their_own(tmp_path: Path) -> None:
     masks = random_masks()
     masks[2, :4, :4] = True
-    made = segmentation(stack(), masks)
+    made = segmented(stack(), masks)
     (tmp_path / "data" / "SEG_1.5").mkdir(parents=True)
     made.save_as(tmp_path / "data" / "SEG_1.5" / "seg.dcm", enforce_file_format=True)
     consumer = Nifti(ConsumerRequest("nifti", str(tmp_path / "out"), tmp_path / "data"))
@@ -324,7 +307,7 @@ def test_values_do_not_overflow(tmp_path: Path, slope: float, intercept: float) 
 def test_a_segmentation_keeps_its_grid_if_its_images_do_not_cover_it(tmp_path: Path) -> None:
     images = stack()
     masks = np.ones((COUNT, ROWS, COLUMNS, 1), bool)
-    segmentation(images, masks).save_as(tmp_path / "seg.dcm", enforce_file_format=True)
+    segmented(images, masks).save_as(tmp_path / "seg.dcm", enforce_file_format=True)
     few = stacked(write_series(tmp_path / "few", images[:3]))
     found = label_map(tmp_path / "seg.dcm", few)
     assert np.count_nonzero(found.arrays[""]) == COUNT * ROWS * COLUMNS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,6 +174,17 @@ class Series:
     planned: PlannedSeries
     directory: Path
     paths: tuple[Path, ...]
+
+    def to_plain(self) -> list[Any]:
+        """Return plain values for JSON, to pass it on to another process on this machine."""
+        return [self.planned._asdict(), os.fspath(self.directory), [path.name for path in self.paths]]
+
+    @classmethod
+    def of_plain(cls, values: list[Any]) -> Series:
+        """Return what `to_plain` was made from."""
+        row, directory, names = values
+        place = Path(directory)
+        return cls(PlannedSeries(**row), place, tuple(place / name for name in names))
 
 
 # Directory → names of the wrong files in it.

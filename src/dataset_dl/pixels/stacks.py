@@ -18,6 +18,7 @@ from dataset_dl.pixels.files import open_file
 from dataset_dl.pixels.headers import Unreadable
 from dataset_dl.pixels.objects import PixelObject
 from dataset_dl.pixels.order import TELLING, Slice, order
+from dataset_dl.pixels.places import numbers, slice_of
 
 # Distances between slices may differ by this much of the usual one, and by this many mm, for rounding.
 _SAME_GAP, _SAME_GAP_MM = 0.01, 0.005
@@ -64,7 +65,12 @@ class Volume:
     @property
     def affine_ras(self) -> np.ndarray:
         """The affine in the coordinates of NIfTI, where x goes to the right and y to the front."""
-        return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ self.affine)
+        return to_ras(self.affine)
+
+
+def to_ras(affine: np.ndarray) -> np.ndarray:
+    """Return an affine to LPS, which DICOM uses, as one to RAS, which NIfTI uses."""
+    return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
 
 
 class NoVolume(SelectionError):
@@ -137,32 +143,8 @@ def _frames(path: Path) -> list[_Frame]:
 
 def _frame(path: Path, found: PixelObject, number: int, attributes: Dataset | None = None) -> _Frame:
     dataset = found.attributes(number) if attributes is None else attributes
-    place = Slice(
-        f"{path.name} {number:06}",
-        _numbers(dataset, "ImagePositionPatient", 3),
-        _numbers(dataset, "ImageOrientationPatient", 6),
-        (int(dataset.Rows), int(dataset.Columns)),
-        _whole(dataset, "InstanceNumber"),
-        str(dataset.get("AcquisitionTime") or dataset.get("ContentTime") or ""),
-        tuple(None if (value := dataset.get(name)) in (None, "") else str(value) for name in TELLING),
-    )
+    place = slice_of(dataset, f"{path.name} {number:06}")
     return _Frame(place, found, number, dataset, str(dataset.get("SOPInstanceUID", "")), path)
-
-
-def _numbers(dataset: Dataset, keyword: str, count: int) -> Any:
-    value = dataset.get(keyword)
-    try:
-        found = tuple(float(each) for each in value or ())
-    except (TypeError, ValueError):
-        return None
-    return found if len(found) == count else None
-
-
-def _whole(dataset: Dataset, keyword: str) -> int | None:
-    try:
-        return int(dataset.get(keyword))
-    except (TypeError, ValueError):
-        return None
 
 
 def _in_order(title: str, frames: list[_Frame]) -> list[_Frame]:
@@ -182,10 +164,10 @@ def _affine(title: str, frames: Sequence[_Frame]) -> np.ndarray:
     first, last = frames[0], frames[-1]
     positions = np.array([each.slice.position for each in frames])
     row, column = np.array(first.slice.orientation).reshape(2, 3)
-    spacing = _numbers(first.attributes, "PixelSpacing", 2)
+    spacing = numbers(first.attributes, "PixelSpacing", 2)
     if spacing is None:
         raise NoVolume(title, f"{title} is no volume: its pixels have no size.")
-    if any(_differs(_numbers(each.attributes, "PixelSpacing", 2), spacing) for each in frames):
+    if any(_differs(numbers(each.attributes, "PixelSpacing", 2), spacing) for each in frames):
         raise NoVolume(title, f"{title} is no volume: its slices have pixels of several sizes.")
     if len(frames) == 1:
         step = np.cross(row, column) * _thickness(first.attributes)

@@ -11,6 +11,7 @@ import numpy as np
 from dataset_dl.pixels.colours import as_seen
 from dataset_dl.pixels.contrast import Contrast
 from dataset_dl.pixels.pictures import picture
+from dataset_dl.pixels.places import shown_spacing
 from dataset_dl.preview.index import Instance
 from dataset_dl.preview.reading import Frame, named
 
@@ -39,9 +40,7 @@ def shown(frame: Frame, draw: Draw) -> Image:
     """Return a frame as a picture with square pixels."""
     with named(frame.file):
         array = draw(frame)
-    spacing = frame.attributes.get("PixelSpacing") or frame.attributes.get("ImagerPixelSpacing")
-    pair = (float(spacing[0]), float(spacing[1])) if spacing and len(spacing) == 2 else None
-    return picture(array, pair)
+    return picture(array, shown_spacing(frame.attributes))
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from dataset_dl.destination import disk
 from dataset_dl.destination.consumers import ConsumerRequest
 from dataset_dl.errors import UnreadableObject
 from dataset_dl.model.series import Series
-from dataset_dl.thumbnails.rows import Row
+from dataset_dl.thumbnails.rows import FileState, Row
 from dataset_dl.thumbnails.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,12 +41,16 @@ class Thumbnails:
 
     def take(self, series: Series) -> Mapping[str, Any]:
         """Make the pictures of a series; return their rows for `keep`."""
-        from dataset_dl.thumbnails.making import Maker
+        from dataset_dl.thumbnails.making import Maker, state_of
 
         if self._maker is None:
             self._maker = Maker(self._root, self.target, self.settings)
         made = self._maker.make(list(series.paths), series.planned.collection_id or "")
-        return {"rows": made.rows, "files": self._maker.states(series.paths), "seconds": made.seconds}
+        return {
+            "rows": made.rows,
+            "files": [state_of(path, self._root) for path in series.paths],
+            "seconds": made.seconds,
+        }
 
     def begin(self) -> None:
         """Open the database, which no other run may have open, and remove what killed processes have left.
@@ -84,7 +88,7 @@ class Thumbnails:
     def record(self, made: Mapping[str, Any]) -> list[Row]:
         """Write what `take` has made to the database; return its rows."""
         rows = [Row(*row) for row in made["rows"]]
-        self.database.write(rows, states(made["files"]), self.settings_text)
+        self.database.write(rows, map(FileState._make, made["files"]), self.settings_text)
         self._pictures += sum(not row.cause for row in rows)
         return rows
 
@@ -129,13 +133,6 @@ class Thumbnails:
         from dataset_dl.thumbnails.database import settings_text
 
         return settings_text(self.options)
-
-
-def states(several: Iterable[Any]) -> list[Any]:
-    """Return file states as they were before they went through JSON."""
-    from dataset_dl.thumbnails.database import FileState
-
-    return [FileState(*each) for each in several]
 
 
 def make(request: ConsumerRequest) -> Thumbnails:

@@ -7,11 +7,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dataset_dl.errors import SelectionError, StorageError
 from dataset_dl.parquet import write_parquet
-from dataset_dl.thumbnails.rows import COLUMNS, INTEGERS, NO_FAILURE, Row
+from dataset_dl.thumbnails.rows import COLUMNS, INTEGERS, NO_FAILURE, FileState, Row
 from dataset_dl.thumbnails.splits import Splits
 
 NAME, PARQUET, PICTURES = "thumbnails.sqlite", "thumbnails.parquet", "pictures"
@@ -36,14 +36,6 @@ _SCHEMA = f"""
 """
 _SHOWN = (*COLUMNS, "split", "label")
 _ALL = "SELECT t.*, l.label FROM thumbnails t LEFT JOIN labels l ON t.id = l.id AND t.id <> ''"
-
-
-class FileState(NamedTuple):
-    """A file as it was when its thumbnails were made."""
-
-    path: str
-    size_bytes: int
-    mtime_ns: int
 
 
 class Database:

@@ -7,7 +7,7 @@ import io
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +27,10 @@ from dataset_dl.pixels.frames import CostlyScan
 from dataset_dl.pixels.headers import Unreadable
 from dataset_dl.pixels.objects import PixelObject
 from dataset_dl.pixels.pictures import fitted, picture
+from dataset_dl.pixels.places import shown_spacing
 from dataset_dl.pixels.tiles import Grid, kind_of
 from dataset_dl.scratch import written_whole
-from dataset_dl.thumbnails.rows import NUMBERS, TEXTS, VECTORS, Row, described
+from dataset_dl.thumbnails.rows import NUMBERS, TEXTS, VECTORS, FileState, Row, described
 from dataset_dl.thumbnails.settings import Settings
 
 _SLIDES = ("1.2.840.10008.5.1.4.1.1.77.1.6",)
@@ -131,16 +132,8 @@ class Maker:
             self._of_slide(several, made, collection_id)
         return made
 
-    def states(self, paths: Iterable[Path]) -> list[tuple[str, int, int]]:
-        """Return name, size and time of each file, to see later whether it has changed."""
-        found = []
-        for path in paths:
-            status = path.stat()
-            found.append((relative(path, self._root), status.st_size, status.st_mtime_ns))
-        return found
-
     def _open(self, path: Path) -> _Opened:
-        name = relative(path, self._root)
+        name = _relative(path, self._root)
         try:
             return _Opened(path, name, open_file(path, specific_tags=_TAGS))
         except Unreadable as error:
@@ -177,9 +170,7 @@ class Maker:
             said = str(error) or "needs too much memory"
             return _failed(opened.name, number, about, "undecodable", f"{opened.path.name} {said}.")
         if number:
-            about = about | {
-                name: value for name, value in described(attributes).items() if name in _OF_FRAMES
-            }
+            about = about | {name: value for name, value in described(attributes).items() if name in VECTORS}
         return self._saved(opened, number, image, about, made)
 
     def _decoded(self, found: PixelObject, number: int) -> tuple[np.ndarray, Dataset]:
@@ -192,7 +183,7 @@ class Maker:
 
     def _drawn(self, values: np.ndarray, attributes: Dataset) -> Image.Image:
         shown = as_seen(self._contrast.apply(values, attributes), attributes)
-        return self._shaped(picture(shown, _spacing(attributes)))
+        return self._shaped(picture(shown, shown_spacing(attributes)))
 
     def _shaped(self, image: Image.Image) -> Image.Image:
         size = self._settings.size
@@ -267,9 +258,6 @@ def _encoded(image: Image.Image, kind: str) -> bytes:
     return content.getvalue()
 
 
-_OF_FRAMES = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
-
-
 def _failed(path: str, number: int, about: dict[str, Any], cause: str, message: str) -> Row:
     # The name of a file need not be text.
     told = os.fsencode(message).decode(errors="backslashreplace")
@@ -299,14 +287,6 @@ def _grid(dataset: Dataset) -> Grid:
     return Grid(width, height, columns, rows)
 
 
-def _spacing(attributes: Dataset) -> tuple[float, float] | None:
-    try:
-        spacing = attributes.get("PixelSpacing") or attributes.get("ImagerPixelSpacing")
-        return (float(spacing[0]), float(spacing[1])) if spacing and len(spacing) == 2 else None
-    except (TypeError, ValueError):
-        return None
-
-
 def _id(path: str, uid: str, number: int) -> str:
     """Return a name for a frame. Copies of an object have the same UID, so the path has a say, too."""
     begin = uid if _PLAIN_UID.fullmatch(uid) else "unnamed"
@@ -317,7 +297,12 @@ def _digest(text: str) -> str:
     return hashlib.blake2b(os.fsencode(text), digest_size=5).hexdigest()
 
 
-def relative(path: Path, root: Path) -> str:
-    """Return the name of a file for the database: relative to the tree, with slashes."""
-    relative = path.relative_to(root) if path.is_relative_to(root) else path
-    return os.fsencode(relative.as_posix()).decode(errors="backslashreplace")
+def state_of(path: Path, root: Path) -> FileState:
+    """Return a file as it is now; its name is relative to the tree, with slashes."""
+    status = path.stat()
+    return FileState(_relative(path, root), status.st_size, status.st_mtime_ns)
+
+
+def _relative(path: Path, root: Path) -> str:
+    name = path.relative_to(root) if path.is_relative_to(root) else path
+    return os.fsencode(name.as_posix()).decode(errors="backslashreplace")

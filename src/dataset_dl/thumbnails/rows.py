@@ -67,6 +67,14 @@ class Row(NamedTuple):
         return bool(self.cause) and self.cause not in NO_FAILURE
 
 
+class FileState(NamedTuple):
+    """A file as it was when its thumbnails were made."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+
+
 TEXTS = (
     "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality",
 )  # fmt: skip

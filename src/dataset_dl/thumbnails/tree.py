@@ -16,8 +16,8 @@ from dataset_dl.errors import SelectionError
 from dataset_dl.model.events import Event, Working
 from dataset_dl.model.series import PlannedSeries, Series
 from dataset_dl.thumbnails.consumer import Thumbnails, require
-from dataset_dl.thumbnails.database import FileState, settings_text
-from dataset_dl.thumbnails.rows import NO_FAILURE, Row, described
+from dataset_dl.thumbnails.database import settings_text
+from dataset_dl.thumbnails.rows import NO_FAILURE, FileState, Row, described
 from dataset_dl.thumbnails.settings import Settings
 from dataset_dl.transfer.crew import Processes, Taken
 
@@ -225,7 +225,9 @@ class _Run:
             summary.messages.append(row.message)
 
     def _crashed(self, path: Path, message: str) -> Mapping[str, Any]:
-        state = _state(path, self._tree)
+        from dataset_dl.thumbnails.making import state_of
+
+        state = state_of(path, self._tree)
         row = Row(
             state.path, -1, "", "", "undecodable", f"{state.path}: {message}.", **described(None),
             width=None, height=None,
@@ -239,13 +241,15 @@ def _nameless(key: str) -> PlannedSeries:
 
 def _directories(tree: Path, target: Path) -> Iterator[list[tuple[Path, FileState]]]:
     """Yield the DICOM files of each directory, in a fixed order."""
+    from dataset_dl.thumbnails.making import state_of
+
     for directory, below, names in os.walk(tree):
         here = Path(directory)
         below[:] = sorted(each for each in below if not each.startswith(".") and here / each != target)
         found = [here / name for name in sorted(names) if not name.startswith(".")]
         files = [each for each in found if each.is_file() and _is_dicom(each)]
         if files:
-            yield [(each, _state(each, tree)) for each in files]
+            yield [(each, state_of(each, tree)) for each in files]
 
 
 def _is_dicom(path: Path) -> bool:
@@ -257,10 +261,3 @@ def _is_dicom(path: Path) -> bool:
             return file.read(len(_MAGIC)) == _MAGIC
     except OSError:
         return False
-
-
-def _state(path: Path, tree: Path) -> FileState:
-    from dataset_dl.thumbnails.making import relative
-
-    status = path.stat()
-    return FileState(relative(path, tree), status.st_size, status.st_mtime_ns)

@@ -19,7 +19,6 @@ from dataset_dl.model.settings import bytes_of
 from dataset_dl.process import Process
 from dataset_dl.process.python import start_module
 from dataset_dl.training.epoch import Epoch
-from dataset_dl.wording import size
 
 _WAIT_SECONDS, _LONG_WAIT_SECONDS = 0.005, 0.05
 _LOOKS_BEFORE_LONG = 40
@@ -104,7 +103,7 @@ class SeriesDataset:
         timeout_seconds: float | None = None,
         **options: Any,
     ) -> None:
-        from dataset_dl.verbs.download import destination_of
+        from dataset_dl.verbs.download import check_budget, destination_of
 
         if on_failure not in ("error", "skip"):
             raise PlanError("on_failure", f"on_failure is “{on_failure}” but must be error or skip.")
@@ -113,12 +112,7 @@ class SeriesDataset:
         self._count = plan.series_count
         self._load, self._transform = load, transform
         self._budget = None if disk_budget is None else bytes_of(disk_budget)
-        if self._budget is not None and self._budget < (largest := plan.rows.largest_bytes()):
-            raise PlanError(
-                "disk_budget",
-                f"The disk budget of {size(self._budget)} is smaller than the largest series,"
-                f" {size(largest)}.",
-            )
+        check_budget(plan, self._budget)
         if self._budget is not None and plan.rows.needs_names():
             raise PlanError(
                 "layout",

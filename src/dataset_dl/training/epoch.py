@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dataset_dl.errors import StorageError
-from dataset_dl.model.series import PlannedSeries, Series
+from dataset_dl.model.series import Series
 from dataset_dl.scratch import written_whole
 
 _KINDS = ("ready", "failed", "used", "again", "reading", "wanted")
@@ -128,19 +128,12 @@ class Epoch:
 
     def publish(self, row: int, series: Series) -> None:
         """Say that a series is ready."""
-        names = [path.name for path in series.paths]
-        self._write(
-            self._marks / "ready" / str(row), [series.planned._asdict(), os.fspath(series.directory), names]
-        )
+        self._write(self._marks / "ready" / str(row), series.to_plain())
 
     def ready(self, row: int) -> Series | None:
         """Return a series if it is ready."""
         found = self._read(self._marks / "ready" / str(row))
-        if found is None:
-            return None
-        planned, directory, names = found
-        place = Path(directory)
-        return Series(PlannedSeries(**planned), place, tuple(place / name for name in names))
+        return None if found is None else Series.of_plain(found)
 
     def fail(self, row: int, message: str) -> None:
         """Say that a series will not come."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ from dataset_dl.model.outcome import PASSING_CAUSES, Delivery, DeliveryFailure
 from dataset_dl.model.series import Fetch, Pause, PlannedSeries, Series
 from dataset_dl.transfer.budget import Budget
 from dataset_dl.transfer.crew import Crew, Taken, failed
+from dataset_dl.transfer.pauses import pause_before
 
-_LONGEST_PAUSE_SECONDS = 60.0
 _WAIT_SECONDS = 0.005
 
 
@@ -42,10 +43,27 @@ class Hand:
     consumer: Consumer
     crew: Crew
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A digest of the consumer's options."""
         return digest_of(self.consumer.options)
+
+    def ask(self, method: str, *arguments: object, default: Any = None) -> Any:
+        """Call a method that the consumer may have; an error of third-party code is told as one of it."""
+        if (asked := getattr(self.consumer, method, None)) is None:
+            return default
+        try:
+            return asked(*arguments)
+        except DatasetDlError:
+            raise
+        except Exception as error:
+            name = self.consumer.name
+            raise TransferError(
+                name,
+                f"The consumer {name} failed ({type(error).__name__}: {error}); what it has taken before is"
+                " on record.",
+                "Mend it, then run the same command again.",
+            ) from error
 
 
 class Courier:
@@ -86,7 +104,7 @@ class Courier:
         retries: int,
         pause_seconds: float,
     ) -> None:
-        self._hands = [(each, each.digest) for each in hands]
+        self._hands = hands
         self._destination = destination
         self._run_id = run_id
         self.budget = budget
@@ -123,7 +141,7 @@ class Courier:
         lacking = self._lacking(key)
         self.budget.hold(key, series.planned.expected_bytes)
         self.budget.landed(key)
-        for hand, _ in self._hands:
+        for hand in self._hands:
             if hand.consumer.name not in lacking:
                 self._before += 1
                 yield SeriesDelivered(hand.consumer.name, key, False)
@@ -132,24 +150,22 @@ class Courier:
             return
         if not self._is_begun:
             self._is_begun = True
-            for hand, _ in self._hands:
-                if (begin := getattr(hand.consumer, "begin", None)) is not None:
-                    _asked(hand.consumer, begin)
+            for hand in self._hands:
+                hand.ask("begin")
         self._open[key] = series, lacking
-        for hand, _ in self._hands:
+        for hand in self._hands:
             if hand.consumer.name in lacking:
                 hand.crew.give(series)
 
     def _lacking(self, key: str) -> set[str]:
         """Return the names of the consumers that have no receipt for a series."""
         found = set()
-        for hand, digest in self._hands:
+        for hand in self._hands:
             receipt = self.journal.receipt(hand.consumer.name, key)
-            confirms = getattr(hand.consumer, "confirms", None)
             if (
                 receipt is None
-                or receipt.options_digest != digest
-                or (confirms is not None and not _asked(hand.consumer, confirms, key, receipt.made))
+                or receipt.options_digest != hand.digest
+                or not hand.ask("confirms", key, receipt.made, default=True)
             ):
                 found.add(hand.consumer.name)
         return found
@@ -171,9 +187,9 @@ class Courier:
         while self._later and self._later[0][0] <= time.monotonic():
             *_, hand, series = heappop(self._later)
             hand.crew.give(series)
-        for hand, digest in self._hands:
+        for hand in self._hands:
             for taken in hand.crew.taken():
-                yield from self._settle(hand, digest, taken)
+                yield from self._settle(hand, taken)
 
     def beside(self, events: Iterator[Event]) -> Iterator[Event]:
         """Yield events of a download, and hand over each series that they say is complete."""
@@ -200,7 +216,7 @@ class Courier:
             yield Noticed(f"{len(self._open):,} series are complete and wait for a consumer")
         yield from self.room(1)
 
-    def _settle(self, hand: Hand, digest: str, taken: Taken) -> Iterator[Event]:
+    def _settle(self, hand: Hand, taken: Taken) -> Iterator[Event]:
         name, (series, _) = hand.consumer.name, self._open[taken.key]
         if taken.error is not None:
             raise taken.error
@@ -208,7 +224,7 @@ class Courier:
             yield from self._failed(hand, series, taken)
             return
         try:
-            made: Mapping[str, Any] = taken.made
+            made = taken.made
             if (keep := getattr(hand.consumer, "keep", None)) is not None:
                 made = keep(series, made)
             json.dumps(made, default=str)  # as a receipt holds it
@@ -218,7 +234,7 @@ class Courier:
                 raise told.error from None
             yield from self._failed(hand, series, told)
             return
-        self.journal.write_receipt(Receipt(name, taken.key, digest, time.time(), made, self._run_id))
+        self.journal.write_receipt(Receipt(name, taken.key, hand.digest, time.time(), made, self._run_id))
         self._delivered += 1
         yield SeriesDelivered(name, taken.key, True)
         yield from self._taken_by(name, series, is_delivered=True)
@@ -227,7 +243,7 @@ class Courier:
         name, key = hand.consumer.name, taken.key
         tries = self._tries[name, key] = self._tries.get((name, key), 0) + 1
         if taken.cause in PASSING_CAUSES and tries <= self._retries:
-            pause = min(self._pause_seconds * 4 ** (tries - 1), _LONGEST_PAUSE_SECONDS)
+            pause = pause_before(tries - 1, self._pause_seconds)
             self._turn += 1
             heappush(self._later, (time.monotonic() + pause, self._turn, hand, series))
             return
@@ -265,13 +281,9 @@ class Courier:
 
     def delivery(self) -> Delivery:
         """Return what was delivered."""
-        said = [
-            str(_asked(hand.consumer, summary))
-            for hand, _ in self._hands
-            if (summary := getattr(hand.consumer, "summary", None)) is not None
-        ]
+        said = [str(hand.ask("summary", default="")) for hand in self._hands]
         return Delivery(
-            consumers=tuple(hand.consumer.name for hand, _ in self._hands),
+            consumers=tuple(hand.consumer.name for hand in self._hands),
             delivered=self._delivered,
             delivered_before=self._before,
             failures=tuple(self._failures),
@@ -282,25 +294,9 @@ class Courier:
 
     def close(self) -> None:
         """End all consumers."""
-        for hand, _ in self._hands:
+        for hand in self._hands:
             hand.crew.close()
-            if (close := getattr(hand.consumer, "close", None)) is not None:
-                _asked(hand.consumer, close)
-
-
-def _asked(consumer: Consumer, method: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a method of a consumer; an error of third-party code is told as one of the consumer."""
-    try:
-        return method(*arguments)
-    except DatasetDlError:
-        raise
-    except Exception as error:
-        raise TransferError(
-            consumer.name,
-            f"The consumer {consumer.name} failed ({type(error).__name__}: {error}); what it has taken before"
-            " is on record.",
-            "Mend it, then run the same command again.",
-        ) from error
+            hand.ask("close")
 
 
 def remove(series: Series, destination: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from dataset_dl.destination.consumers import Consumer, ConsumerRequest
 from dataset_dl.errors import DatasetDlError, NetworkError, StorageError
 from dataset_dl.model.outcome import Cause
-from dataset_dl.model.series import PlannedSeries, Series
+from dataset_dl.model.series import Series
 from dataset_dl.process import LineQueue, Process, stop_all
 from dataset_dl.process.python import start_module
 
@@ -213,7 +213,7 @@ class _Worker:
 
     def give(self, series: Series) -> None:
         self.tasks.append(series)
-        self.process.feed(encoded(series))
+        self.process.feed(json.dumps(series.to_plain()).encode() + b"\n")
 
     def taken(self) -> Iterator[Taken]:
         for batch in _emptied(self._lines):
@@ -235,20 +235,6 @@ class _Worker:
             cause: Cause = "consumer" if number == 0 else "unknown"
             yield Taken(series.planned.key, None, cause, _CRASHED.format(how=how))
         self.tasks.clear()
-
-
-def encoded(series: Series) -> bytes:
-    """Return a series as a line."""
-    names = [path.name for path in series.paths]
-    document = [series.planned._asdict(), os.fspath(series.directory), names]
-    return json.dumps(document).encode() + b"\n"
-
-
-def decoded(line: bytes) -> Series:
-    """Return the series that a line is."""
-    row, directory, names = json.loads(line)
-    path = Path(directory)
-    return Series(PlannedSeries(**row), path, tuple(path / name for name in names))
 
 
 def answer(taken: Taken) -> bytes:
@@ -278,7 +264,7 @@ def _taken(consumer: Consumer, series: Series) -> Taken:
 def work(consumer: Consumer, lines: Iterator[bytes]) -> Iterator[bytes]:
     """Let a consumer take the series of lines, and yield an answer to each."""
     for line in lines:
-        series = decoded(line)
+        series = Series.of_plain(json.loads(line))
         try:
             yield answer(_taken(consumer, series))
         except (TypeError, ValueError) as error:  # what it made is not plain

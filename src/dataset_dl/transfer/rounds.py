@@ -34,11 +34,11 @@ from dataset_dl.transfer.fleet import Fleet
 from dataset_dl.transfer.ledger import Ledger, State
 from dataset_dl.transfer.mender import Mender
 from dataset_dl.transfer.naming import Naming
+from dataset_dl.transfer.pauses import pause_before
 from dataset_dl.transfer.verdicts import Options, Verdicts
 from dataset_dl.transfer.watch import Watch
 from dataset_dl.transfer.window import Pending, Window
 
-_LONGEST_PAUSE_SECONDS = 60.0
 _ENDINGS_IN_A_ROW = 3
 _ALIKE_IN_A_ROW = 300
 _TOO_MANY_FILES = "the store sends many more files of it than the index says"
@@ -127,7 +127,7 @@ class Rounds:
             endings = endings + 1 if verdicts.ended and not verdicts.settled else 0
             if verdicts.ended and endings == _ENDINGS_IN_A_ROW:
                 raise _gave_up(self._destination, verdicts.ended)
-            pause_seconds = min(self._options.pause_seconds * 4**verdicts.rounds, _LONGEST_PAUSE_SECONDS)
+            pause_seconds = pause_before(verdicts.rounds, self._options.pause_seconds)
             yield RetryStarted(left, verdicts.arrived.instances, verdicts.arrived.size_bytes, pause_seconds)
             time.sleep(pause_seconds)
             verdicts.rounds += 1

@@ -11,7 +11,6 @@ from dataset_dl.errors import LayoutError, PlanError
 from dataset_dl.model.outcome import DownloadProgress, Report
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import Series, Suspects
-from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.verbs.complaints import raise_for_report
 from dataset_dl.verbs.options import (
     DownloadOptions,
@@ -79,7 +78,7 @@ def transferred(
     from dataset_dl.transfer.hands import hands_of
 
     settings, network = settings_of(options), network_of(options)
-    _check_budget(plan, settings)
+    check_budget(plan, settings.disk_budget_bytes)
     events = transfer(
         plan,
         destination,
@@ -105,13 +104,18 @@ def check_consumers(plan: Plan, destination: Path, options: DownloadOptions) -> 
     from dataset_dl.transfer.hands import hands_of
 
     settings = settings_of(options)
-    _check_budget(plan, settings)
+    check_budget(plan, settings.disk_budget_bytes)
     hands_of(settings.then, destination)
 
 
-def _check_budget(plan: Plan, settings: DownloadSettings) -> None:
-    """Refuse a disk budget that is smaller than a series."""
-    bound = settings.disk_budget_bytes
+def check_budget(plan: Plan, bound: int | None) -> None:
+    """Refuse a disk budget that is smaller than a series.
+
+    Raises
+    ------
+    PlanError
+        If it is.
+    """
     if bound is not None and bound < (largest := plan.rows.largest_bytes()):
         raise PlanError(
             "disk_budget",

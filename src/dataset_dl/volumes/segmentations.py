@@ -11,9 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from dataset_dl.errors import UnreadableObject
-from dataset_dl.pixels.stacks import NoVolume, Volume
-
-_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+from dataset_dl.pixels.stacks import NoVolume, Volume, to_ras
 
 
 @dataclass(frozen=True)
@@ -22,9 +20,9 @@ class LabelMap:
 
     Attributes
     ----------
-    array
-        The number of the segment of each voxel, 0 outside; shape (slices, rows, columns). If segments
-        overlap, there is an array for each.
+    arrays
+        By name: the number of the segment of each voxel, 0 outside; shape (slices, rows, columns), without a
+        name. If segments overlap or are fractional, an array of 0 and 1 for each.
     affine
         As of `pixels.stacks.Volume`.
     segments
@@ -38,12 +36,7 @@ class LabelMap:
     @property
     def affine_ras(self) -> np.ndarray:
         """The affine in the coordinates of NIfTI."""
-        return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ self.affine)
-
-
-def is_segmentation(dataset: Dataset) -> bool:
-    """Whether an object is a segmentation that can be a label map."""
-    return dataset.get("SOPClassUID") in _CLASSES
+        return to_ras(self.affine)
 
 
 def referenced_series(dataset: Dataset) -> str | None:
@@ -102,7 +95,7 @@ def _arrays(
     for number in numbers:
         volume = _on(found.get_volume(segment_numbers=[number]), reference)
         covered = np.asarray(volume.array)[..., 0] >= 0.5
-        arrays[f"segment-{number}"] = covered.astype(np.uint8) * np.uint8(1)
+        arrays[f"segment-{number}"] = covered.astype(np.uint8)
         affine = _affine(volume)
     return arrays, affine
 
