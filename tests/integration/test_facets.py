@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -10,15 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dataset_dl as dd
-from dataset_dl.duck import quote
+from dataset_dl.duck import Database, quote
+from dataset_dl.model.selection import conditions
+from dataset_dl.sources.idc import counting, tables
 from dataset_dl.sources.idc import cube as cubes
-from dataset_dl.sources.idc import tables
-from dataset_dl.sources.idc.columns import SIZE_BYTES
+from dataset_dl.sources.idc.columns import FACETS_OF_SERIES, SIZE_BYTES
+from dataset_dl.sources.idc.conditions import where_sql
 from dataset_dl.sources.idc.cube import FACETS, Totals, cube
 from support.cli import Cli
 
 _SQL = {
-    **cubes._OF_SERIES,
+    **FACETS_OF_SERIES,
     "cancer_types": "(SELECT cancer_types FROM collections_index c WHERE c.collection_id = i.collection_id)",
     "species": "(SELECT species FROM collections_index c WHERE c.collection_id = i.collection_id)",
 }
@@ -73,6 +77,33 @@ def test_totals_are_those_of_sql(where: dict[str, list[str]]) -> None:
     assert cube().totals(where) == by_sql(where)
 
 
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@given(FILTERS)
+def test_conditions_on_facets_select_what_the_cube_counts(where: dict[str, list[str]]) -> None:
+    clauses, bound = where_sql(conditions(where))
+    sql = f"SELECT count(*) FROM {tables.table_sql()} WHERE {' AND '.join(clauses) or 'true'}"
+    assert Database().column(sql, bound) == [cube().totals(where).series]
+
+
+@pytest.mark.parametrize(
+    ("condition", "opposite"),
+    [("cancer_types=Breast Cancer", "cancer_types!=Breast Cancer"), ("year=2010,2011", "year!=2010,2011")],
+)
+def test_a_condition_and_its_opposite_are_everything(condition: str, opposite: str) -> None:
+    parts = [dd.plan(where=[each]).series_count for each in (condition, opposite)]
+    assert min(parts) > 1000
+    assert sum(parts) == cube().totals().series
+
+
+def test_conditions_on_facets_plan_and_explain(cli: Cli) -> None:
+    made = dd.plan("rider_pilot", where={"origin": "original", "species": "Human"})
+    assert made.series_count == dd.plan("rider_pilot", original_only=True).series_count > 0
+    done = cli("idc", "download", "--where", "cancer_types=Lung Cance", "--to", "x", "--dry-run")
+    assert (done.code, "Lung Cancer" in done.err) == (2, True), done.err
+    done = cli("idc", "download", "rider_pilot", "--where", "year=1066", "--to", "x", "--dry-run")
+    assert (done.code, "The values there: " in done.err) == (2, True), done.err
+
+
 @pytest.mark.parametrize("facet", FACETS)
 def test_counts_of_a_facet_are_those_of_sql(facet: str) -> None:
     where = {"Modality": ["CT", "SEG"], "BodyPartExamined": ["CHEST", "LUNG"]}
@@ -95,7 +126,7 @@ def test_the_cube_is_kept_and_a_damaged_one_is_built_again(
     assert path.stat().st_size < 200_000
     content = path.read_bytes()
     cubes._cube.cache_clear()
-    monkeypatch.setattr(cubes, "_built", lambda: pytest.fail("it was kept"))
+    monkeypatch.setattr(counting, "document", lambda: pytest.fail("it was kept"))
     assert cube().totals() == first
     monkeypatch.undo()
     monkeypatch.setenv("DATASET_DL_CACHE", str(tmp_path))
@@ -131,3 +162,23 @@ def test_python_and_the_shell_say_the_same(cli: Cli) -> None:
 def test_wrong_questions_are_refused(cli: Cli, arguments: list[str], words: str) -> None:
     done = cli("idc", "facets", *arguments)
     assert (done.code, words in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize("command", [["collections"], ["facets", "Modality"]])
+def test_kept_answers_do_not_load_duckdb(command: list[str]) -> None:
+    dd.collections()
+    run = "import sys; from dataset_dl.cli import cli; cli({!r}, standalone_mode=False); "
+    script = run.format(["idc", *command]) + "assert not {'duckdb', 'pandas'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_collections_are_found_by_any_of_their_texts() -> None:
+    assert "rider_pilot" in set(dd.collections("RIDER Pilot").id)
+    assert "rider_pilot" in set(dd.collections("riderpilot").id)
+    assert set(dd.collections("canine").id) == set(
+        dd.query(
+            "SELECT collection_id AS id FROM collections_index WHERE contains(lower(concat_ws(' ', collection_id,"
+            " collection_name, cancer_types, tumor_locations, species, description)), 'canine')"
+        ).id
+    )
+    assert dd.collections().size_bytes.sum() == pytest.approx(cube().totals().size_bytes, rel=1e-9)

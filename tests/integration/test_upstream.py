@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 import dataset_dl as dd
-from dataset_dl.sources.idc import tables
+from dataset_dl.sources.idc import releases, tables
 from dataset_dl.testing import LocalBucket
 from support import indices
 
@@ -125,7 +125,7 @@ def every_table(bucket: LocalBucket, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def make_tables(bucket: LocalBucket) -> None:
-    folder = tables.cache_directory()
+    folder = releases.cache_directory()
     folder.mkdir(parents=True)
     for name, table in tables.tables().items():
         if table.parquet_path is None:

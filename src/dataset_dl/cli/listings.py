@@ -28,24 +28,25 @@ _DESCRIPTION_SHOWN = 120
 @FORMAT
 def collections(search: str | None, form: Format) -> None:
     """List the collections with their totals."""
-    from dataset_dl.sources.idc import catalog
+    from dataset_dl.sources.idc import listing
     from dataset_dl.wording import size
 
-    result = catalog.collections(search)
+    found = listing.collections(search)
+    columns = listing.Listed._fields
     if form != "table":
-        write(result.columns, result, form, sys.stdout)
+        write(columns, found, form, sys.stdout)
         return
-    place = result.columns.index("size_bytes")
+    place = columns.index("size_bytes")
     rows = [
         (
             *row[:place],
-            size(row[place]),
-            *(text.replace(",", ", ") for text in row[place + 1 : -1]),
-            _beginning(row[-1]),
+            size(row.size_bytes),
+            *(str(text or "").replace(",", ", ") for text in row[place + 1 : -1]),
+            _beginning(row.description),
         )
-        for row in result
+        for row in found
     ]
-    names = [*result.columns[:place], "size", *result.columns[place + 1 :]]
+    names = [*columns[:place], "size", *columns[place + 1 :]]
     shown = ["id", "subjects", "series", "size", "modalities", "cancer_types", "licenses", "instances"]
     shown.append("description")
     write(names, rows, form, sys.stdout, shown=shown)

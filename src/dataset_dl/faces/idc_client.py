@@ -18,10 +18,10 @@ from dataset_dl.duck import Database, quote, unlocked_session
 from dataset_dl.errors import InsufficientDiskSpace, SelectionError
 from dataset_dl.manifest.commands import Places
 from dataset_dl.model.selection import Condition
-from dataset_dl.sources.idc import catalog, clinical, instances
+from dataset_dl.sources.idc import catalog, clinical, instances, listing
+from dataset_dl.sources.idc.releases import cache_directory
 from dataset_dl.sources.idc.resolve import present
 from dataset_dl.sources.idc.tables import (
-    cache_directory,
     clinical_directory,
     idc_version,
     parquet,
@@ -250,12 +250,10 @@ class IDCClient(_theirs.IDCClient):  # type: ignore[name-defined, misc]
 
     def get_collections(self) -> list[Collection]:
         """Return every collection of IDC, as strings with attributes."""
-        rows = catalog.collections()
         found = []
-        for row in rows:
-            values = dict(zip(rows.columns, row, strict=True))
-            collection = Collection(values["id"])
-            for name, value in values.items():
+        for row in listing.collections():
+            collection = Collection(row.id)
+            for name, value in row._asdict().items():
                 setattr(collection, name, value)
             found.append(collection)
         return found

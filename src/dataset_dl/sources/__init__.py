@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dataset_dl.doors import SOURCES
 from dataset_dl.model.plan import Rights
-from dataset_dl.plans.file import PlanFile
+
+if TYPE_CHECKING:
+    from dataset_dl.plans.file import PlanFile
 
 __all__ = ["rights_of"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Unpack
 
 from dataset_dl.duck import Database
 from dataset_dl.errors import NetworkError, PlanError
-from dataset_dl.sources.idc import catalog, tables
+from dataset_dl.sources.idc import catalog, listing, tables
 from dataset_dl.sources.idc.resolve import resolve
 from dataset_dl.verbs.options import NetworkOptions, spelled_out
 
@@ -35,13 +35,13 @@ def collections(search: str | None = None) -> Frame:
     Returns
     -------
     Frame
-        A pandas frame; ``.arrow()`` and ``.pl()`` give it as Arrow and polars. Columns: ``id``, ``name``,
+        Columns: ``id``, ``name``,
         ``subjects``, ``series``, ``instances``, ``size_bytes``, ``modalities``, ``cancer_types``,
         ``licenses``, ``DOI``, ``description``; lists are joined by commas.
     """
     from dataset_dl.model.frame import Frame
 
-    return Frame.of(lambda: catalog.collections(search))
+    return Frame(listing.collections(search), columns=list(listing.Listed._fields))
 
 
 @spelled_out()

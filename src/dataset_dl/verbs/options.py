@@ -42,8 +42,9 @@ class PlanOptions(TypedDict, total=False):
     ----------
     where
         ``{column: value or values}``, or conditions like ``"instanceCount>=100"``; all must hold. None or an
-        empty string matches rows without a value. A column of another table is ``TABLE.COLUMN``; if that
-        table lists single files (sm_instance_index), only those files are planned.
+        empty string matches rows without a value. The facets of `dataset_dl.facets` are columns, too. A
+        column of another table is ``TABLE.COLUMN``; if that table lists single files (sm_instance_index),
+        only those files are planned.
     layout
         Template of the directories; defaults to `dataset_dl.DEFAULT_LAYOUT`.
     idc_version

@@ -12,13 +12,12 @@ from dataset_dl.model.selection import Selection
 from dataset_dl.sources.idc.conditions import (
     Unmatched,
     among,
-    joining_columns,
-    known_column,
     near_values,
     unmatched,
     where_sql,
 )
 from dataset_dl.sources.idc.directories import Rows
+from dataset_dl.sources.idc.known import joining_columns, known_column
 from dataset_dl.sources.idc.resolve import Matches
 from dataset_dl.sources.idc.tables import MAIN_INDEX, table_sql
 from dataset_dl.wording import first_few
@@ -100,25 +99,20 @@ def nothing_selected(
         clauses += clause
         bound += values
     earlier = selection.where[: len(clauses) - 1]
-    table, column, _ = known_column(condition.column)
-    if table != MAIN_INDEX:
-        key, own = joining_columns(table)
+    column = known_column(condition.column)
+    if column.table != MAIN_INDEX:
+        key, own = joining_columns(column.table)
         those = f"SELECT {key} FROM {rows} WHERE {' AND '.join(clauses)}"
-        rows, clauses = table_sql(table), [f"{own} IN ({those})"]
+        rows, clauses = column.rows, [f"{own} IN ({those})"]
     there = database.column(
-        f'SELECT DISTINCT "{column}"::VARCHAR FROM {rows} WHERE {" AND ".join(clauses)} ORDER BY 1 LIMIT 9',
+        f"SELECT DISTINCT {column.sql}::VARCHAR FROM {rows} WHERE {' AND '.join(clauses)} ORDER BY 1 LIMIT 9",
         bound,
     )
     shown = ", ".join("(empty)" if value is None else value for value in there[:8])
     among = f" with {' and '.join(map(str, earlier))}" if earlier else ""
     near: list[str] = []
     if condition.operator in ("=", "!=", "~"):
-        near = [
-            each
-            for value in condition.values
-            if value
-            for each in near_values(database, table, column, value)
-        ]
+        near = [each for value in condition.values if value for each in near_values(database, column, value)]
     meant = f"Did you mean {' or '.join(near[:3])}? " if near and near[0] not in condition.values else ""
     return SelectionError(
         condition.column,

@@ -1,22 +1,21 @@
-"""The catalogue of IDC: collections, tables and their columns, and the web pages that show them."""
+"""The catalogue of IDC: its tables and their columns, and the web pages that show what it has."""
 
 from __future__ import annotations
 
 import difflib
 import html
-import re
 import shutil
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from dataset_dl.duck import Database, Result
+from dataset_dl.duck import Database
 from dataset_dl.errors import SelectionError
 from dataset_dl.scratch import written_whole
 from dataset_dl.sources.idc import clinical, releases
+from dataset_dl.sources.idc.releases import cache_directory
 from dataset_dl.sources.idc.tables import (
-    cache_directory,
     clinical_directory,
     look_again,
     not_the_table,
@@ -30,57 +29,6 @@ if TYPE_CHECKING:
 
 PORTAL_URL = "https://portal.imaging.datacommons.cancer.gov"
 VIEWER_URL = "https://viewer.imaging.datacommons.cancer.gov"
-
-# Grouping twice is faster than `DISTINCT` lists over a million rows: the first pass leaves 506.
-_COLLECTIONS = """
-WITH parts AS (
-    SELECT collection_id, Modality, license_short_name, count(*) AS series,
-           sum(instanceCount) AS instances, sum(series_size_MB * 1e6) AS size_bytes
-    FROM {main} GROUP BY ALL
-), held AS (
-    SELECT collection_id, sum(series)::BIGINT AS series, sum(instances)::BIGINT AS instances,
-           sum(size_bytes)::BIGINT AS size_bytes,
-           array_to_string(list_sort(list(DISTINCT Modality)), ',') AS modalities,
-           array_to_string(list_sort(list(DISTINCT license_short_name)), ',') AS licenses
-    FROM parts GROUP BY collection_id
-)
-SELECT collection_id AS id, collection_name AS name, subjects, series, instances, size_bytes, modalities,
-       cancer_types, licenses,
-       array_to_string(list_sort(list_distinct(list_transform(
-           list_filter(sources, lambda s: s.source_type = 'original_data'),
-           lambda s: s.source_doi))), ',') AS DOI,
-       {description} AS description
-FROM {collections} JOIN held USING (collection_id)
-{matching}
-ORDER BY collection_id
-"""
-
-# Descriptions are published as HTML: paragraphs become one line of text, and entities characters.
-_SIGNS = (("&nbsp;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "''"), ("&amp;", "&"))
-_DESCRIPTION = "regexp_replace(description, '<[^>]*>', ' ', 'g')"
-for _name, _sign in _SIGNS:
-    _DESCRIPTION = f"replace({_DESCRIPTION}, '{_name}', '{_sign}')"
-_DESCRIPTION = f"trim(regexp_replace({_DESCRIPTION}, '\\s+', ' ', 'g'))"
-
-
-def collections(search: str | None = None) -> Result:
-    """Every collection with its totals; `search` keeps those whose texts contain it."""
-    matching, parameters = "", []
-    if search:
-        matching = "WHERE contains(lower(concat_ws(' ', collection_id, collection_name, cancer_types,"
-        matching += " tumor_locations, species, modalities, description)), lower($1))"
-        parameters = [search]
-        if squashed := re.sub(r"[^a-z0-9]", "", search.lower()):
-            # Matches an id in any spelling, as for SOURCE.
-            matching += " OR contains(replace(collection_id, '_', ''), $2)"
-            parameters.append(squashed)
-    sql = _COLLECTIONS.format(
-        main=table_sql(),
-        collections=table_sql("collections_index"),
-        matching=matching,
-        description=_DESCRIPTION,
-    )
-    return Database().run(sql, parameters)
 
 
 def indices() -> list[tuple[str, bool, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +10,8 @@ from typing import Any, NamedTuple
 from dataset_dl.duck import Database, literals
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.selection import Condition
-from dataset_dl.sources.idc.tables import MAIN_INDEX, table_columns, table_sql, tables
+from dataset_dl.sources.idc.known import Column, joining_columns, known_column
+from dataset_dl.sources.idc.tables import MAIN_INDEX
 
 _DATE = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})")
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([DWMY]?)", re.IGNORECASE)
@@ -19,14 +19,6 @@ _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([DWMY]?)", re.IGNORECASE)
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0, "": 1.0}
 _NEAR_VALUES = 3
 _LONGEST_VALUE = 256
-# Columns that join a table to the main index, best first: its own → that of the main index.
-_JOINING = {
-    "SeriesInstanceUID": "SeriesInstanceUID",
-    "StudyInstanceUID": "StudyInstanceUID",
-    "PatientID": "PatientID",
-    "dicom_patient_id": "PatientID",  # of clinical tables
-    "collection_id": "collection_id",
-}
 
 
 def where_sql(conditions: Iterable[Condition]) -> tuple[list[str], list[object]]:
@@ -49,30 +41,32 @@ def _clauses(conditions: Iterable[Condition], *, own: bool) -> tuple[list[str], 
     clauses: list[str] = []
     parameters: list[object] = []
     for condition in conditions:
-        table, column, type_name = known_column(condition.column)
-        clause, values = _clause(condition, column, type_name)
-        if table != MAIN_INDEX and not own:
-            key, theirs = joining_columns(table)
-            clause = f"{key} IN (SELECT {theirs} FROM {table_sql(table)} WHERE {clause})"
-        clauses.append(clause)
+        column = known_column(condition.column)
+        is_without = column.is_list and condition.operator == "!="
+        asked = Condition(condition.column, "=", condition.values) if is_without else condition
+        clause, values = _clause(asked, column)
+        if column.table != MAIN_INDEX and not own:
+            key, theirs = joining_columns(column.table)
+            clause = f"{key} IN (SELECT {theirs} FROM {column.rows} WHERE {clause})"
+        clauses.append(f"NOT {clause}" if is_without else clause)
         parameters += values
     return clauses, parameters
 
 
-def _clause(condition: Condition, column: str, type_name: str) -> tuple[str, list[object]]:
+def _clause(condition: Condition, column: Column) -> tuple[str, list[object]]:
     if condition.operator == "~":
-        matches = " OR ".join(f'contains(lower("{column}"::VARCHAR), lower(?))' for _ in condition.values)
+        matches = " OR ".join(f"contains(lower({column.sql}::VARCHAR), lower(?))" for _ in condition.values)
         return f"({matches})", list(condition.values)
     if condition.operator not in ("=", "!="):
-        return _ordered(condition, column, type_name)
-    values = [_typed(condition, column, type_name, value) for value in condition.values if value]
-    clause, bound = among(f'"{column}"', values, type_name) if values else ("false", [])
+        return _ordered(condition, column)
+    values = [_typed(condition, column, value) for value in condition.values if value]
+    clause, bound = among(column.sql, values, column.type_name) if values else ("false", [])
     if _is_age(column):
         ages = [_years(condition, column, value) for value in condition.values if value]
         clause = f"({clause} OR {_years_sql(column)} IN (SELECT unnest(?::DOUBLE[])))"
         bound = [*bound, ages]
     if "" in condition.values:
-        clause = f"""({clause} OR "{column}" IS NULL OR "{column}"::VARCHAR = '')"""
+        clause = f"({clause} OR {column.sql} IS NULL OR {column.sql}::VARCHAR = '')"
     return (clause if condition.operator == "=" else f"NOT coalesce({clause}, false)"), bound
 
 
@@ -84,94 +78,37 @@ def among(what: str, values: Sequence[Any], type_name: str = "VARCHAR") -> tuple
     return f"{what} IN (SELECT unnest(?::{type_name}[]))", [list(values)]
 
 
-def joining_columns(table: str) -> tuple[str, str]:
-    """The columns that join the main index and a table, the most exact pair: (main, own).
-
-    Raises
-    ------
-    SelectionError
-        If the table has no such column.
-    """
-    for own, key in _JOINING.items():
-        if own in table_columns(table):
-            return key, own
-    raise SelectionError(
-        table, f"The table {table} has no column that identifies series, so it cannot select any."
-    )
-
-
-def known_column(name: str) -> tuple[str, str, str]:
-    """Find a column, ignoring letter case: its table, its name as IDC spells it, and its type.
-
-    Parameters
-    ----------
-    name
-        A column of the main index, or ``TABLE.COLUMN`` for another table.
-
-    Raises
-    ------
-    SelectionError
-        If no column has that name; the message suggests similar ones.
-    """
-    table, _, name = name.rpartition(".")
-    table = table.lower() or MAIN_INDEX
-    columns = table_columns(table)
-    lowered = {column.lower(): column for column in columns}
-    column = lowered.get(name.lower())
-    if column is None:
-        near = [lowered[each] for each in difflib.get_close_matches(name.lower(), lowered, n=3)]
-        elsewhere = _tables_with(name) if table == MAIN_INDEX else []
-        hint = f"`dataset-dl idc columns {table}` lists the columns."
-        if near:
-            hint = f"Did you mean {' or '.join(near)}?"
-        elif elsewhere:
-            hint = f"Did you mean {' or '.join(elsewhere[:3])}?"
-        what = "The IDC index" if table == MAIN_INDEX else f"The table {table}"
-        raise SelectionError(name, f"{what} has no column “{name}”, so nothing was selected.", hint)
-    return table, column, columns[column]
-
-
-def _tables_with(name: str) -> list[str]:
-    """The columns of that name in all tables, on this machine or not."""
-    return [
-        f"{table}.{column['name']}"
-        for table, described in tables().items()
-        for column in described.schema()["columns"]
-        if column["name"].lower() == name.lower()
-    ]
-
-
-def _ordered(condition: Condition, column: str, type_name: str) -> tuple[str, list[object]]:
+def _ordered(condition: Condition, column: Column) -> tuple[str, list[object]]:
     """Compare numbers as numbers, and text by what it holds: dates, ages, numbers or words."""
     (value,) = condition.values
-    if type_name != "VARCHAR":
-        return f'"{column}" {condition.operator} ?', [_typed(condition, column, type_name, value)]
+    if column.type_name != "VARCHAR":
+        return f"{column.sql} {condition.operator} ?", [_typed(condition, column, value)]
     if _is_date(column):
-        return f'"{column}" {condition.operator} ?', [_date(condition, column, value)]
+        return f"{column.sql} {condition.operator} ?", [_date(condition, column, value)]
     if _is_age(column):
         return f"{_years_sql(column)} {condition.operator} ?", [_years(condition, column, value)]
     try:
-        return f'TRY_CAST("{column}" AS DOUBLE) {condition.operator} ?', [float(value)]
+        return f"TRY_CAST({column.sql} AS DOUBLE) {condition.operator} ?", [float(value)]
     except ValueError:
-        return f'"{column}" {condition.operator} ?', [value]
+        return f"{column.sql} {condition.operator} ?", [value]
 
 
-def _typed(condition: Condition, column: str, type_name: str, value: str) -> object:
+def _typed(condition: Condition, column: Column, value: str) -> object:
     try:
-        if type_name == "BIGINT":
+        if column.type_name == "BIGINT":
             return int(value)
-        if type_name == "DOUBLE":
+        if column.type_name == "DOUBLE":
             return float(value)
     except ValueError:
         raise _is_none(condition, column, "numbers", value) from None
     return _date(condition, column, value) if _is_date(column) else value
 
 
-def _is_date(column: str) -> bool:
-    return column[0].isupper() and column.endswith("Date")  # as DICOM spells its keywords
+def _is_date(column: Column) -> bool:
+    return column.name[0].isupper() and column.name.endswith("Date")  # as DICOM spells its keywords
 
 
-def _date(condition: Condition, column: str, value: str) -> str:
+def _date(condition: Condition, column: Column, value: str) -> str:
     match = _DATE.fullmatch(value)
     try:
         return datetime.date(*map(int, match.groups())).isoformat()  # type: ignore[union-attr]
@@ -179,11 +116,11 @@ def _date(condition: Condition, column: str, value: str) -> str:
         raise _is_none(condition, column, "dates", value, "Write one like 1999-06-01.") from None
 
 
-def _is_age(column: str) -> bool:
-    return column == "PatientAge"
+def _is_age(column: Column) -> bool:
+    return column.name == "PatientAge"
 
 
-def _years(condition: Condition, column: str, value: str) -> float:
+def _years(condition: Condition, column: Column, value: str) -> float:
     match = _AGE.fullmatch(value)
     if match is None:
         hint = "Write years like 70 or 070Y; months, weeks and days like 018M, 006W, 010D."
@@ -191,17 +128,17 @@ def _years(condition: Condition, column: str, value: str) -> float:
     return float(match[1]) * _YEARS[match[2].upper()]
 
 
-def _years_sql(column: str) -> str:
+def _years_sql(column: Column) -> str:
     """SQL for the age of a row in years; NULL if it is not an age."""
     units = " ".join(f"WHEN '{unit}' THEN {years!r}" for unit, years in _YEARS.items() if unit)
-    unit = f'CASE upper(right("{column}", 1)) {units} ELSE 1.0 END'
-    return f"(TRY_CAST(regexp_extract(\"{column}\", '^([0-9.]+)[DWMYdwmy]?$', 1) AS DOUBLE) * {unit})"
+    unit = f"CASE upper(right({column.sql}, 1)) {units} ELSE 1.0 END"
+    return f"(TRY_CAST(regexp_extract({column.sql}, '^([0-9.]+)[DWMYdwmy]?$', 1) AS DOUBLE) * {unit})"
 
 
-def _is_none(condition: Condition, column: str, kind: str, value: str, hint: str = "") -> SelectionError:
+def _is_none(condition: Condition, column: Column, kind: str, value: str, hint: str = "") -> SelectionError:
     return SelectionError(
         condition.column,
-        f"The column {column} holds {kind}, and “{value}” is not one; nothing was selected.",
+        f"The column {column.name} holds {kind}, and “{value}” is not one; nothing was selected.",
         hint,
     )
 
@@ -254,17 +191,17 @@ def unmatched(
             continue
         if len(condition.values) < 2 and condition.operator != "!=":
             continue  # if the only value matches nothing, nothing is selected, which is an error elsewhere
-        table, column, _ = known_column(condition.column)
+        column = known_column(condition.column)
         several = [value for value in condition.values if value]
-        known = _meeting(database, condition, several, table_sql(table), "true", [])
+        known = _meeting(database, condition, several, column.rows, "true", [])
         there = known
-        if table == MAIN_INDEX and condition.operator != "!=":
+        if column.table == MAIN_INDEX and condition.operator != "!=":
             there = _meeting(database, condition, sorted(known), rows, where, parameters)
         for value in several:
             if value not in there:
                 is_known = value in known
-                near = () if is_known or _is_age(column) else near_values(database, table, column, value)
-                found.append(Unmatched(condition, value, is_known, _is_identifier(column), near))
+                near = () if is_known or _is_age(column) else near_values(database, column, value)
+                found.append(Unmatched(condition, value, is_known, _is_identifier(column.name), near))
     return found
 
 
@@ -278,16 +215,16 @@ def _meeting(
 ) -> set[str]:
     """The values that match at least one row."""
     operator = "=" if condition.operator == "!=" else condition.operator
-    _, column, type_name = known_column(condition.column)
+    column = known_column(condition.column)
     if operator == "=" and not _is_age(column):
-        typed = {value: _typed(condition, column, type_name, value) for value in values}
-        clause, bound = among(f'"{column}"', list(typed.values()), type_name)
-        sql = f'SELECT DISTINCT "{column}" FROM {rows} WHERE ({where}) AND {clause}'
+        typed = {value: _typed(condition, column, value) for value in values}
+        clause, bound = among(column.sql, list(typed.values()), column.type_name)
+        sql = f"SELECT DISTINCT {column.sql} FROM {rows} WHERE ({where}) AND {clause}"
         there = set(database.column(sql, [*parameters, *bound])) if values else set()
         return {value for value, each in typed.items() if each in there}
     met = set()
     for value in values:
-        clause, bound = _clause(Condition(condition.column, operator, (value,)), column, type_name)
+        clause, bound = _clause(Condition(condition.column, operator, (value,)), column)
         sql = f"SELECT 1 FROM {rows} WHERE ({where}) AND {clause} LIMIT 1"
         if database.column(sql, [*parameters, *bound]):
             met.add(value)
@@ -298,12 +235,12 @@ def _is_identifier(column: str) -> bool:
     return column.lower().endswith(("uid", "uuid", "_id", "patientid"))
 
 
-def near_values(database: Database, table: str, column: str, value: str) -> tuple[str, ...]:
+def near_values(database: Database, column: Column, value: str) -> tuple[str, ...]:
     """Values of a column that are spelt like the given one or similarly; letter case is ignored."""
     if len(value) > _LONGEST_VALUE:
         return ()
     sql = f"""
-        SELECT value FROM (SELECT DISTINCT "{column}"::VARCHAR AS value FROM {table_sql(table)})
+        SELECT value FROM (SELECT DISTINCT {column.sql}::VARCHAR AS value FROM {column.rows})
         WHERE jaro_winkler_similarity(lower(value), lower($1)) > 0.8
            OR starts_with(lower(value), lower($1)) OR starts_with(lower($1), lower(value))
         ORDER BY lower(value) = lower($1) DESC, jaro_winkler_similarity(lower(value), lower($1)) DESC, value

@@ -8,39 +8,21 @@ once, and kept.
 from __future__ import annotations
 
 import difflib
-import gzip
-import json
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from dataset_dl.duck import Database
-from dataset_dl.errors import SelectionError, StorageError
-from dataset_dl.scratch import written_whole
+from dataset_dl.errors import SelectionError
 from dataset_dl.sources.idc import releases
-from dataset_dl.sources.idc.columns import SIZE_BYTES
-from dataset_dl.sources.idc.tables import cache_directory, table_sql
+from dataset_dl.sources.idc.columns import FACETS_OF_COLLECTION, FACETS_OF_SERIES
+from dataset_dl.sources.idc.kept import kept
 
-_FORM = 1
+_NAME = "cube-1"
 _PARTS = {"values", "collections", "cells", "sums", "patients", "studies"}
-# Facet → its SQL in the main index; a missing value is an empty text.
-_OF_SERIES = {
-    "collection_id": "collection_id",
-    "Modality": "coalesce(Modality, '')",
-    "BodyPartExamined": "coalesce(BodyPartExamined, '')",
-    "license_short_name": "coalesce(license_short_name, '')",
-    "Manufacturer": "coalesce(Manufacturer, '')",
-    "year": "coalesce(left(StudyDate, 4), '')",
-    "origin": "CASE WHEN analysis_result_id IS NULL THEN 'original' ELSE 'analysis result' END",
-}
-# Facets of a collection, which may have several values.
-_OF_COLLECTION = ("cancer_types", "species")
 FACETS = (
     "collection_id",
     "cancer_types",
-    *(name for name in _OF_SERIES if name != "collection_id"),
+    *(name for name in FACETS_OF_SERIES if name != "collection_id"),
     "species",
 )
 
@@ -64,7 +46,7 @@ class Cube:
     Parameters
     ----------
     document
-        What `_built` has made.
+        From `document`.
     """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
@@ -78,7 +60,7 @@ class Cube:
 
     @cached_property
     def _names(self) -> list[str]:
-        return list(_OF_SERIES)
+        return list(FACETS_OF_SERIES)
 
     def values(self, facet: str) -> list[str]:
         """Return the values of a facet, sorted.
@@ -173,7 +155,7 @@ class Cube:
 
     def _values_of_cells(self, facet: str) -> list[list[str]]:
         """Return the values that each cell has."""
-        if facet in _OF_COLLECTION:
+        if facet in FACETS_OF_COLLECTION:
             collections, known = self._values["collection_id"], self._of_collection[facet]
             return [known.get(collections[cell[0]], [""]) for cell in self._cells]
         place, values = self._names.index(facet), [[value] for value in self._values[facet]]
@@ -210,72 +192,15 @@ def cube() -> Cube:
 
 @lru_cache(maxsize=2)
 def _cube(version: str) -> Cube:
-    path = cache_directory() / f"cube-{_FORM}.json.gz"
-    found = _kept(path)
-    if found is None or found.get("version") != version or not found.keys() >= _PARTS:
-        found = {"version": version, **_built()}
-        with suppress(OSError, StorageError):  # keeping it only saves time
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(path) as unfinished:
-                unfinished.write_bytes(
-                    gzip.compress(json.dumps(found, separators=(",", ":")).encode(), mtime=0)
-                )
-    return Cube(found)
+    return Cube(document())
 
 
-def _kept(path: Path) -> dict[str, Any] | None:
-    with suppress(OSError, ValueError, EOFError):
-        document: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
-        return document if isinstance(document, dict) else None
-    return None
+def document() -> dict[str, Any]:
+    """Return what a cube is made of, for programs in other languages; see `counting.document`."""
 
+    def make() -> dict[str, Any]:
+        from dataset_dl.sources.idc import counting  # late, because loading DuckDB takes long
 
-def _built() -> dict[str, Any]:
-    """Build the cube from the tables."""
-    database = Database()
-    dimensions = ", ".join(f"{sql} AS {name}" for name, sql in _OF_SERIES.items())
-    names = ", ".join(_OF_SERIES)
-    database.run(
-        f"CREATE TEMP TABLE held AS SELECT {dimensions}, PatientID, StudyInstanceUID, instanceCount,"
-        f" {SIZE_BYTES} AS size_bytes FROM {table_sql()}"
-    )
-    database.run(
-        f"CREATE TEMP TABLE cells AS SELECT *, row_number() OVER (ORDER BY {names}) - 1 AS cell FROM ("
-        f"SELECT {names}, count(*) AS series, sum(instanceCount)::BIGINT AS instances,"
-        f" sum(size_bytes)::BIGINT AS size_bytes FROM held GROUP BY {names})"
-    )
-    database.run(
-        f"CREATE TEMP TABLE placed AS SELECT cell, collection_id, PatientID, StudyInstanceUID"
-        f" FROM held JOIN cells USING ({names})"
-    )
-    rows = list(database.run(f"SELECT {names}, series, instances, size_bytes FROM cells ORDER BY cell"))
-    count = len(_OF_SERIES)
-    values = {name: sorted({row[place] for row in rows}) for place, name in enumerate(_OF_SERIES)}
-    numbers = {
-        name: {value: number for number, value in enumerate(several)} for name, several in values.items()
-    }
-    return {
-        "values": values,
-        "cells": [[numbers[name][row[place]] for place, name in enumerate(_OF_SERIES)] for row in rows],
-        "sums": [list(row[count:]) for row in rows],
-        "patients": _sets(database, "collection_id, PatientID"),
-        "studies": _sets(database, "StudyInstanceUID"),
-        "collections": {name: _of_collections(database, name) for name in _OF_COLLECTION},
-    }
+        return counting.document()
 
-
-def _sets(database: Database, key: str) -> list[list[Any]]:
-    """Return each set of cells that somebody has, and how many have it."""
-    sql = (
-        "SELECT several, count(*) FROM (SELECT list_sort(list(DISTINCT cell)) AS several FROM placed"
-        f" GROUP BY {key}) GROUP BY several ORDER BY several"
-    )
-    return [[list(cells), count] for cells, count in database.run(sql)]
-
-
-def _of_collections(database: Database, column: str) -> dict[str, list[str]]:
-    sql = f"SELECT collection_id, {column} FROM {table_sql('collections_index')} ORDER BY collection_id"
-    return {
-        collection: sorted({part.strip() for part in (text or "").split(",")})
-        for collection, text in database.run(sql)
-    }
+    return kept(_NAME, _PARTS, make)

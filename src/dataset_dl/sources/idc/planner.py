@@ -18,12 +18,11 @@ from dataset_dl.sources.idc.accounting import accounted, nothing_selected, studi
 from dataset_dl.sources.idc.columns import NEEDED
 from dataset_dl.sources.idc.conditions import (
     among,
-    joining_columns,
-    known_column,
     own_clauses,
     where_sql,
 )
 from dataset_dl.sources.idc.directories import INSERT_BATCH, Rows, write_rows
+from dataset_dl.sources.idc.known import joining_columns, known_column
 from dataset_dl.sources.idc.resolve import Matches, resolve
 from dataset_dl.sources.idc.tables import MAIN_INDEX, idc_version, table_sql
 from dataset_dl.sources.idc.versions import check_conditions, with_earlier
@@ -80,7 +79,7 @@ def make_plan(
     """
     database = Database()
     named = [known_column(condition.column) for condition in selection.where]
-    requested = [column if table == MAIN_INDEX else joining_columns(table)[0] for table, column, _ in named]
+    requested = [each.reads if each.table == MAIN_INDEX else joining_columns(each.table)[0] for each in named]
     columns = [*NEEDED, *layout.columns, *requested]
     matches = resolve(database, selection.identifiers, columns, version, optional, only_series)
     if studies := studies_among(database, matches.missing, only_series):
@@ -94,7 +93,7 @@ def make_plan(
     everything = "false" if selection.identifiers else "true"
     chosen, parameters = _chosen(matches, with_entries=bool(entries), otherwise=everything)
     if matches.has_earlier:
-        names = [column if table == MAIN_INDEX else f"{table}.{column}" for table, column, _ in named]
+        names = [each.reads if each.table == MAIN_INDEX else f"{each.table}.{each.name}" for each in named]
         check_conditions(database, names, f"{matches.rows} WHERE {chosen}", parameters)
     of_files, of_series = _split(selection.where)
     has_parts = bool(of_files) or any(entry.files is not None for entry in entries)
@@ -169,7 +168,7 @@ def _with_related(
     if rows.with_parts:
         _keep_whole(database, belonging, [])
     # Conditions on licences apply to related series too: they limit the use of data, not the topic.
-    rights = [each for each in selection.where if known_column(each.column)[1] == "license_short_name"]
+    rights = [each for each in selection.where if known_column(each.column).name == "license_short_name"]
     clauses, bound = where_sql(rights)
     return rows._replace(
         origin=matches.rows if matches.has_earlier else table_sql(),
@@ -248,7 +247,7 @@ def _split(where: Iterable[Condition]) -> tuple[dict[str, list[Condition]], list
     of_files: dict[str, list[Condition]] = {}
     of_series = []
     for condition in where:
-        table = known_column(condition.column)[0]
+        table = known_column(condition.column).table
         if instances.lists_files(table):
             of_files.setdefault(table, []).append(condition)
         else:

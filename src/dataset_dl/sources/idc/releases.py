@@ -115,6 +115,11 @@ def cache_root() -> Path:
     return configuration.cache_path() / "idc-index-data"
 
 
+def cache_directory() -> Path:
+    """The cache for fetched tables, and for answers that are kept, of the version in use."""
+    return cache_root() / chosen()
+
+
 def data_directory() -> Path:
     """The directory with the schemas and core tables of the version in use."""
     version = chosen()

@@ -50,7 +50,7 @@ def tables() -> dict[str, IndexTable]:
 
 @functools.cache
 def _tables(version: str) -> dict[str, IndexTable]:
-    fetched = cache_directory()
+    fetched = releases.cache_directory()
     schemas = schemas_in(releases.data_directory()) | schemas_in(clinical_directory())
     found: dict[str, IndexTable] = {}
     for name, schema_path in schemas.items():
@@ -91,14 +91,9 @@ def problem_of(path: Path, schema: Path) -> str | None:
     return f"it lacks the columns {', '.join(lacking[:5])} of {name}" if lacking else None
 
 
-def cache_directory() -> Path:
-    """The cache for fetched tables of the version in use."""
-    return releases.cache_root() / releases.chosen()
-
-
 def clinical_directory() -> Path:
     """The cache for the clinical tables of the version in use, each with its schema beside it."""
-    return cache_directory() / "clinical"
+    return releases.cache_directory() / "clinical"
 
 
 def table_sql(name: str = MAIN_INDEX) -> str:
