@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dataset_dl.faces.idc_client import IDCClient
     from dataset_dl.faces.service import Service
     from dataset_dl.model.checks import Change, Deviation, Difference, Verification
+    from dataset_dl.model.job import Job
     from dataset_dl.model.outcome import (
         Delivery,
         DeliveryFailure,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from dataset_dl.verbs.check import repair, verify
     from dataset_dl.verbs.deliver import deliver
     from dataset_dl.verbs.download import download, download_events, stream
+    from dataset_dl.verbs.jobs import Jobs
     from dataset_dl.verbs.look import (
         IndexUpdate,
         cite,
@@ -89,6 +91,8 @@ __all__ = [
     "IDCClient",
     "IndexUpdate",
     "InsufficientDiskSpace",
+    "Job",
+    "Jobs",
     "LayoutError",
     "ManifestError",
     "MissingExtra",
@@ -146,6 +150,7 @@ _HOMES = {
         "faces.idc_client": "IDCClient",
         "faces.service": "Service",
         "model.checks": "Change Deviation Difference Verification",
+        "model.job": "Job",
         "model.outcome": "Delivery DeliveryFailure DownloadProgress Report SeriesFailure",
         "model.plan": "DEFAULT_LAYOUT Plan",
         "model.series": "PlannedSeries Series",
@@ -153,6 +158,7 @@ _HOMES = {
         "verbs.check": "repair verify",
         "verbs.deliver": "deliver",
         "verbs.download": "download download_events stream",
+        "verbs.jobs": "Jobs",
         "verbs.look": "IndexUpdate cite collections columns facets fetch_index indices page_url query"
         " update_index use_index",
         "verbs.options": "DownloadOptions NetworkOptions PlanOptions",

@@ -36,6 +36,15 @@ def cache_path() -> Path:
     return user_cache_path("dataset-dl", appauthor=False)
 
 
+def state_path() -> Path:
+    """Return the directory for what must outlast a run: jobs, and records of destinations kept outside."""
+    if named := os.environ.get("DATASET_DL_STATE"):
+        return Path(named).expanduser()
+    from platformdirs import user_state_path
+
+    return user_state_path("dataset-dl", appauthor=False)
+
+
 def stated(
     table: str, kinds: Mapping[str, type], environment: Mapping[str, str] | None = None
 ) -> dict[str, Stated]:

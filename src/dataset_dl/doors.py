@@ -1,4 +1,4 @@
-"""The doors: registries that sources, engines, consumers, commands and options attach to.
+"""The doors: registries that sources, engines, consumers, kinds of jobs, commands and options attach to.
 
 This package's own entries are import strings, so nothing is imported before it is used. Other packages add
 entries through entry points of the same group; a program calls `register`.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dataset_dl.destination.consumers import MakeConsumer
     from dataset_dl.engines.protocol import MakeEngine
+    from dataset_dl.model.job import JobKind
     from dataset_dl.observers import Observer
     from dataset_dl.sources.protocol import Source
 
@@ -116,6 +117,11 @@ ENGINES: Registry[MakeEngine] = Registry(
     {"s3.curl": "dataset_dl.engines.curl.making:make", "s3.s5cmd": "dataset_dl.engines.s5cmd.engine:make"},
 )
 CONSUMERS: Registry[MakeConsumer] = Registry("dataset_dl.consumers")
+# Keyed by the kind of the job.
+JOBS: Registry[JobKind] = Registry(
+    "dataset_dl.jobs",
+    {kind: f"dataset_dl.verbs.jobs.kinds:{kind}" for kind in ("download", "repair", "update", "verify")},
+)
 # Keyed by the words of the command, joined by dots: ``xnat``, ``idc.facets``.
 COMMANDS: Registry[click.Command] = Registry("dataset_dl.commands")
 # Keyed by the command that gets the option, and a name: ``idc.download.metrics``.

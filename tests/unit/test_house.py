@@ -47,6 +47,8 @@ PUBLIC = [
     "IDCClient",
     "IndexUpdate",
     "InsufficientDiskSpace",
+    "Job",
+    "Jobs",
     "LayoutError",
     "ManifestError",
     "MissingExtra",

@@ -117,7 +117,7 @@ class _Group(click.Group):
 
 @click.group(
     cls=_Group,
-    homes={"deliver": "deliver", "doctor": "doctor"},
+    homes={"deliver": "deliver", "doctor": "doctor", "jobs": "jobs"},
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="dataset-dl")

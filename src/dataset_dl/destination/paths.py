@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataset_dl import configuration
 from dataset_dl.destination.disk import is_link
 from dataset_dl.errors import PlanError, StorageError
 from dataset_dl.model.series import STATE_DIRECTORY
@@ -62,14 +63,8 @@ def keep_outside(destination: Path) -> None:
 
 
 def _outside(destination: Path) -> Path:
-    if named := os.environ.get("DATASET_DL_STATE"):
-        folder = Path(named).expanduser()
-    else:
-        from platformdirs import user_state_path
-
-        folder = user_state_path("dataset-dl", appauthor=False)
     digest = hashlib.sha256(os.fsencode(os.path.realpath(destination))).hexdigest()
-    return folder / "destinations" / digest[:32]
+    return configuration.state_path() / "destinations" / digest[:32]
 
 
 def _is_of(outside: Path, destination: Path) -> bool:

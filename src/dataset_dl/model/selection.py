@@ -46,7 +46,8 @@ class Condition:
     values: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.column}{self.operator}{','.join(value or EMPTY for value in self.values)}"
+        """Write the condition as `parse` reads it."""
+        return f"{self.column}{self.operator}{','.join(map(_written, self.values))}"
 
     @classmethod
     def parse(cls, text: str) -> Condition:
@@ -114,6 +115,13 @@ def _values(text: str, condition: str) -> tuple[str, ...]:
         if not match["end"]:
             return tuple(values)
         place = match.end()
+
+
+def _written(value: str) -> str:
+    if not value:
+        return EMPTY
+    is_bare = value != EMPTY and value == value.strip() and "," not in value and value[0] not in "\"'=<>"
+    return value if is_bare else '"' + value.replace('"', '""') + '"'
 
 
 def _text(value: object) -> str:

@@ -28,7 +28,7 @@ def start_module(
     *,
     directory: Path,
     orders: bytes,
-    lines: LineQueue,
+    lines: LineQueue | None = None,
     is_unwanted: Callable[[str], bool] = lambda variable: False,
     variables: Mapping[str, str] | None = None,
     gather_seconds: float = 0.0,
@@ -44,7 +44,7 @@ def start_module(
     orders
         What it reads from its standard input first; that stays open as long as this process lives.
     lines
-        The queue for its lines.
+        The queue for its lines, if several children share one.
     is_unwanted
         Whether to leave out a variable of the environment.
     variables

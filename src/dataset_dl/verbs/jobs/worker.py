@@ -1,0 +1,122 @@
+"""The process that does one job: its first line of input is the job, its output JSON lines for `running`.
+
+When its standard input ends, its parent is gone, so it ends in order, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dataset_dl.doors import JOBS
+from dataset_dl.errors import DatasetDlError, StorageError
+from dataset_dl.model.events import Event, Noticed, RetryStarted, Working
+from dataset_dl.model.job import Ended, Job
+from dataset_dl.model.outcome import DownloadProgress
+from dataset_dl.observers.progress import ProgressTracker
+from dataset_dl.process.python import end_on_signal
+
+_TELL_SECONDS = 0.25
+_NOTHING_YET = DownloadProgress(0, 0, 0, 0, 0, 0, 0, 0, "", 0.0, None, 0.0)
+
+
+class _Teller:
+    """An observer that says how far a job is, a few times a second however many events there are."""
+
+    def __init__(self) -> None:
+        self._tracker = ProgressTracker()
+        self._began = time.monotonic()
+        self._next = 0.0
+        self._working: Working | None = None
+        self._said = ""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Working):
+            self._working = event
+        else:
+            self._tracker.feed(event)
+            self._working = None
+        if isinstance(event, Noticed):
+            self._said = event.text
+        elif isinstance(event, RetryStarted):
+            self._said = f"{event.series_count:,} series failed and are tried again."
+        if time.monotonic() >= self._next:
+            self.tell()
+
+    def tell(self) -> None:
+        """Say it now."""
+        now = time.monotonic()
+        self._next = now + _TELL_SECONDS
+        _tell({"progress": asdict(self._progress(now)), "message": self._message})
+
+    def _progress(self, now: float) -> DownloadProgress:
+        if self._working is None:
+            return self._tracker.snapshot()
+        return replace(
+            _NOTHING_YET,
+            completed_bytes=self._working.done_bytes,
+            total_bytes=self._working.total_bytes or 0,
+            elapsed_seconds=now - self._began,
+        )
+
+    @property
+    def _message(self) -> str:
+        return self._said if self._working is None else f"{self._working.activity}."
+
+
+def _tell(line: dict[str, Any]) -> None:
+    # A line that a signal has interrupted must not spoil the next one.
+    sys.stdout.write(f"\n{json.dumps(line)}\n")
+    sys.stdout.flush()
+
+
+def _done(job: Job, plan_path: Path) -> Ended:
+    kind = JOBS.find(job.kind)
+    if kind is None:
+        return Ended("FAILURE", f"The package that does jobs of the kind “{job.kind}” is not installed.", {})
+    teller = _Teller()
+    try:
+        ended = kind(job, plan_path, [teller])
+        teller.tell()
+        return ended
+    except DatasetDlError as error:
+        return Ended("FAILURE", str(error), {"exit_code": error.exit_code})
+    except MemoryError:
+        return Ended(
+            "FAILURE",
+            "This machine has too little free memory for that; finished files are kept.",
+            {"exit_code": StorageError.exit_code},
+        )
+    except SystemExit:
+        return Ended("PAUSED", "", {})
+    except Exception as error:
+        words = f"This is a bug in dataset-dl ({type(error).__name__}: {error})."
+        return Ended("FAILURE", words, {"exit_code": 1})
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    """Do the job on standard input."""
+    end_on_signal()
+    order = msgspec.json.decode(sys.stdin.buffer.readline())
+    job = msgspec.convert(order["job"], Job, dec_hook=lambda kind, value: kind(value))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _tell(_done(job, Path(order["plan"]))._asdict())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,310 @@
+"""Jobs: a queue on disk that outlasts the programs that use it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import dataset_dl as dd
+from dataset_dl.model.job import Ended, Job
+from dataset_dl.model.outcome import DownloadProgress
+from dataset_dl.testing import LocalBucket
+from dataset_dl.verbs.jobs.table import Table
+from support.cli import PROGRAM, Cli
+from support.faults import FaultServer
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dd.Jobs:
+    monkeypatch.setenv("DATASET_DL_STATE", str(tmp_path / "state"))
+    return dd.Jobs()
+
+
+@pytest.fixture
+def reachable(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The series of a bucket that programs in this environment find."""
+    monkeypatch.setenv("DATASET_DL_ENDPOINT_URL", bucket.endpoint_url)
+    return [each.crdc_series_uuid for each in bucket.series]
+
+
+def files(root: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*.dcm")}
+
+
+def until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "it does not become so"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def runner() -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Starts `dataset-dl jobs run` as a program of its own."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        child = subprocess.Popen(
+            [PROGRAM, "jobs", "run"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        started.append(child)
+        return child
+
+    yield start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+def test_a_job_is_planned_run_and_verified(jobs: dd.Jobs, reachable: list[str], tmp_path: Path) -> None:
+    job = jobs.add(reachable, into=tmp_path / "data", verify="md5")
+    assert (job.state, job.kind, job.request["series_count"]) == ("PENDING", "download", 4)
+    assert not (tmp_path / "data").exists()
+    seen: list[Job] = []
+    (ended,) = jobs.run(on_change=seen.append)
+    assert (ended.state, ended.id) == ("SUCCESS", job.id)
+    assert ended.message.startswith("4 series, ")
+    assert ended.outcome["ok"] and ended.outcome["complete_series"] == 4
+    assert ended.progress is not None and ended.progress.completed_series == 4
+    assert [each.change for each in seen] == sorted({each.change for each in seen})
+    assert dd.verify(tmp_path / "data").ok
+    assert jobs.jobs() == [ended]
+    assert jobs.run() == []
+
+
+def test_a_running_job_is_paused_and_goes_on(
+    jobs: dd.Jobs, reachable: list[str], tmp_path: Path, runner: Callable[[], subprocess.Popen[str]]
+) -> None:
+    job = jobs.add(reachable, into=tmp_path / "data", max_rate_mbps=2, workers=4)
+    child = runner()
+    until(lambda: (now := jobs.job(job.id)).progress is not None and now.progress.completed_series >= 1)
+    assert jobs.pause(job.id).state == "IN_PROGRESS"
+    until(lambda: jobs.job(job.id).state == "PAUSED")
+    assert child.wait(30) == 0
+    before = files(tmp_path / "data")
+    complete = {path: when for path, when in before.items() if len(list(path.parent.iterdir())) == 81}
+    assert complete
+    assert jobs.resume(job.id).state == "PENDING"
+    (ended,) = jobs.run()
+    assert ended.state == "SUCCESS"
+    after = files(tmp_path / "data")
+    assert {path: after[path] for path in complete} == complete
+    assert len(after) == 4 * 81
+
+
+def test_a_job_outlasts_the_program_that_runs_it(
+    jobs: dd.Jobs, reachable: list[str], tmp_path: Path, runner: Callable[[], subprocess.Popen[str]]
+) -> None:
+    job = jobs.add(reachable, into=tmp_path / "data", max_rate_mbps=3)
+    child = runner()
+    until(lambda: (now := jobs.job(job.id)).progress is not None and now.progress.completed_files >= 20)
+    below = psutil.Process(child.pid).children(recursive=True)
+    assert below
+    child.kill()
+    child.wait()
+    until(lambda: not any(each.is_running() and each.status() != "zombie" for each in below))
+    stopped = jobs.job(job.id)
+    assert (stopped.state, "has ended" in stopped.message) == ("PAUSED", True)
+    jobs.resume(job.id)
+    (ended,) = jobs.run()
+    assert (ended.state, len(files(tmp_path / "data"))) == ("SUCCESS", 4 * 81)
+
+
+def test_ctrl_c_pauses_what_runs(
+    jobs: dd.Jobs, reachable: list[str], tmp_path: Path, runner: Callable[[], subprocess.Popen[str]]
+) -> None:
+    job = jobs.add(reachable, into=tmp_path / "data", max_rate_mbps=3)
+    child = runner()
+    until(lambda: (now := jobs.job(job.id)).progress is not None and now.progress.completed_files >= 20)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(30) == 130
+    assert jobs.job(job.id).state == "PAUSED"
+    jobs.cancel(job.id)
+    assert jobs.job(job.id).state == "CANCELED"
+
+
+def test_one_writer_a_destination_and_several_at_once(
+    jobs: dd.Jobs, reachable: list[str], tmp_path: Path
+) -> None:
+    for number, key in enumerate(reachable):
+        jobs.add(key, into=tmp_path / ("one" if number < 2 else f"other-{number}"), max_rate_mbps=3)
+    together: list[set[Path]] = []
+
+    def look(job: Job) -> None:
+        running = [each.destination for each in jobs.table.jobs() if each.state == "IN_PROGRESS"]
+        assert len(running) == len(set(running)) <= 3
+        together.append(set(running))
+
+    ended = jobs.run(at_once=3, on_change=look)
+    assert [each.state for each in ended] == ["SUCCESS"] * 4
+    assert max(map(len, together)) == 3
+
+
+def test_what_failed_is_named_and_tried_again(
+    jobs: dd.Jobs, server: FaultServer, filled: LocalBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATASET_DL_ENDPOINT_URL", server.endpoint_url)
+    bad = filled.series[0]
+    server.faults[bad.crdc_series_uuid] = "403"
+    job = jobs.add([each.crdc_series_uuid for each in filled.series], into=tmp_path / "data", retries=0)
+    (ended,) = jobs.run()
+    assert (ended.state, ended.outcome["failure_count"]) == ("WARNING", 1)
+    assert ended.outcome["failures"][0]["SeriesInstanceUID"] == bad.SeriesInstanceUID
+    assert ended.outcome["failures"][0]["cause"] == "access_denied"
+    server.faults.clear()
+    assert jobs.retry(job.id).state == "PENDING"
+    (ended,) = jobs.run()
+    assert ended.state == "SUCCESS"
+
+
+def test_trees_are_verified_repaired_and_updated(jobs: dd.Jobs, reachable: list[str], tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    dd.download(reachable[:2], into=root, progress="none")
+    next(root.rglob("*.dcm")).unlink()
+    for kind in ("verify", "repair", "verify", "update"):
+        jobs.add_check(kind, root)
+    states = {job.id: (job.kind, job.state) for job in jobs.run()}
+    assert [states[number] for number in sorted(states)] == [
+        ("verify", "WARNING"), ("repair", "SUCCESS"), ("verify", "SUCCESS"), ("update", "SUCCESS"),
+    ]  # fmt: skip
+    with pytest.raises(dd.SelectionError, match="There is no job “polish”"):
+        jobs.add_check("polish", root)
+    with pytest.raises(dd.SelectionError, match="is not a directory"):
+        jobs.add_check("verify", tmp_path / "nowhere")
+
+
+def test_what_a_job_cannot_keep_is_refused(jobs: dd.Jobs, reachable: list[str], tmp_path: Path) -> None:
+    into = tmp_path / "data"
+    with pytest.raises(dd.PlanError, match=r"does not keep proxy.*DATASET_DL_PROXY"):
+        jobs.add(reachable, into=into, proxy="http://user:secret@proxy:3128")
+    with pytest.raises(dd.PlanError, match="cannot keep a"):
+        jobs.add(reachable, into=into, then=files)
+    with pytest.raises(dd.SelectionError):
+        jobs.add("no_such_collection", into=into)
+    assert jobs.jobs() == []
+    assert b"secret" not in b"".join(path.read_bytes() for path in (tmp_path / "state").rglob("*.sqlite"))
+
+
+def test_wrong_moves_are_refused(jobs: dd.Jobs, reachable: list[str], tmp_path: Path) -> None:
+    job = jobs.add(reachable[0], into=tmp_path / "data")
+    with pytest.raises(dd.SelectionError, match="There is no job 99"):
+        jobs.pause(99)
+    with pytest.raises(dd.SelectionError, match="Job 1 is PENDING, so it cannot be resumed"):
+        jobs.resume(job.id)
+    jobs.pause(job.id)
+    jobs.cancel(job.id)
+    with pytest.raises(dd.SelectionError, match="Job 1 is CANCELED, so it cannot be paused"):
+        jobs.pause(job.id)
+    plan_path = jobs.plan_of(job.id)
+    assert plan_path.exists()
+    jobs.remove(job.id)
+    assert (jobs.jobs(), plan_path.exists()) == ([], False)
+
+
+def test_jobs_of_a_newer_version_are_left_alone(jobs: dd.Jobs) -> None:
+    jobs.table.path.parent.mkdir(parents=True, exist_ok=True)
+    with sqlite3.connect(jobs.table.path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(dd.StorageError, match="of a newer version of this program"):
+        jobs.jobs()
+
+
+def test_the_command_line(
+    cli: Cli, jobs: dd.Jobs, reachable: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = cli("jobs", "add", *reachable[:1], "--to", tmp_path / "data", "--verify", "md5")
+    assert (added.code, added.out.startswith("Job 1: 1 series, ")) == (0, True), added.err
+    assert cli("jobs", "pause", 1).out == "Job 1: PAUSED\n"
+    assert cli("jobs", "run").err == "No job waits.\n"
+    assert "PENDING" in cli("jobs", "resume", 1).out
+    done = cli("jobs", "run")
+    assert (done.code, "Job 1 (download, " in done.out, "SUCCESS: 1 series" in done.out) == (0, True, True)
+    listed = cli("jobs", "list", "--format", "json").json
+    assert [(each["id"], each["state"]) for each in listed] == [(1, "SUCCESS")]
+    assert "SUCCESS" in cli("jobs", "list").out
+    shown = cli("jobs", "show", 1)
+    assert f"asked for: {reachable[0]} (1 series" in shown.out
+    assert cli("jobs", "check", "verify", tmp_path / "data").code == 0
+    next((tmp_path / "data").rglob("*.dcm")).unlink()
+    failed = cli("jobs", "run", "--json")
+    assert (failed.code, failed.events[-1]["state"]) == (3, "WARNING")
+    assert cli("jobs", "retry", 2).code == 0
+    assert cli("jobs", "cancel", 2).out == "Job 2: CANCELED\n"
+    assert cli("jobs", "remove", 1, 2).out == "Job 1: removed\nJob 2: removed\n"
+    wrong = cli("jobs", "pause", 1)
+    assert (wrong.code, "There is no job 1" in wrong.err) == (2, True)
+
+
+def test_a_worker_that_dies_fails_its_job(
+    jobs: dd.Jobs, reachable: list[str], tmp_path: Path, runner: Callable[[], subprocess.Popen[str]]
+) -> None:
+    job = jobs.add(reachable, into=tmp_path / "data", max_rate_mbps=3)
+    child = runner()
+    until(lambda: (now := jobs.job(job.id)).progress is not None and now.progress.completed_files >= 1)
+    (worker,) = psutil.Process(child.pid).children()
+    os.kill(worker.pid, signal.SIGKILL)
+    until(lambda: jobs.job(job.id).state == "FAILURE")
+    assert "has died" in jobs.job(job.id).message
+    assert child.wait(30) == 3
+
+
+PROGRESS = DownloadProgress(1, 0, 0, 1, 0, 0, 1, 0, "", 0.0, None, 0.0)
+MOVES = {
+    "pause": {"PENDING": "PAUSED", "IN_PROGRESS": "PAUSED"},
+    "resume": {"PAUSED": "PENDING"},
+    "cancel": dict.fromkeys(("PENDING", "PAUSED", "IN_PROGRESS"), "CANCELED"),
+    "retry": dict.fromkeys(("WARNING", "FAILURE", "CANCELED"), "PENDING"),
+}
+
+
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.sampled_from([*MOVES, "add", "remove", "claim", "note", "done", "stopped", "settle"]),
+                          st.integers(1, 4)), max_size=25))  # fmt: skip
+def test_who_reads_only_changes_knows_everything(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
+    table = Table(tmp_path_factory.mktemp("table") / "jobs.sqlite")
+    known: dict[int, Job] = {}
+    last = 0
+    for what, number in steps:
+        if what == "add":
+            table.publish(table.add("download", Path(f"/data/{number % 2}"), {}))
+        elif what in MOVES:
+            table.move(number, MOVES[what])  # type: ignore[arg-type]
+        elif what == "remove":
+            table.remove(number, ("PENDING", "PAUSED", "CANCELED", "SUCCESS"))
+        elif what == "claim":
+            table.claim("1:0", 2)
+        elif what == "note":
+            table.note(number, PROGRESS, "x")
+        elif what == "settle":
+            table.settle({"1:0": False})
+        else:
+            table.end(number, Ended("SUCCESS" if what == "done" else "PAUSED", "", {}))
+        before = last
+        last, changed, removed = table.since(last)
+        assert last >= before
+        known |= {job.id: job for job in changed}
+        for each in removed:
+            known.pop(each, None)
+        assert sorted(known.values(), key=lambda job: -job.id) == table.jobs()
+        running = [job.destination for job in known.values() if job.state == "IN_PROGRESS"]
+        assert len(running) == len(set(running)) <= 2
+
+
+def test_python_is_not_needed_to_import_the_page() -> None:
+    subprocess.run(
+        [sys.executable, "-c", "import dataset_dl.verbs.jobs.table, sys; assert 'duckdb' not in sys.modules"],
+        check=True,
+    )
