@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dataset_dl.destination.consumers import MakeConsumer
     from dataset_dl.engines.protocol import MakeEngine
     from dataset_dl.model.job import JobKind
+    from dataset_dl.model.page import Page
     from dataset_dl.observers import Observer
     from dataset_dl.sources.protocol import Source
 
@@ -126,3 +127,5 @@ JOBS: Registry[JobKind] = Registry(
 COMMANDS: Registry[click.Command] = Registry("dataset_dl.commands")
 # Keyed by the command that gets the option, and a name: ``idc.download.metrics``.
 OPTIONS: Registry[Extension] = Registry("dataset_dl.options")
+# Keyed by the first word of its address in the browser.
+PAGES: Registry[Page] = Registry("dataset_dl.pages")

@@ -58,14 +58,25 @@ def look(
     NetworkError
         If the store does not answer.
     """
-    for module, library in _NEEDED.items():
-        try:
-            import_module(module)
-        except ImportError:
-            raise MissingExtra("preview", library) from None
+    require()
     from dataset_dl.preview.finding import find
     from dataset_dl.preview.view import SeriesView
 
     network = network_of(options)
     found = find(str(identifier), network)
     return SeriesView(found, network, group=group, quick=quick, most_bytes=max_bytes, may_scan=scan)
+
+
+def require() -> None:
+    """Make sure that what pictures need is installed.
+
+    Raises
+    ------
+    MissingExtra
+        If it is not.
+    """
+    for module, library in _NEEDED.items():
+        try:
+            import_module(module)
+        except ImportError:
+            raise MissingExtra("preview", library) from None

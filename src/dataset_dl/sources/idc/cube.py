@@ -17,7 +17,7 @@ from dataset_dl.sources.idc import releases
 from dataset_dl.sources.idc.columns import FACETS_OF_COLLECTION, FACETS_OF_SERIES
 from dataset_dl.sources.idc.kept import kept
 
-_NAME = "cube-1"
+NAME = "cube-1"
 _PARTS = {"values", "collections", "cells", "sums", "patients", "studies"}
 FACETS = (
     "collection_id",
@@ -203,4 +203,4 @@ def document() -> dict[str, Any]:
 
         return counting.document()
 
-    return kept(_NAME, _PARTS, make)
+    return kept(NAME, _PARTS, make)

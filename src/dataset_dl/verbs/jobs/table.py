@@ -93,6 +93,11 @@ class Table:
             return job
         raise SelectionError(str(number), f"There is no job {number}.", "`dataset-dl jobs list` lists them.")
 
+    def last(self) -> int:
+        """Return the number of the last change; 0 before the first."""
+        with self._reading() as connection:
+            return int(connection.execute("SELECT coalesce(max(change), 0) FROM jobs").fetchone()[0])
+
     def since(self, change: int) -> tuple[int, list[Job], list[int]]:
         """Return the number of the last change, and what changed after another: jobs, and removed ones."""
         with self._reading() as connection:

@@ -1,0 +1,75 @@
+"""``web``: the page."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataset_dl.cli.help import Command
+from dataset_dl.cli.options import Directory, network
+from dataset_dl.errors import SelectionError
+
+
+def _not_yet(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise SelectionError(
+            value,
+            "The page is for one person on this machine: it has no accounts, so it listens on 127.0.0.1 only;"
+            " nothing was started.",
+            "From another machine, use `ssh -L PORT:127.0.0.1:PORT`, and the same --port there.",
+        )
+
+
+@click.command(cls=Command)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="N",
+    help="The port on 127.0.0.1.  [default: any that is free]",
+)
+@click.option("--no-open", is_flag=True, help="Print the link, but do not open a browser.")
+@click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    type=Directory(),
+    help="A directory that the page may write below. May be repeated.  [default: the working directory]",
+)
+@click.option(
+    "--at-once", type=click.IntRange(1, 64), default=2, show_default=True, help="Jobs at the same time."
+)
+@click.option("--host", expose_value=False, callback=_not_yet, hidden=True)
+@network
+def web(port: int, no_open: bool, roots: tuple[Path, ...], at_once: int, **options: Any) -> None:
+    """Open a page on this machine: explore IDC, build a cohort, download it, look at series.
+
+    It prints a link that works once. Ctrl-C ends it; jobs that run are paused.
+    """
+    from dataset_dl.web import require
+
+    require()
+    from dataset_dl.web.server import serve
+
+    for name, value in options.items():
+        if value is not None:  # jobs run in processes of their own, which read these
+            os.environ[f"DATASET_DL_{name.upper()}"] = str(value).lower() if value is True else str(value)
+
+    def say(link: str) -> None:
+        click.echo(
+            f"The page is at {link}\nThe link works once; Enter prints another one. Ctrl-C ends the page."
+        )
+
+    with suppress(KeyboardInterrupt):  # that is how it is ended
+        serve(
+            [each.absolute() for each in roots] or [Path.cwd()],
+            port=port,
+            at_once=at_once,
+            say=say,
+            open_page=not no_open,
+        )
+    click.echo("The page has ended. Jobs that ran are paused.")

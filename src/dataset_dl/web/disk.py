@@ -1,0 +1,124 @@
+"""Calls of the page that shows downloaded trees."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from dataset_dl.destination import paths
+from dataset_dl.errors import DatasetDlError
+from dataset_dl.model.page import Call, Given
+from dataset_dl.model.series import STATE_DIRECTORY
+from dataset_dl.web.site import Site
+
+_DEPTH, _MOST_DIRECTORIES = 4, 20_000
+_MOST_CHANGES = 200
+
+
+def trees(site: Site, given: Given) -> list[dict[str, Any]]:
+    """List the trees that were downloaded below the directories of the page."""
+    checked: dict[Path, Any] = {}
+    for job in site.jobs.jobs():  # the newest first
+        if job.kind in ("verify", "repair") and job.ended and job.destination not in checked:
+            checked[job.destination] = job
+    found = []
+    for tree in sorted(set(_trees(site))):
+        last = checked.get(tree)
+        found.append({
+            "path": str(tree),
+            **_summary(tree),
+            "verified": None if last is None else {
+                "when": last.ended, "state": last.state, "message": last.message,
+            },
+        })  # fmt: skip
+    return found
+
+
+def diff(site: Site, given: Given) -> dict[str, Any]:
+    """Compare a tree with today's index."""
+    import dataset_dl as dd
+
+    found = dd.diff(site.inside(given.text("tree")))
+    changes = [change._asdict() for change in found.changes]
+    return {
+        "is_current": found.is_current,
+        "downloaded_version": found.downloaded_version,
+        "idc_version": found.idc_version,
+        "count": len(changes),
+        "changes": changes[:_MOST_CHANGES],
+    }
+
+
+def _trees(site: Site) -> Iterator[Path]:
+    """Yield directories with records of a download: those near the roots, and those of jobs."""
+    for job in site.jobs.jobs():
+        is_inside = any(job.destination.is_relative_to(root) for root in site.roots)
+        if is_inside and paths.state(job.destination).is_dir():
+            yield job.destination
+    left = _MOST_DIRECTORIES
+    level = list(site.roots)
+    for _ in range(_DEPTH):
+        below: list[Path] = []
+        for directory in level:
+            if (directory / STATE_DIRECTORY).is_dir():
+                yield directory
+                continue
+            try:
+                with os.scandir(directory) as entries:
+                    below += [
+                        Path(entry.path)
+                        for entry in entries
+                        if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+                    ]
+            except OSError:
+                continue
+            left -= 1
+            if left < 0:
+                return
+        level = below
+
+
+def _summary(tree: Path) -> dict[str, Any]:
+    try:
+        files = paths.files_of(tree)
+        status = files.plan.stat()
+        report = files.journal.stat().st_mtime_ns if files.journal.exists() else 0
+        return _summarized(tree, status.st_mtime_ns, status.st_size, report)
+    except (OSError, DatasetDlError) as error:
+        return {"problem": str(error) if isinstance(error, DatasetDlError) else "It has no readable plan."}
+
+
+@lru_cache(maxsize=256)
+def _summarized(tree: Path, *stamps: int) -> dict[str, Any]:
+    from dataset_dl.destination.records import gather, kept_plan
+
+    kept, report = kept_plan(tree, checked=False), gather(tree)
+    if kept is None:
+        return {"problem": "It has no readable plan."}
+    plan = kept.plan(tree)
+    collections: dict[str, int] = {}
+    for group in kept.groups():
+        name = group.collection_id or ""
+        collections[name] = collections.get(name, 0) + group.series_count
+    return {
+        "series": plan.series_count,
+        "size_bytes": plan.size_bytes,
+        "idc_version": plan.idc_version,
+        "collections": collections,
+        "is_complete": report is not None and report.ok,
+        "last_complete": None if report is None else report.complete_series,
+    }
+
+
+CALLS = (
+    Call("disk", trees, "The trees that were downloaded."),
+    Call(
+        "disk/diff",
+        diff,
+        "What today's index has changed since a tree was downloaded.",
+        {"tree": "Its path."},
+    ),
+)

@@ -1,0 +1,195 @@
+"""Who may ask: the person who was given the link, from this machine, from this page.
+
+A server on the loopback address is reached by every page that a browser shows and by every program of the
+machine. So a request must name this host exactly, because other names can be made to lead here; it must carry
+the cookie or the token; and it must come from this page if it changes something.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# A list of a hundred thousand UIDs fits.
+MOST_BODY_BYTES = 8_000_000
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# The viewer compiles its decoder, and sets styles of its own.
+_VIEWER_POLICY = (
+    _POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'")
+    .replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+    .replace("connect-src 'self'", "connect-src 'self' data: blob:; worker-src 'self' blob:")
+)
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
+VIEWER_PATH = "/viewer"
+TOO_LARGE = "This is too large; nothing was changed."
+_UNKNOWN = "This page is for the person who started it. Open the link that `dataset-dl web` printed."
+_USED = "This link has been used. Press Enter where `dataset-dl web` runs, and it prints a new one."
+
+
+class Guard:
+    """Lets through what may ask, and sets the headers that keep a browser safe.
+
+    Parameters
+    ----------
+    app
+        What it guards.
+    host
+        The only host, with its port, that requests may name.
+    token
+        What programs send as ``Authorization: Bearer``.
+    """
+
+    def __init__(self, app: App, host: str, token: str) -> None:
+        self._app = app
+        self._host = host
+        self._token = token
+        self._cookie_name = f"dataset-dl-{host.rpartition(':')[2]}"
+        self._cookie = secrets.token_urlsafe(32)
+        self._links: set[str] = set()
+
+    def new_link(self) -> str:
+        """Return an address that opens the page, once."""
+        self._links.add(link := secrets.token_urlsafe(32))
+        return f"http://{self._host}/?token={link}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        headers: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+        accepted = headers.get("accept", "")
+        if refused := self._refused(scope, headers):
+            await _refuse(send, *refused, accepted)
+            return
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token")
+        if scope["path"] == "/" and given is not None:
+            await self._enter(given[0], headers, send)
+            return
+        if not self._is_known(headers):
+            await _refuse(send, 401, _UNKNOWN, accepted)
+            return
+        if scope["method"] not in ("GET", "HEAD"):
+            receive = _Bounded(receive)
+        await self._app(scope, receive, _with_headers(send, scope["path"]))
+
+    def _refused(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
+        """Return status and reason if a request is refused whoever sent it."""
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1 or headers.get("host") != self._host:
+            return 421, f"This server is http://{self._host} and nothing else."
+        origin = headers.get("origin")
+        if origin is not None and origin != f"http://{self._host}":
+            return 403, "Only its own page may ask this server."
+        # What another page embeds or fetches; to follow a link is harmless, because it changes nothing.
+        site, mode = headers.get("sec-fetch-site", "none"), headers.get("sec-fetch-mode")
+        if site not in ("none", "same-origin") and mode != "navigate":
+            return 403, "Only its own page may ask this server."
+        if scope["method"] in ("GET", "HEAD"):
+            return None
+        if scope["method"] != "POST":
+            return 405, "There is nothing to do like that."
+        if origin is None and "authorization" not in headers:
+            return 403, "A change must come from the page itself."
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return 415, "A change must be JSON."
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > MOST_BODY_BYTES:
+            return 413, TOO_LARGE
+        return None
+
+    async def _enter(self, link: str, headers: dict[str, str], send: Send) -> None:
+        if link not in self._links and not self._is_known(headers):
+            await _refuse(send, 403, _USED, headers.get("accept", ""))
+            return
+        self._links.discard(link)
+        cookie = f"{self._cookie_name}={self._cookie}; Path=/; HttpOnly; SameSite=Strict"
+        fields = {**_HEADERS, "Location": "/", "Set-Cookie": cookie, "Cache-Control": "no-store"}
+        await _answer(send, 303, b"", fields)
+
+    def _is_known(self, headers: dict[str, str]) -> bool:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme:
+            return scheme.lower() == "bearer" and hmac.compare_digest(token.encode(), self._token.encode())
+        try:
+            morsel = SimpleCookie(headers.get("cookie", "")).get(self._cookie_name)
+        except CookieError:
+            return False
+        return morsel is not None and hmac.compare_digest(morsel.value.encode(), self._cookie.encode())
+
+
+class TooLarge(Exception):
+    """A body is longer than it said, or than is read."""
+
+
+class _Bounded:
+    """Receives a body up to the bound."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._received = 0
+
+    async def __call__(self) -> MutableMapping[str, Any]:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        if self._received > MOST_BODY_BYTES:
+            raise TooLarge
+        return message
+
+
+def _with_headers(send: Send, path: str) -> Send:
+    policy = _VIEWER_POLICY if path == VIEWER_PATH else _POLICY
+
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            own = {**_HEADERS, "Content-Security-Policy": policy}
+            known = {name.lower() for name, _ in message["headers"]}
+            if b"cache-control" not in known:
+                own["Cache-Control"] = "no-store"
+            message["headers"] = [*message["headers"], *_encoded(own)]
+        await send(message)
+
+    return sending
+
+
+def _encoded(fields: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()]
+
+
+async def _refuse(send: Send, status: int, reason: str, accepted: str = "") -> None:
+    fields = {**_HEADERS, "Cache-Control": "no-store", "Connection": "close"}
+    if "text/html" in accepted:
+        fields["Content-Type"] = "text/plain; charset=utf-8"
+        body = reason
+    else:
+        fields["Content-Type"] = "application/json"
+        body = json.dumps({"error": reason, "hint": ""})
+    await _answer(send, status, body.encode(), fields)
+
+
+async def _answer(send: Send, status: int, body: bytes, fields: dict[str, str]) -> None:
+    fields["Content-Length"] = str(len(body))
+    await send({"type": "http.response.start", "status": status, "headers": _encoded(fields)})
+    await send({"type": "http.response.body", "body": body})

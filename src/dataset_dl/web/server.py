@@ -1,0 +1,176 @@
+"""Serves the page on this machine, as long as the program runs."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import uvicorn
+
+from dataset_dl.errors import DatasetDlError, SelectionError, StorageError
+from dataset_dl.scratch import Scratch
+from dataset_dl.verbs.jobs import Jobs
+from dataset_dl.verbs.jobs.running import Runner
+from dataset_dl.web.app import make_app
+from dataset_dl.web.changes import Changes
+from dataset_dl.web.guard import Guard
+from dataset_dl.web.site import Site
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+HOST = "127.0.0.1"
+_TOKEN = "DATASET_DL_WEB_TOKEN"
+_MOST_CONNECTIONS, _KEEP_ALIVE_SECONDS, _GRACE_SECONDS = 256, 30, 2
+
+
+def serve(
+    roots: Sequence[Path],
+    *,
+    port: int,
+    at_once: int,
+    say: Callable[[str], object],
+    open_page: bool,
+) -> None:
+    """Serve until a signal comes.
+
+    Parameters
+    ----------
+    roots
+        The directories that the page may write below.
+    port
+        The port of the loopback address; 0 for any that is free.
+    at_once
+        How many jobs run at the same time.
+    say
+        Told the link, once a request to it would be answered.
+    open_page
+        Whether to open the page in a browser.
+
+    Raises
+    ------
+    SelectionError
+        If a directory cannot be written to, or the port is taken.
+    """
+    for root in roots:
+        if not root.is_dir() or not os.access(root, os.W_OK):
+            raise SelectionError(
+                str(root), f"{root} is not a directory that can be written to; nothing was started."
+            )
+    listening = _listening(port)
+    jobs = Jobs()
+    changes = Changes(jobs.table)
+    token = os.environ.get(_TOKEN) or secrets.token_urlsafe(32)
+    app = make_app(Site(roots, jobs), changes, token)
+    guard = Guard(app, f"{HOST}:{listening.getsockname()[1]}", token)
+    server = _Server(
+        uvicorn.Config(
+            guard,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            limit_concurrency=_MOST_CONNECTIONS,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            h11_max_incomplete_event_size=64 * 1024,
+        ),
+        changes,
+    )
+    _live_with(app, changes, lambda: _greet(guard, say, open_page=open_page))
+    threading.Thread(target=_count, name="cube", daemon=True).start()
+    with listening, Runner(jobs, at_once):
+        server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams at once when it is to end: nobody would close them."""
+
+    def __init__(self, config: uvicorn.Config, changes: Changes) -> None:
+        super().__init__(config)
+        self._changes = changes
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End in order."""
+        self._changes.end()
+        await super().shutdown(sockets)
+
+
+def _live_with(app: Starlette, changes: Changes, greet: Callable[[], object]) -> None:
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(changes.watch)
+            greet()
+            yield
+            changes.end()
+            tasks.cancel_scope.cancel()
+
+    app.router.lifespan_context = lifespan
+
+
+def _listening(port: int) -> socket.socket:
+    listening = socket.socket()
+    if os.name != "nt":  # there it would let another program take the same port
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((HOST, port))
+        # From now on requests wait until they are answered.
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise SelectionError(
+            str(port),
+            f"The port {port} cannot be used: {error.strerror}; nothing was started.",
+            "Leave --port out, or choose another one.",
+        ) from None
+    return listening
+
+
+def _count() -> None:
+    """Build the cube beside all else, if it is not kept."""
+    from dataset_dl.sources.idc.cube import document
+
+    with suppress(DatasetDlError):  # the page will say it
+        document()
+
+
+def _greet(guard: Guard, say: Callable[[str], object], *, open_page: bool) -> None:
+    link = guard.new_link()
+    say(link)
+    if open_page:
+        _open(guard.new_link())
+    if sys.stdin is not None and sys.stdin.isatty():
+        threading.Thread(target=_say_again, args=(guard, say), name="links", daemon=True).start()
+
+
+def _say_again(guard: Guard, say: Callable[[str], object]) -> None:
+    with suppress(OSError, ValueError):
+        while sys.stdin.readline():
+            say(guard.new_link())
+
+
+_opened: list[Scratch] = []
+
+
+def _open(link: str) -> None:
+    """Open the link in a browser, through a file that only this user reads: others see arguments."""
+    import webbrowser
+
+    with suppress(StorageError, OSError, webbrowser.Error):
+        scratch = Scratch("page")
+        _opened.append(scratch)
+        page = scratch.path / "open.html"
+        page.touch(mode=0o600)
+        page.write_text(
+            f'<!doctype html><meta http-equiv="refresh" content="0;url={link}">', encoding="utf-8"
+        )
+        webbrowser.open(page.as_uri())

@@ -1,0 +1,70 @@
+"""What the page works with: the jobs, and the directories that it may write to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dataset_dl.errors import SelectionError
+from dataset_dl.model.page import Given
+from dataset_dl.model.selection import Condition
+from dataset_dl.sources.idc.cube import FACETS
+from dataset_dl.verbs.jobs import Jobs
+
+
+class Site:
+    """The jobs and the directories of a page.
+
+    Parameters
+    ----------
+    roots
+        The directories that it may write below.
+    jobs
+        The jobs that it shows.
+    """
+
+    def __init__(self, roots: Sequence[Path], jobs: Jobs) -> None:
+        self.roots = tuple(Path(os.path.realpath(each)) for each in roots)
+        self.jobs = jobs
+
+    def inside(self, path: str) -> Path:
+        """Return an absolute path without symbolic links, which is in one of the roots.
+
+        A relative path is below the first root.
+
+        Raises
+        ------
+        SelectionError
+            If it is elsewhere.
+        """
+        if "\0" in path or not path.strip():
+            raise SelectionError("to", "A directory needs a name; nothing was started.")
+        resolved = Path(os.path.realpath(self.roots[0] / os.path.expanduser(path)))  # noqa: PTH111 (pathlib's raises for an unknown user)
+        if not any(resolved.is_relative_to(root) for root in self.roots):
+            raise SelectionError(
+                path,
+                f"{resolved} is not below {' or '.join(map(str, self.roots))}; nothing was started.",
+                "`dataset-dl web --root DIR` allows another directory.",
+            )
+        return resolved
+
+
+class Asked(NamedTuple):
+    """A cohort: identifiers, and conditions on facets and other columns."""
+
+    what: list[str]
+    where: list[Condition]
+
+    @classmethod
+    def of(cls, given: Given) -> Asked:
+        """Read a cohort from a query or a body: facets by their names, ``where`` and ``id``.
+
+        Raises
+        ------
+        SelectionError
+            If a condition is none.
+        """
+        facets = [Condition(facet, "=", tuple(given.all(facet))) for facet in FACETS if given.all(facet)]
+        return cls(given.all("id"), [*facets, *map(Condition.parse, given.all("where"))])

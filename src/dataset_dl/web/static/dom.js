@@ -1,0 +1,74 @@
+// Elements, numbers for people, and calls to the server. Text is always text: nothing here makes HTML of it.
+
+export function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "value" || name === "checked" || name === "disabled" || name === "indeterminate") element[name] = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((each) => each !== null && each !== undefined && each !== false));
+  return element;
+}
+
+// Changes only if there is a change: a browser paints less, and a screen reader says less.
+export function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+export const count = (number) => number.toLocaleString("en");
+
+export function counted(number, one, many = `${one}s`) {
+  return `${count(number)} ${number === 1 ? one : many}`;
+}
+
+export function size(bytes) {
+  let left = bytes;
+  for (const unit of ["B", "kB", "MB", "GB", "TB"]) {
+    if (left < 999.5 || unit === "TB") return `${unit === "B" ? left : left.toFixed(1)} ${unit}`;
+    left /= 1000;
+  }
+}
+
+export function duration(seconds) {
+  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172800) return `${(seconds / 3600).toFixed(1)} h`;
+  return `${(seconds / 86400).toFixed(1)} days`;
+}
+
+export const when = (seconds) => new Date(seconds * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+
+export class Refused extends Error {}
+
+export async function ask(path, body) {
+  const options = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  let answer;
+  try {
+    answer = await fetch(`/api/${path}`, options);
+  } catch {
+    throw new Refused("The server does not answer. Is `dataset-dl web` still running?");
+  }
+  const told = await answer.json();
+  if (!answer.ok) throw new Refused(`${told.error} ${told.hint ?? ""}`.trim());
+  return told;
+}
+
+// Says something for everybody, also for those who hear the page.
+export function announce(text) {
+  say(document.getElementById("said"), text);
+}
+
+export function problem(error) {
+  return h("p", { class: "problem", role: "alert" }, error.message);
+}
+
+export function copyable(label, text) {
+  const button = h("button", { type: "button", class: "small", onclick: copy }, "Copy");
+  async function copy() {
+    await navigator.clipboard.writeText(text);
+    say(button, "Copied");
+  }
+  return h("figure", { class: "code" }, h("figcaption", {}, label, button), h("pre", { tabindex: 0, "aria-label": label }, text));
+}
