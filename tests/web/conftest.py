@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from dataset_dl.testing import LocalBucket
 from support.pages import Served, served
+from support.web import chromium
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +32,11 @@ def page(root: Path, environment: dict[str, str]) -> Iterator[Served]:
     with served(root, environment=environment) as running:
         running.enter()
         yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = chromium(playwright)
+        yield found
+        found.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,69 +14,15 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from hypothesis import find, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from dataset_dl.sources.idc.cube import FACETS, cube
 from dataset_dl.testing import LocalBucket
 from support.pages import Served, served
-from support.web import chromium
+from support.window import Window
 
-# Where pictures are left to be looked at, if it is set.
-SEEN = os.environ.get("DATASET_DL_PICTURES")
 WIDTHS = (1280, 400, 320)
 SERIES = "1.3.6.1.4.1.14519.5.2.1.1600.1206.231863293268137350694442264493"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = chromium(playwright)
-        yield found
-        found.close()
-
-
-class Window:
-    """A window of the browser that notes what should not happen."""
-
-    def __init__(self, browser: Browser, served: Served, **options: Any) -> None:
-        self.served = served
-        self.context: BrowserContext = browser.new_context(**options)
-        self.requests: list[str] = []
-        self.said: list[str] = []
-        self.may_refuse = False
-        self.page = self.new_page()
-
-    def new_page(self) -> Page:
-        page = self.context.new_page()
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("console", lambda message: self.hear(message.text))
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-        return page
-
-    def hear(self, text: str) -> None:
-        # The browser itself tells of answers that say no, at some time.
-        if not (self.may_refuse and "the server responded with a status of 4" in text):
-            self.said.append(text)
-
-    def enter(self, path: str = "/explore") -> Page:
-        """Come in as the person who was given the link; a link works once, so the cookie is taken."""
-        if not self.served.session.cookies:
-            self.served.enter()
-        for cookie in self.served.session.cookies:
-            self.context.add_cookies(
-                [{"name": cookie.name, "value": str(cookie.value), "url": self.served.address}]
-            )
-        self.page.goto(self.served.address + path)
-        return self.page
-
-    def check(self) -> None:
-        """Nothing was asked of another host, and the console is clean."""
-        strangers = [url for url in self.requests if not url.startswith((self.served.address, "blob:"))]
-        assert (strangers, self.said) == ([], [])
-
-    def look(self, name: str) -> None:
-        if SEEN:
-            self.page.screenshot(path=Path(SEEN) / f"{name}.png", full_page=True)
 
 
 @pytest.fixture

@@ -113,6 +113,9 @@ class Place(Protocol):
             If it is not.
         """
 
+    def directory_of(self, identifier: str) -> Path | None:
+        """Return the directory of a series that was downloaded there, by its UID; None if it was not."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -153,9 +156,12 @@ class Page:
         What it asks the server.
     check
         Raises `MissingExtra` if something is not installed; the page then says so.
+    is_listed
+        Whether the navigation leads to it.
     """
 
     title: str
     script: Path
     calls: tuple[Call, ...]
     check: Callable[[], None]
+    is_listed: bool = False

@@ -21,7 +21,7 @@ from dataset_dl import __version__
 from dataset_dl.doors import PAGES
 from dataset_dl.errors import DatasetDlError, MissingExtra
 from dataset_dl.model.page import Answer, Call, Given, Page
-from dataset_dl.web import cohort, disk, downloads, explore
+from dataset_dl.web import cohort, disk, downloads, explore, viewer
 from dataset_dl.web.changes import Changes, TooMany
 from dataset_dl.web.guard import TOO_LARGE, TooLarge
 from dataset_dl.web.openapi import document
@@ -62,18 +62,27 @@ def make_app(site: Site, changes: Changes, token: str) -> Starlette:
             **_index(),
             "roots": [{"path": str(root), "free_bytes": shutil.disk_usage(root).free} for root in site.roots],
             "token": token,
-            "pages": [{"name": name, "title": title} for name, title in OWN_PAGES.items()]
+            "pages": [{"name": name, "title": title, "is_listed": True} for name, title in OWN_PAGES.items()]
             + [
-                {"name": name, "title": page.title, "missing": _missing(page)} for name, page in pages.items()
+                {
+                    "name": name,
+                    "title": page.title,
+                    "is_listed": page.is_listed,
+                    "script": f"/pages/{name}/{page.script.name}",
+                    "missing": _missing(page),
+                }
+                for name, page in pages.items()
             ],
         }
 
+    calls.append(Call("viewer", _has_viewer, "Whether the viewer of volumes is on this machine."))
     calls.append(Call("about", about, "Versions, directories, pages, and the token for programs."))
     routes = [_route(site, call) for call in calls]
     routes.append(Route("/api/openapi.json", lambda request: JSONResponse(document(calls))))
     routes.append(Route("/api/events", partial(_events, changes)))
     for name, page in pages.items():
         routes.append(Route(f"/pages/{name}/{{file}}", partial(_file, page.script.parent)))
+    routes.append(Route("/viewer/niivue.js", _viewer))
     routes.append(Route("/static/{file}", partial(_file, _STATIC)))
     routes += [Route(f"/{name}", _shell) for name in ("", *OWN_PAGES, *pages)]
     routes += [Route(f"/{name}/{{rest:path}}", _shell) for name in pages]
@@ -176,6 +185,16 @@ async def _file(directory: Path, request: Request) -> Response:
     if Path(name).name != name or path.suffix not in _KINDS or not path.is_file():
         return JSONResponse({"error": "There is no such file.", "hint": ""}, 404)
     return Response(path.read_bytes(), media_type=_KINDS[path.suffix], headers={"Cache-Control": "no-cache"})
+
+
+def _has_viewer(place: Any, given: Given) -> dict[str, Any]:
+    return {"viewer": viewer.VERSION if viewer.path().is_file() else None}
+
+
+async def _viewer(request: Request) -> Response:
+    if not viewer.path().is_file():
+        return JSONResponse({"error": "The viewer is not on this machine.", "hint": ""}, 404)
+    return FileResponse(viewer.path(), media_type=_KINDS[".js"], headers={"Cache-Control": "no-cache"})
 
 
 async def _shell(request: Request) -> Response:

@@ -43,15 +43,25 @@ def _not_yet(context: click.Context, parameter: click.Parameter, value: str | No
 @click.option(
     "--at-once", type=click.IntRange(1, 64), default=2, show_default=True, help="Jobs at the same time."
 )
+@click.option("--fetch-viewer", is_flag=True, help="Fetch the viewer of volumes, once, and end.")
 @click.option("--host", expose_value=False, callback=_not_yet, hidden=True)
 @network
-def web(port: int, no_open: bool, roots: tuple[Path, ...], at_once: int, **options: Any) -> None:
+def web(
+    port: int, no_open: bool, roots: tuple[Path, ...], at_once: int, fetch_viewer: bool, **options: Any
+) -> None:
     """Open a page on this machine: explore IDC, build a cohort, download it, look at series.
 
     It prints a link that works once. Ctrl-C ends it; jobs that run are paused.
     """
     from dataset_dl.web import require
 
+    if fetch_viewer:
+        from dataset_dl.verbs.options import network_of
+        from dataset_dl.web import viewer
+
+        path = viewer.fetch(network_of(options))
+        click.echo(f"The viewer, niivue {viewer.VERSION}, is in {path}.")
+        return
     require()
     from dataset_dl.web.server import serve
 

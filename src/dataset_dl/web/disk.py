@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,9 @@ from typing import Any
 from dataset_dl.destination import paths
 from dataset_dl.errors import DatasetDlError
 from dataset_dl.model.page import Call, Given
-from dataset_dl.model.series import STATE_DIRECTORY
 from dataset_dl.web.site import Site
+from dataset_dl.web.trees import trees as downloaded
 
-_DEPTH, _MOST_DIRECTORIES = 4, 20_000
 _MOST_CHANGES = 200
 
 
@@ -25,7 +22,7 @@ def trees(site: Site, given: Given) -> list[dict[str, Any]]:
         if job.kind in ("verify", "repair") and job.ended and job.destination not in checked:
             checked[job.destination] = job
     found = []
-    for tree in sorted(set(_trees(site))):
+    for tree in downloaded(site.roots, site.jobs):
         last = checked.get(tree)
         found.append({
             "path": str(tree),
@@ -50,35 +47,6 @@ def diff(site: Site, given: Given) -> dict[str, Any]:
         "count": len(changes),
         "changes": changes[:_MOST_CHANGES],
     }
-
-
-def _trees(site: Site) -> Iterator[Path]:
-    """Yield directories with records of a download: those near the roots, and those of jobs."""
-    for job in site.jobs.jobs():
-        is_inside = any(job.destination.is_relative_to(root) for root in site.roots)
-        if is_inside and paths.state(job.destination).is_dir():
-            yield job.destination
-    left = _MOST_DIRECTORIES
-    level = list(site.roots)
-    for _ in range(_DEPTH):
-        below: list[Path] = []
-        for directory in level:
-            if (directory / STATE_DIRECTORY).is_dir():
-                yield directory
-                continue
-            try:
-                with os.scandir(directory) as entries:
-                    below += [
-                        Path(entry.path)
-                        for entry in entries
-                        if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-                    ]
-            except OSError:
-                continue
-            left -= 1
-            if left < 0:
-                return
-        level = below
 
 
 def _summary(tree: Path) -> dict[str, Any]:

@@ -23,14 +23,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 # A list of a hundred thousand UIDs fits.
 MOST_BODY_BYTES = 8_000_000
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self';"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-# The viewer compiles its decoder, and sets styles of its own.
-_VIEWER_POLICY = (
-    _POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'")
-    .replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
-    .replace("connect-src 'self'", "connect-src 'self' data: blob:; worker-src 'self' blob:")
 )
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -38,7 +32,6 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
 }
-VIEWER_PATH = "/viewer"
 TOO_LARGE = "This is too large; nothing was changed."
 _UNKNOWN = "This page is for the person who started it. Open the link that `dataset-dl web` printed."
 _USED = "This link has been used. Press Enter where `dataset-dl web` runs, and it prints a new one."
@@ -93,7 +86,7 @@ class Guard:
             return
         if scope["method"] not in ("GET", "HEAD"):
             receive = _Bounded(receive)
-        await self._app(scope, receive, _with_headers(send, scope["path"]))
+        await self._app(scope, receive, _with_headers(send))
 
     def _refused(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         """Return status and reason if a request is refused whoever sent it."""
@@ -159,12 +152,10 @@ class _Bounded:
         return message
 
 
-def _with_headers(send: Send, path: str) -> Send:
-    policy = _VIEWER_POLICY if path == VIEWER_PATH else _POLICY
-
+def _with_headers(send: Send) -> Send:
     async def sending(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            own = {**_HEADERS, "Content-Security-Policy": policy}
+            own = {**_HEADERS, "Content-Security-Policy": _POLICY}
             known = {name.lower() for name, _ in message["headers"]}
             if b"cache-control" not in known:
                 own["Cache-Control"] = "no-store"

@@ -50,6 +50,12 @@ class Site:
             )
         return resolved
 
+    def directory_of(self, identifier: str) -> Path | None:
+        """Return the directory of a series that was downloaded below the roots; None if it was not."""
+        from dataset_dl.web.trees import directory_of, trees
+
+        return directory_of(trees(self.roots, self.jobs), identifier)
+
 
 class Asked(NamedTuple):
     """A cohort: identifiers, and conditions on facets and other columns."""

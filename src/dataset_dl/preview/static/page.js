@@ -4,7 +4,7 @@ import { ask, copyable, count, counted, h, problem, say, size } from "/static/do
 
 const WAIT_MS = 60;
 
-export async function show(root, { rest }) {
+export async function show(root, { rest, about: site }) {
   const id = decodeURIComponent(rest);
   const title = h("h1", {}, "Series");
   root.append(title);
@@ -26,11 +26,13 @@ export async function show(root, { rest }) {
     h("p", { class: "quiet" }, [about.collection_id, about.PatientID, about.StudyDate, `${counted(series.instances, "file")}`, about.size_bytes ? size(about.size_bytes) : ""].filter(Boolean).join(" · ")),
     ...[...series.remarks, ...series.problems].map((each) => h("p", { class: "problem" }, each)));
   const view = series.levels.length ? new Slide(id, series) : new Slices(id, series);
+  const hasVolume = series.frames > 2 && !series.levels.length && site.pages.some((page) => page.name === "volume");
   const cost = h("p", { class: "quiet", hidden: !series.requests }, `Looked at with ${counted(series.requests, "request")} and ${size(series.received_bytes)} so far.`);
   root.append(view.root, cost, h("section", { class: "card" }, h("h2", {}, "The same elsewhere"),
     copyable("In a shell", `dataset-dl preview mosaic ${id} -o mosaic.png\ndataset-dl idc download ${id} --to data`),
     copyable("In Python", `import dataset_dl as dd\n\nwith dd.look("${id}") as view:\n    view.mosaic()`)),
-    h("p", {}, h("a", { class: "button", href: `/cohort?id=${encodeURIComponent(id)}` }, "Download this series")));
+    h("p", { class: "buttons" }, h("a", { class: "button", href: `/cohort?id=${encodeURIComponent(id)}` }, "Download this series"),
+      hasVolume ? h("a", { href: `/volume/${encodeURIComponent(id)}` }, "As a volume, once it is on this disk") : null));
   return {};
 }
 

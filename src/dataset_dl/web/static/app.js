@@ -38,8 +38,7 @@ async function show() {
   }
   if (page.missing) return root.append(h("h1", {}, page.title), h("p", { class: "problem" }, page.missing));
   try {
-    const script = "missing" in page ? `/pages/${name}/page.js` : `/static/${name}.js`;
-    const module = await import(script);
+    const module = await import(page.script ?? `/static/${name}.js`);
     if (mine !== turn) return;
     leave = (await module.show(root, { about, jobs, go, search: location.search, rest: rest.join("/") })) ?? null;
   } catch (error) {
@@ -72,7 +71,7 @@ async function begin() {
     return main.replaceChildren(problem(error));
   }
   const running = h("span", { class: "badge", hidden: true });
-  nav.replaceChildren(...about.pages.filter((page) => page.name !== "series").map((page) =>
+  nav.replaceChildren(...about.pages.filter((page) => page.is_listed).map((page) =>
     h("a", { href: `/${page.name}`, "data-page": page.name }, page.title, page.name === "downloads" ? running : null)));
   jobs.onchange(() => {
     const open = jobs.list.filter((job) => ["PENDING", "IN_PROGRESS"].includes(job.state)).length;

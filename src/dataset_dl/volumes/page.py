@@ -1,0 +1,48 @@
+"""The page of a volume: a series on this disk, as NIfTI, for the viewer in the browser."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from dataset_dl.errors import SelectionError
+from dataset_dl.model.page import Answer, Call, Given, Page, Place
+from dataset_dl.volumes import require
+
+
+def volume(place: Place, given: Given) -> Answer:
+    """Return a series on this disk as NIfTI."""
+    from dataset_dl.pixels.stacks import stacked
+    from dataset_dl.volumes.nifti import write_nifti
+
+    identifier = given.text("series")
+    directory = place.directory_of(identifier)
+    if directory is None:
+        raise SelectionError(
+            identifier, "This series is not on this disk, and a volume needs all of it.", "Download it first."
+        )
+    found = stacked(directory)
+    number, name = tempfile.mkstemp(prefix="dataset-dl-volume-", suffix=".nii.gz")
+    os.close(number)
+    try:
+        write_nifti(found.array, found.affine_ras, Path(name))
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Answer(Path(name), "application/gzip", "volume.nii.gz")
+
+
+PAGE = Page(
+    "Volume",
+    Path(__file__).parent / "static" / "page.js",
+    (
+        Call(
+            "volume/{series}",
+            volume,
+            "A series on this disk as NIfTI.",
+            {"series": "A SeriesInstanceUID or a crdc series uuid."},
+        ),
+    ),
+    lambda: require("nifti"),
+)
