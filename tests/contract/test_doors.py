@@ -293,3 +293,46 @@ def test_a_report_of_failures_is_read_back(tmp_path: Path) -> None:
     _, report = run(dd.plan("memory://toys"), tmp_path, MemoryEngine(fails=frozenset({"series-0"})))
     assert not report.ok
     assert gather(tmp_path) == report
+
+
+def test_a_row_may_name_files_of_any_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are checked by their names, in directories that they share with others."""
+    files = {"slide.svs": b"s" * 9, "notes 1.csv": b"n" * 5}
+    monkeypatch.setitem(CONTENT, "slides", files)
+    monkeypatch.setattr(MemoryEngine, "lists_objects", True)
+    monkeypatch.setattr(MemoryEngine, "objects", listed)
+    first = PlannedSeries(
+        "toys", None, None, None, None, None, None, "slides", "memory://slides", "shelf", 2, 14,
+        "notes 1.csv:5/slide.svs:9",
+    )  # fmt: skip
+    plain = CONTENT["series-1"]
+    second = first._replace(
+        key="series-1", address="memory://series-1", instanceCount=len(plain), size_bytes=288 * len(plain),
+        files="/".join(f"{name}:{len(data)}" for name, data in plain.items()),
+    )  # fmt: skip
+    plan = PlanFile.of([first, second]).plan(None)
+    assert run(plan, tmp_path, MemoryEngine())[1].ok
+    (tmp_path / "shelf" / "other.txt").write_text("of somebody else")
+    assert dd.verify(tmp_path).ok
+    assert dd.download(plan, tmp_path).fetched_series == 0
+    assert dd.download(
+        plan, tmp_path / "copy", reuse=tmp_path, engine=MemoryEngine(fails=frozenset(CONTENT))
+    ).ok
+    given = {path.name for series in dd.stream(plan, tmp_path) for path in series.paths}
+    assert given == {*files, *plain}
+    (tmp_path / "shelf" / "slide.svs").write_bytes(b"short")
+    (tmp_path / "shelf" / "notes 1.csv").unlink()
+    found = dd.verify(tmp_path)
+    assert {(each.problem, each.file) for each in found.deviations} == {
+        ("short", "slide.svs"),
+        ("missing", "notes 1.csv"),
+    }
+    assert dd.repair(found).ok
+    assert dd.verify(tmp_path).ok
+
+
+def listed(engine: MemoryEngine, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
+    return {
+        each.key: [StoredObject(name, len(data), "") for name, data in CONTENT[each.key].items()]
+        for each in series
+    }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def test_a_sum_of_parts_of_an_unusual_size(file: Path, mib: int) -> None:
 def test_another_sum_of_parts_is_not_called_different(file: Path) -> None:
     odd = stored(file, of_parts(file.read_bytes(), 5 * MIB + 1))
     assert compare([(file, odd), (file, stored(file, "0" * 32 + "-3"))]) == ["unknown", "unknown"]
+
+
+def test_a_crc32c(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    known = tmp_path / "known.svs"
+    known.write_bytes(b"123456789")
+    right = stored(known, "crc32c-e3069283")  # the check value of CRC-32C in every catalogue
+    assert compare([(known, right), (known, stored(known, "crc32c-e3069284"))]) == ["same", "different"]
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    assert compare([(known, right)]) == ["unknown"]
 
 
 @pytest.mark.parametrize("etag", ["", "x", "0" * 31, "CJ3v+aTn3ooDEAE=", "0" * 32 + "-"])

@@ -16,7 +16,9 @@ from dataset_dl.errors import ManifestError, StorageError
 from dataset_dl.model.events import Event, Finished
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import Fetch, PlannedSeries
-from dataset_dl.plans.opening import open_plan
+from dataset_dl.plans.compare import joined
+from dataset_dl.plans.file import PlanFile
+from dataset_dl.plans.opening import _files_problem, open_plan
 from dataset_dl.transfer import transfer
 from dataset_dl.verbs.complaints import raise_for_report
 from support.plans import plan_of, row
@@ -254,3 +256,58 @@ def test_damaged_requests_do_not_make_a_plan_forgotten(tmp_path: Path) -> None:
     done(second, target, store)
     assert dd.verify(target).series_count == 4
     assert not paths.files_of(target).plan.with_suffix(".damaged").exists()
+
+
+def named(number: int, files: str, directory: str) -> PlannedSeries:
+    """A row that names its files, like those of a source whose objects can be replaced."""
+    sizes = [int(each.rpartition(":")[2]) for each in files.split("/")]
+    return row(number, directory=directory, count=len(sizes), size=sum(sizes))._replace(
+        SeriesInstanceUID=None, files=files
+    )
+
+
+def test_a_row_whose_files_all_belong_to_another_now_is_not_kept() -> None:
+    kept = [
+        named(1, "a.svs:5", "d"),
+        named(2, "b.svs:5/c.svs:5", "d"),
+        named(3, "a.svs:5", "e"),
+        row(4, directory="d"),
+    ]
+    own = [named(5, "a.svs:7", "d"), named(6, "b.svs:7", "d")]
+    found = joined(PlanFile.of(own), PlanFile.of(kept))
+    assert {each.key for each in found} == {each.key for each in [*kept[1:], *own]}
+    both = [*own, named(7, "c.svs:7", "d")]
+    found = joined(PlanFile.of(both), PlanFile.of(kept))
+    assert {each.key for each in found} == {each.key for each in [*kept[2:], *both]}
+
+
+@pytest.mark.parametrize(
+    ("files", "is_one"),
+    [
+        ("slide.svs:5/notes 1~ab.csv:5", True),
+        ("präparat.tiff:5/b:5", True),
+        (".hidden:5/b:5", False),
+        ("../a:5/b:5", False),
+        ("con.svs:5/b:5", False),
+        ("a\\b:5/b:5", False),
+        ("a:5/b:5:5", False),
+        ("a:5/a:5", False),
+        ("a:5/b:6", False),
+        ("x" * 241 + ":5/b:5", False),
+    ],
+)
+def test_files_of_any_ending_are_named_safely(files: str, is_one: bool) -> None:
+    assert (_files_problem(files, 2, 10) is None) == is_one
+
+
+def test_files_of_idc_are_dicom(tmp_path: Path) -> None:
+    plan = dd.plan("1.3.6.1.4.1.9328.50.2.124384")
+    (series,) = plan
+    for name, is_one in (("a.dcm", True), ("a.svs", False)):
+        part = series._replace(files=f"{name}:5", instanceCount=1, size_bytes=5)
+        path = PlanFile.of([part]).plan(None).save(tmp_path / f"{name}.parquet")
+        if is_one:
+            assert dd.plan(path).series_count == 1
+        else:
+            with pytest.raises(dd.ManifestError, match=r"NAME\.dcm:BYTES"):
+                dd.plan(path)

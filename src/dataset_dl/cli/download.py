@@ -264,7 +264,7 @@ def _failures(report: Report) -> Iterator[str]:
         alike.setdefault(kind_of(failure), []).append(failure)
     for failures in sorted(alike.values(), key=len, reverse=True)[:_REASONS_SHOWN]:
         first, count = failures[0], len(failures)
-        named = ", ".join(str(each.planned.SeriesInstanceUID) for each in failures[:EXAMPLES])
+        named = ", ".join(each.planned.title for each in failures[:EXAMPLES])
         example = "for example " if count > EXAMPLES else ""
         yield f"{count:,} series failed ({first.cause}: {first.message}): {example}{named}"
     if len(alike) > _REASONS_SHOWN:

@@ -162,7 +162,7 @@ def _check(
     stored: dict[str, list[StoredObject]] | None,
 ) -> None:
     directory = root / expected.directory
-    found = look(directory)
+    found = look(directory, {name for series in expected.series for name in series.wanted() or ()})
     of_files = len(findings.deviations)
     if stored is not None:
         _compare(directory, expected, found, findings, stored)
@@ -172,7 +172,7 @@ def _check(
         _read(directory, expected, found, findings)
     for series in expected.series:
         if not series.is_exact:
-            detail = f"the store has never listed the files of the series {series.SeriesInstanceUID}"
+            detail = f"the store has never listed the files of the series {series.title}"
             findings.add(expected, "missing", "", found, detail)
     problem = _problem(expected, found)
     # A finding that names a file is more specific than one about its directory.
@@ -240,7 +240,7 @@ def _compare(
     for (path, each), outcome in zip(comparable, checksums.compare(comparable), strict=True):
         if outcome == "different":
             findings.add(
-                expected, "altered", path.name, found, f"its MD5 sum differs from the store's, {each.etag}"
+                expected, "altered", path.name, found, f"its checksum differs from the store's, {each.etag}"
             )
         elif outcome == "unknown":
             findings.unchecked.append(f"{expected.directory}/{path.name}")
@@ -261,9 +261,9 @@ def _read(directory: Path, expected: Expected, found: Found, findings: _Findings
             findings.add(expected, "unreadable", name, found, str(error) or type(error).__name__)
             continue
         counts[series] += 1
-        if studies.get(series, "") != study:
+        if None not in studies and studies.get(series, "") != study:
             findings.add(expected, "foreign", name, found, f"it is of the series {series}, study {study}")
-    if len(expected.series) > 1:
+    if len(expected.series) > 1 and None not in studies:
         for each in expected.series:
             if counts[each.SeriesInstanceUID] < each.expected_instances:
                 detail = (

@@ -1,4 +1,4 @@
-"""Compare files with the ETags of a store: MD5 sums of the object or of its parts."""
+"""Compare files with the checksums of a store: MD5 sums of the object or of its parts, or its CRC32C."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dataset_dl.model.series import StoredObject
 Outcome = Literal["same", "different", "unknown"]
 
 _PLAIN = re.compile(r"[0-9a-f]{32}")
+_CRC32C = re.compile(r"crc32c-([0-9a-f]{8})")
 _OF_PARTS = re.compile(r"[0-9a-f]{32}-([0-9]+)")
 _MIB = 1 << 20
 # Part sizes in MiB that uploaders use, and how many others to try: a store does not return the part size.
@@ -28,8 +29,9 @@ def compare(files: Iterable[tuple[Path, StoredObject]]) -> list[Outcome]:
     Returns
     -------
     list of str
-        ``same``, ``different``, or ``unknown`` if the ETag is no MD5 sum, or belongs to a multipart upload
-        and no part size that was tried reproduces it. A missing file is different.
+        ``same``, ``different``, or ``unknown`` if the ETag is no checksum, or belongs to a multipart upload
+        and no part size that was tried reproduces it, or is a CRC32C and the library for it is not installed.
+        A missing file is different.
     """
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return list(pool.map(_compare, files))
@@ -42,12 +44,28 @@ def _compare(wanted: tuple[Path, StoredObject]) -> Outcome:
             return "different"
         if _PLAIN.fullmatch(stored.etag):
             return "same" if _md5(path) == stored.etag else "different"
+        if match := _CRC32C.fullmatch(stored.etag):
+            found = crc32c(path)
+            return "unknown" if found is None else "same" if found == int(match[1], 16) else "different"
         if match := _OF_PARTS.fullmatch(stored.etag):
             sizes = _part_sizes(stored.size_bytes, int(match[1]))
             return "same" if any(_md5_of_parts(path, size) == stored.etag for size in sizes) else "unknown"
     except FileNotFoundError:
         return "different"
     return "unknown"
+
+
+def crc32c(path: Path) -> int | None:
+    """Return the CRC32C of a file; None if the library for it is not installed."""
+    try:
+        from google_crc32c import extend
+    except ImportError:
+        return None
+    found = 0
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_MIB):
+            found = extend(found, chunk)
+    return found
 
 
 def _part_sizes(size_bytes: int, parts: int) -> Iterator[int]:

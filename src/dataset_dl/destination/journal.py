@@ -215,6 +215,12 @@ def renamed_files(connection: sqlite3.Connection, key: str) -> dict[str, str]:
     return dict(pairs)
 
 
+def is_complete(connection: sqlite3.Connection, series: PlannedSeries) -> bool:
+    """Whether a journal of the current version records a series as complete in its directory."""
+    found = connection.execute("SELECT digest FROM series WHERE key = ?", (series.key,)).fetchone()
+    return found is not None and found[0] == _digest_of(series)
+
+
 def is_evicted(connection: sqlite3.Connection, series: PlannedSeries) -> bool:
     """Whether a journal of the current version says that a series was delivered and then removed."""
     found = connection.execute("SELECT digest FROM evicted WHERE key = ?", (series.key,)).fetchone()

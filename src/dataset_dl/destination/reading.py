@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from dataset_dl.destination.journal import is_evicted, renamed_files
+from dataset_dl.destination.journal import is_complete, is_evicted, renamed_files
 from dataset_dl.destination.schema import schema_version, tables
 from dataset_dl.model.series import PlannedSeries, Size
 
@@ -36,6 +36,16 @@ def reading_names(path: Path) -> Iterator[Callable[[str], dict[str, str]]]:
             yield lambda key: {}
         else:
             yield lambda key: renamed_files(connection, key)
+
+
+@contextmanager
+def reading_complete(path: Path) -> Iterator[Callable[[PlannedSeries], bool]]:
+    """Give `Journal.holds` of a journal that another process may hold; False if there is none."""
+    with reading(path) as connection:
+        if connection is None or schema_version(connection) < 2:
+            yield lambda series: False
+        else:
+            yield lambda series: is_complete(connection, series)
 
 
 @contextmanager

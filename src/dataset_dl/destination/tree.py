@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -29,13 +29,17 @@ class Found(NamedTuple):
 NOTHING = Found(0, 0)
 
 
-def look(directory: str | Path) -> Found:
-    """Count the instances in a directory and sum their sizes, without following links."""
+def look(directory: str | Path, named: Collection[str] = ()) -> Found:
+    """Count the instances in a directory and sum their sizes, without following links.
+
+    Files that a plan names count too, whatever their ending.
+    """
     instances = size_bytes = 0
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                if entry.name.endswith(INSTANCE_SUFFIX) and entry.is_file(follow_symlinks=False):
+                is_one = entry.name.endswith(INSTANCE_SUFFIX) or entry.name in named
+                if is_one and entry.is_file(follow_symlinks=False):
                     instances += 1
                     size_bytes += entry.stat(follow_symlinks=False).st_size
     except (FileNotFoundError, NotADirectoryError):
@@ -58,14 +62,15 @@ def file_size(path: str | Path) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def instances(directory: str | Path) -> list[os.DirEntry[str]]:
+def instances(directory: str | Path, named: Collection[str] = ()) -> list[os.DirEntry[str]]:
     """Return the files in a directory that `look` counts."""
     try:
         with os.scandir(directory) as entries:
             return [
                 entry
                 for entry in entries
-                if entry.name.endswith(INSTANCE_SUFFIX) and entry.is_file(follow_symlinks=False)
+                if (entry.name.endswith(INSTANCE_SUFFIX) or entry.name in named)
+                and entry.is_file(follow_symlinks=False)
             ]
     except (FileNotFoundError, NotADirectoryError):
         return []

@@ -54,8 +54,8 @@ class Engine(Protocol):
         room for more. The engine goes on with what it has, yields an event, for example `Waiting`, and asks
         again soon; `feeding.Feed` helps. It takes a series only when it begins with it or can hold it back.
 
-        It yields a `FileCompleted` for each file that has its final name, ending in ``.dcm``, in the
-        directory of its series, and any other events. It may skip whole series silently. Closing the
+        It yields a `FileCompleted` for each file that has its final name in the directory of its series, and
+        any other events. The name ends in ``.dcm``, unless the row names its files. It may skip whole series silently. Closing the
         iterator stops everything that was started.
         """
 

@@ -200,7 +200,7 @@ class Report:
         ]
         if self.missing:
             rows.append(("not in IDC", len(self.missing), None, None))
-        notes = [f"{each.planned.SeriesInstanceUID}: {each.cause}, {each.message}" for each in self.failures]
+        notes = [f"{each.planned.title}: {each.cause}, {each.message}" for each in self.failures]
         if len(notes) > ROWS_SHOWN:
             notes[ROWS_SHOWN:] = [f"and {len(notes) - ROWS_SHOWN:,} more"]
         return html_table(f"{self.destination}: {title}", ("", "series", "files", "size"), rows, notes)

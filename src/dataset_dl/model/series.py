@@ -31,7 +31,8 @@ class PlannedSeries(NamedTuple):
         the numbers.
     files
         None if all files of the series are wanted, else ``NAME:BYTES/NAME:BYTES…``; BYTES is empty if only
-        the store knows the size.
+        the store knows the size. Files that are named may have any ending; others count only if they end in
+        ``.dcm``.
     estimated_bytes
         Estimate for use if `size_bytes` is None; None without an estimate.
     """
@@ -65,6 +66,11 @@ class PlannedSeries(NamedTuple):
     def scheme(self) -> str:
         """The scheme of the address, like ``s3``."""
         return scheme_of(self.address)
+
+    @property
+    def title(self) -> str:
+        """What people know it by: its SeriesInstanceUID, or its address if it has none."""
+        return self.SeriesInstanceUID or self.address
 
     @property
     def is_exact(self) -> bool:
@@ -109,7 +115,10 @@ def file_sizes(files: str) -> dict[str, int | None]:
 
 
 class StoredObject(NamedTuple):
-    """One object of a series as listed by the store; the ETag has no quotation marks."""
+    """One object of a series as listed by the store.
+
+    The ETag has no quotation marks; an engine may give ``crc32c-`` and eight hexadecimal digits instead.
+    """
 
     name: str
     size_bytes: int

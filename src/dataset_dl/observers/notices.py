@@ -74,7 +74,7 @@ class Notices:
         alike = kind_of(failure)
         self._alike[alike] += 1
         if self._alike[alike] <= EXAMPLES:
-            return f"failed: {failure.planned.SeriesInstanceUID} ({failure.cause}: {failure.message})"
+            return f"failed: {failure.planned.title} ({failure.cause}: {failure.message})"
         if self._alike[alike] == EXAMPLES + 1:
             return f"more series fail for the same reason ({failure.cause}); the report counts them"
         return None

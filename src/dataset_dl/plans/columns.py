@@ -10,7 +10,9 @@ COLUMNS = (*PlannedSeries._fields, "idc_version")
 # The columns that hold the size of a series.
 SIZES = ("instanceCount", "size_bytes", "files", "estimated_bytes")
 TYPES = dict.fromkeys(("instanceCount", "size_bytes", "estimated_bytes", "idc_version"), "BIGINT")
+# `PlannedSeries.files` of IDC, and as any source may write it.
 FILES = re.compile(r"{0}(/{0})*".format(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.dcm:[0-9]*"))
+NAMED_FILES = re.compile(r"{0}(/{0})*".format(r"[^/:]+:[0-9]*"))
 
 
 def type_of(column: str) -> str:

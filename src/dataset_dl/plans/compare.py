@@ -66,16 +66,20 @@ def joined(own: PlanFile, kept: PlanFile) -> PlanFile:
     """The rows of a plan, and the rows that only the kept plan has.
 
     If a whole series is wanted, other versions of it in the same directory are left out. If only some
-    files of a series are wanted, its row lists all files that were ever wanted.
+    files of a series are wanted, its row lists all files that were ever wanted. A kept row is left out if all
+    of its files now belong to other rows of the same directory, as when an object was replaced in its store.
     """
     columns = ", ".join(COLUMNS)
-    table = _with_files_of(own, kept) if own.names_files() else own.sql
+    table, replaced = own.sql, "SELECT NULL WHERE false"
+    if own.names_files():
+        table, replaced = _with_files_of(own, kept), _replaced_by_name(own, kept)
     # A whole series replaces other versions of it in its directory.
     place = "hash(SeriesInstanceUID, directory)"
     select = f"""
         SELECT {columns} FROM {kept.sql}
         WHERE key NOT IN (SELECT key FROM {table})
         AND {place} NOT IN (SELECT {place} FROM {table} WHERE files IS NULL)
+        AND key NOT IN ({replaced})
         UNION ALL SELECT {columns} FROM {table}
     """
     return PlanFile.create(Database(), select, [])
@@ -110,6 +114,17 @@ def _with_files_of(own: PlanFile, kept: PlanFile) -> str:
         ON part.key = own.key AND own.files IS NOT NULL
         WHERE own.files IS NULL OR own.key NOT IN (SELECT key FROM {kept.sql} WHERE files IS NULL)
     )"""
+
+
+def _replaced_by_name(own: PlanFile, kept: PlanFile) -> str:
+    """SQL for the keys of kept rows whose files all have the names of files of other rows of the plan."""
+    file = "split_part(unnest(string_split(files, '/')), ':', 1) AS name"
+    return f"""
+        SELECT was.key FROM (SELECT key, directory, {file} FROM {kept.sql} WHERE files IS NOT NULL) AS was
+        LEFT JOIN (SELECT DISTINCT directory, {file} FROM {own.sql} WHERE files IS NOT NULL) AS own
+        USING (directory, name)
+        GROUP BY was.key HAVING count(*) = count(own.name)
+    """
 
 
 def _size_of(files: str, known: str) -> Size | None:

@@ -14,7 +14,7 @@ from dataset_dl.doors import SOURCES
 from dataset_dl.duck import Database, DuckError, DuckNameError, first_line, quote
 from dataset_dl.errors import ManifestError
 from dataset_dl.model.series import PlannedSeries, file_sizes, scheme_of
-from dataset_dl.plans.columns import COLUMNS, FILES, type_of
+from dataset_dl.plans.columns import COLUMNS, FILES, NAMED_FILES, type_of
 from dataset_dl.plans.file import PlanFile
 from dataset_dl.plans.layout import PLAIN_DIRECTORY_LIMIT
 from dataset_dl.plans.names import check_directory, has_control
@@ -240,9 +240,14 @@ def _row_problem(
 
 
 def _files_problem(files: str, count: int | None, size_bytes: int | None) -> str | None:
-    if not FILES.fullmatch(files):
-        return "its files are not written as NAME.dcm:BYTES/NAME.dcm:BYTES"
+    if not NAMED_FILES.fullmatch(files):
+        return "its files are not written as NAME:BYTES/NAME:BYTES"
     sizes = file_sizes(files)
+    if not FILES.fullmatch(files):  # names of other sources than IDC
+        for name in sizes:
+            reason = "it begins with a dot" if name.startswith(".") else check_directory(name)
+            if reason:
+                return f"its file “{name}” is refused because {reason}"
     if len(sizes) <= files.count("/"):
         return "it names a file more than once"
     if count is None:

@@ -158,7 +158,7 @@ class Mender:
             Remove only files that are not DICOM, like a sign-in page.
         """
         names = series.wanted()
-        for entry in instances(self._destination / series.directory):
+        for entry in instances(self._destination / series.directory, names or ()):
             is_its_own = names is None or entry.name in names
             is_new = entry.stat(follow_symlinks=False).st_mtime >= self._began
             if is_its_own and is_new and not (only_strange and is_dicom(entry.path)):

@@ -72,8 +72,10 @@ class Reuse:
         folder = origin / there.directory
         with reading_names(paths.files_of(origin).journal) as renamed:
             objects = {file: name for name, file in renamed(there.key).items()}
-        found = {objects.get(entry.name, entry.name): Path(entry.path) for entry in instances(folder)}
-        if (wanted := series.wanted()) is not None:
+        wanted = series.wanted()
+        there_are = instances(folder, wanted or ())
+        found = {objects.get(entry.name, entry.name): Path(entry.path) for entry in there_are}
+        if wanted is not None:
             found = {name: path for name, path in found.items() if name in wanted}
         sizes = {name: file_size(path) or 0 for name, path in found.items()}
         if (len(sizes), sum(sizes.values())) != (series.instanceCount, series.size_bytes):

@@ -40,7 +40,7 @@ def raise_for_report(report: Report) -> None:
     untried = f" {report.stopped[0].upper()}{report.stopped[1:]}." if report.stopped else ""
     raise TransferIncomplete(
         f"{len(report.failures):,} of {report.series_count:,} series failed"
-        f" (the first: {first.planned.SeriesInstanceUID}, {first.cause}: {first.message});"
+        f" (the first: {first.planned.title}, {first.cause}: {first.message});"
         f" {report.complete_series:,} are complete on disk.{untried}",
         "The same command resumes.",
         report=report,
