@@ -24,7 +24,7 @@ def tests(session: nox.Session) -> None:
     """Run the unit tests; with "-- all" every test, with other arguments what they say to pytest."""
     # The pip of an older Python's venv knows no dependency groups, so nox reads them.
     session.install(
-        "--editable", ".[metrics,preview,testing]", *nox.project.dependency_groups(PROJECT, "dev")
+        "--editable", ".[aignostics,metrics,preview,testing]", *nox.project.dependency_groups(PROJECT, "dev")
     )
     arguments = session.posargs or ["tests/unit"]
     if arguments[0] == "all":

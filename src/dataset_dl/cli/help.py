@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 _GROUPS = {
@@ -14,7 +16,7 @@ _GROUPS = {
         "engine", "workers", "reuse", "retries", "stall_timeout_seconds", "verify", "trust_journal",
         "durable", "max_rate_mbps",
     ),
-    "Network": ("endpoint_url", "store", "sign", "proxy", "ca_bundle"),
+    "Network": ("endpoint_url", "store", "sign", "credentials", "proxy", "ca_bundle"),
 }  # fmt: skip
 _EXAMPLES = {
     "cli": (
@@ -47,7 +49,17 @@ _EXAMPLES = {
 
 
 class Command(click.Command):
-    """A command whose help shows examples, and options in groups."""
+    """A command whose help shows examples, and options in groups.
+
+    Parameters
+    ----------
+    examples
+        Those of a wing's command; others are in this file, by the name of the command.
+    """
+
+    def __init__(self, *arguments: Any, examples: tuple[str, ...] = (), **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.examples = examples
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write examples and options, in groups."""
@@ -56,7 +68,7 @@ class Command(click.Command):
 
 def write_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
     """Write the examples and the options of a command."""
-    if examples := _EXAMPLES.get(command.name or ""):
+    if examples := getattr(command, "examples", ()) or _EXAMPLES.get(command.name or ""):
         with formatter.section("Examples"):
             for example in examples:
                 formatter.write(f"{'':>{formatter.current_indent}}{example}\n")

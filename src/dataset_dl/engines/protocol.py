@@ -55,8 +55,8 @@ class Engine(Protocol):
         again soon; `feeding.Feed` helps. It takes a series only when it begins with it or can hold it back.
 
         It yields a `FileCompleted` for each file that has its final name in the directory of its series, and
-        any other events. The name ends in ``.dcm``, unless the row names its files. It may skip whole series silently. Closing the
-        iterator stops everything that was started.
+        any other events. The name ends in ``.dcm``, unless the row names its files. It may skip whole series
+        silently. Closing the iterator stops everything that was started.
         """
 
     def is_unfinished(self, name: str) -> bool:
