@@ -13,6 +13,7 @@ from mkdocs.structure.files import File, Files
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pictures
+import screenshots
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -50,6 +51,7 @@ VERBS = {
         "DownloadProgress", "Report", "Series", "SeriesFailure",
     ),
     "Deliver": ("deliver", "Delivery", "DeliveryFailure", "volume"),
+    "Jobs": ("Jobs", "Job"),
     "Verify": ("verify", "repair", "Verification", "Deviation"),
     "Keep up to date": ("diff", "update", "Difference", "Change"),
     "In other shapes": ("Service", "IDCClient"),
@@ -64,7 +66,16 @@ PICTURES = {
 }
 # Page → the pictures to insert, each after the first match of a pattern, and their alternative texts.
 SHOWN = {
-    "readme.md": [(r"^## A session\n", "pictures/terminal.svg", "A download in a terminal")],
+    "readme.md": [
+        (r"^## A session\n", "pictures/terminal.svg", "A download in a terminal"),
+        (r"^## The page\n", "pictures/explore.webp", "IDC's CT of lung cancer, counted on the page"),
+    ],
+    "howto/page.md": [
+        (r"^## Explore\n", "pictures/explore.webp", "IDC's CT of lung cancer, counted on the page"),
+        (r"^## Cohort\n", "pictures/cohort.webp", "A cohort, its size and what it asks"),
+        (r"^## Downloads\n", "pictures/downloads.webp", "A download that runs"),
+        (r"^## Series\n", "pictures/series.webp", "The slices of a series"),
+    ],
     "architecture.md": [(r"^# .*\n", "pictures/architecture.svg", "The floors of the house")],
     "performance.md": [(r"^# .*\n", "pictures/benchmark.svg", "Time beside that of others")],
     "howto/preview.md": [
@@ -109,6 +120,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for picture, (draw, document) in PICTURES.items():
         text = (ROOT / "docs" / document).read_text(encoding="utf-8")
         files.append(File.generated(config, picture, content=draw(text)))
+    for name, content in screenshots.pictures().items():
+        files.append(File.generated(config, f"pictures/{name}.webp", content=content))
     style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
     files.append(File.generated(config, "style.css", content=style))
     return files
@@ -132,6 +145,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
     markdown = _LINK.sub(link, markdown)
     for pattern, where, words in SHOWN.get(here, ()):
+        if where.endswith(".webp") and Path(where).stem not in screenshots.pictures():
+            continue
         picture = posixpath.relpath(where, posixpath.dirname(here) or ".")
         markdown = re.sub(pattern, rf"\g<0>\n![{words}]({picture})\n", markdown, count=1, flags=re.MULTILINE)
     return markdown

@@ -195,6 +195,7 @@ def _lines(job: Job) -> Iterable[str]:
             f" {duration(progress.elapsed_seconds)}"
         )
     for failure in job.outcome.get("failures", ()):
-        yield f"failed: {failure['SeriesInstanceUID']} ({failure['cause']}: {failure['message']})"
+        name = failure["SeriesInstanceUID"] or failure["crdc_series_uuid"]
+        yield f"failed: {name} ({failure['cause']}: {failure['message']})"
     if (count := job.outcome.get("failure_count", 0)) > len(job.outcome.get("failures", ())):
         yield f"{count:,} series failed in all; failed.csv in the destination lists them."

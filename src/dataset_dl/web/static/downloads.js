@@ -95,7 +95,7 @@ class Card {
     if (this.failed.hidden) return;
     say(this.summary, failures.length ? counted(outcome.failure_count ?? failures.length, "failed series", "failed series") : counted(outcome.deviation_count ?? deviations.length, "deviation"));
     this.failures.replaceChildren(
-      ...failures.map((each) => h("li", {}, `${each.SeriesInstanceUID}: ${each.cause.replaceAll("_", " ")}. ${each.message}`)),
+      ...failures.map((each) => h("li", {}, `${each.SeriesInstanceUID ?? each.crdc_series_uuid}: ${each.cause.replaceAll("_", " ")}. ${each.message}`)),
       ...deviations.map((each) => h("li", {}, `${each.directory}${each.file ? `/${each.file}` : ""}: ${each.problem} ${each.detail}`)));
   }
 
