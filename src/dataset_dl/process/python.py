@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,6 +22,20 @@ def end_on_signal() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, end)
+
+
+def end_with_input() -> None:
+    """Ask this process to end, as a signal would, when its standard input ends: then its parent is gone."""
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        if sys.platform == "win32":
+            signal.raise_signal(signal.SIGTERM)  # os.kill would not let it end in order
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def start_module(

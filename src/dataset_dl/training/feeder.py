@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +21,7 @@ from dataset_dl.model.events import Event, SeriesFailed, Waiting
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import Series
 from dataset_dl.plans.file import PlanFile
-from dataset_dl.process.python import end_on_signal
+from dataset_dl.process.python import end_on_signal, end_with_input
 from dataset_dl.training.epoch import Epoch
 from dataset_dl.transfer.courier import Hand, remove
 from dataset_dl.transfer.crew import Loop
@@ -182,17 +180,11 @@ def _plan_of(path: Path) -> Plan:
     return copy_of(path).plan(None)
 
 
-def _end_with_parent() -> None:
-    while os.read(0, 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def main() -> None:
     """Carry out the orders on standard input."""
     end_on_signal()
     orders = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_input()
     epoch = Epoch(Path(orders["epoch"]), orders["run"])
     feeder = Feeder(
         epoch, Path(orders["destination"]), orders["rows"], orders["disk_budget"], orders["options"]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
 import msgspec
 
 from dataset_dl.engines.curl.route import Route
+from dataset_dl.process.python import end_with_input
 
 _DESCRIPTORS = 1024
 
@@ -129,19 +129,12 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _end_with_parent() -> None:
-    """End when standard input ends; the parent never closes it while it lives."""
-    while os.read(0, 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def main() -> None:
     """Carry out the orders on standard input."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _raise_descriptor_limit()
     orders = msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_input()
     from dataset_dl.engines.curl.fetching import Fetching
     from dataset_dl.engines.curl.pool import Pool
     from dataset_dl.engines.curl.tasks import take_tasks

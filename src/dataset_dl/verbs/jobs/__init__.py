@@ -256,7 +256,9 @@ class Jobs:
         last = self.table.since(1 << 62)[0]
         with Runner(self, at_once) as runner:
             while True:
-                is_idle = not runner.is_busy and not any(job.state == "PENDING" for job in self.table.jobs())
+                # In this order: a job that no longer waits is one that the runner has.
+                is_waiting = any(job.state == "PENDING" for job in self.table.jobs())
+                is_idle = not is_waiting and not runner.is_busy
                 last, changed, _ = self.table.since(last)
                 for job in changed:
                     if on_change is not None:

@@ -41,6 +41,7 @@ class Runner:
         self._at_once = at_once
         self._name = _own_name()
         self._attended: dict[int, threading.Thread] = {}
+        self._lock = threading.Lock()
         self._is_over = threading.Event()
         self._looking = threading.Thread(target=self._look, name="jobs", daemon=True)
 
@@ -61,7 +62,8 @@ class Runner:
     @property
     def is_busy(self) -> bool:
         """Whether a job is running here."""
-        return any(thread.is_alive() for thread in list(self._attended.values()))
+        with self._lock:
+            return any(thread.is_alive() for thread in self._attended.values())
 
     def _look(self) -> None:
         while not self._is_over.wait(_LOOK_SECONDS):
@@ -69,12 +71,13 @@ class Runner:
                 self._start()
 
     def _start(self) -> None:
-        for number in [number for number, each in self._attended.items() if not each.is_alive()]:
-            del self._attended[number]
-        while (job := self._jobs.table.claim(self._name, self._at_once)) is not None:
-            thread = threading.Thread(target=self._attend, args=(job,), name=f"job {job.id}", daemon=True)
-            self._attended[job.id] = thread
-            thread.start()
+        with self._lock:
+            for number in [number for number, each in self._attended.items() if not each.is_alive()]:
+                del self._attended[number]
+            while (job := self._jobs.table.claim(self._name, self._at_once)) is not None:
+                thread = threading.Thread(target=self._attend, args=(job,), name=f"job {job.id}", daemon=True)
+                self._attended[job.id] = thread
+                thread.start()
 
     def _attend(self, job: Job) -> None:
         """Run a job to its end, and record how far it is."""

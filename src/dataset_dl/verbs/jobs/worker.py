@@ -6,10 +6,7 @@ When its standard input ends, its parent is gone, so it ends in order, too.
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,7 +20,7 @@ from dataset_dl.model.events import Event, Noticed, RetryStarted, Working
 from dataset_dl.model.job import Ended, Job
 from dataset_dl.model.outcome import DownloadProgress
 from dataset_dl.observers.progress import ProgressTracker
-from dataset_dl.process.python import end_on_signal
+from dataset_dl.process.python import end_on_signal, end_with_input
 
 _TELL_SECONDS = 0.25
 _NOTHING_YET = DownloadProgress(0, 0, 0, 0, 0, 0, 0, 0, "", 0.0, None, 0.0)
@@ -103,18 +100,12 @@ def _done(job: Job, plan_path: Path) -> Ended:
         return Ended("FAILURE", words, {"exit_code": 1})
 
 
-def _end_with_parent() -> None:
-    while os.read(0, 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def main() -> None:
     """Do the job on standard input."""
     end_on_signal()
     order = msgspec.json.decode(sys.stdin.buffer.readline())
     job = msgspec.convert(order["job"], Job, dec_hook=lambda kind, value: kind(value))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_input()
     _tell(_done(job, Path(order["plan"]))._asdict())
 
 

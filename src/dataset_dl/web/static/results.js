@@ -4,6 +4,7 @@ import { ask, count, h, problem, say, size } from "/static/dom.js";
 import { place } from "/static/facets.js";
 
 const PAGE = 50;
+const SHOWN = 30;
 const isRestricted = (licences) => /CC BY-NC/.test(licences);
 
 export class Collections {
@@ -14,9 +15,11 @@ export class Collections {
     this.rows = new Map();
     this.body = h("tbody", {});
     this.none = h("p", { class: "quiet", hidden: true }, "No collection has this.");
+    this.isWhole = false;
+    this.more = h("button", { type: "button", onclick: () => { this.isWhole = true; this.paint(this.painted); } });
     this.root = h("div", { class: "scrolls" },
       h("table", {}, h("caption", {}, "Collections"), h("thead", {}, h("tr", {},
-        ...["Collection", "Patients", "Series", "Size", "Licence"].map((title) => h("th", { scope: "col" }, title)))), this.body), this.none);
+        ...["Collection", "Patients", "Series", "Size", "Licence"].map((title) => h("th", { scope: "col" }, title)))), this.body), this.none, this.more);
   }
 
   row(id) {
@@ -25,7 +28,7 @@ export class Collections {
       const box = h("input", { type: "checkbox", onchange: () => this.choose("collection_id", id) });
       const numbers = [0, 1, 2].map(() => h("td", { class: "number" }));
       const here = this.onDisk.get(id);
-      const licences = about.licenses.split(",").map((name) => h("span", { class: isRestricted(name) ? "licence restricted" : "licence" }, name));
+      const licences = about.licenses.split(",").map((name) => h("span", { class: isRestricted(name) ? "licence restricted" : "licence", title: name }, name));
       const item = h("tr", {},
         h("th", { scope: "row" }, h("label", {}, box, h("strong", {}, id)), here ? h("span", { class: "here" }, "on this disk") : null,
           h("div", { class: "what" }, [about.name, about.cancer_types?.replaceAll(",", ", ")].filter(Boolean).join(" · ")),
@@ -37,12 +40,17 @@ export class Collections {
     return this.rows.get(id);
   }
 
-  paint({ series, size: bytes, patients, values, chosen, words }) {
+  paint(painted) {
+    this.painted = painted;
+    const { series, size: bytes, patients, values, chosen, words } = painted;
     const wanted = words.toLowerCase();
     const found = values.map((id, number) => ({ id, number })).filter(({ id, number }) => series[number] > 0 || chosen.includes(id))
       .filter(({ id }) => !wanted || chosen.includes(id) || this.row(id).words.includes(wanted));
     found.sort((one, other) => chosen.includes(other.id) - chosen.includes(one.id) || bytes[other.number] - bytes[one.number]);
-    place(this.body, found.map(({ id, number }) => {
+    const shown = this.isWhole ? found : found.slice(0, Math.max(SHOWN, chosen.length));
+    this.more.hidden = shown.length === found.length;
+    say(this.more, `All ${found.length} collections`);
+    place(this.body, shown.map(({ id, number }) => {
       const row = this.row(id);
       row.box.checked = chosen.includes(id);
       say(row.numbers[0], patients ? count(patients[number]) : "");
