@@ -106,7 +106,7 @@ def test_a_running_job_is_paused_and_goes_on(
 def test_a_job_outlasts_the_program_that_runs_it(
     jobs: dd.Jobs, reachable: list[str], tmp_path: Path, runner: Callable[[], subprocess.Popen[str]]
 ) -> None:
-    job = jobs.add(reachable, into=tmp_path / "data", max_rate_mbps=3)
+    job = jobs.add(reachable, into=tmp_path / "data", max_rate_mbps=1, workers=4)
     child = runner()
     until(lambda: (now := jobs.job(job.id)).progress is not None and now.progress.completed_files >= 20)
     below = psutil.Process(child.pid).children(recursive=True)
@@ -124,7 +124,7 @@ def test_a_job_outlasts_the_program_that_runs_it(
 def test_ctrl_c_pauses_what_runs(
     jobs: dd.Jobs, reachable: list[str], tmp_path: Path, runner: Callable[[], subprocess.Popen[str]]
 ) -> None:
-    job = jobs.add(reachable, into=tmp_path / "data", max_rate_mbps=3)
+    job = jobs.add(reachable, into=tmp_path / "data", max_rate_mbps=1, workers=4)
     child = runner()
     until(lambda: (now := jobs.job(job.id)).progress is not None and now.progress.completed_files >= 20)
     child.send_signal(signal.SIGINT)
@@ -138,7 +138,9 @@ def test_one_writer_a_destination_and_several_at_once(
     jobs: dd.Jobs, reachable: list[str], tmp_path: Path
 ) -> None:
     for number, key in enumerate(reachable):
-        jobs.add(key, into=tmp_path / ("one" if number < 2 else f"other-{number}"), max_rate_mbps=3)
+        jobs.add(
+            key, into=tmp_path / ("one" if number < 2 else f"other-{number}"), max_rate_mbps=1, workers=4
+        )
     together: list[set[Path]] = []
 
     def look(job: Job) -> None:
@@ -249,7 +251,7 @@ def test_the_command_line(
 def test_a_worker_that_dies_fails_its_job(
     jobs: dd.Jobs, reachable: list[str], tmp_path: Path, runner: Callable[[], subprocess.Popen[str]]
 ) -> None:
-    job = jobs.add(reachable, into=tmp_path / "data", max_rate_mbps=3)
+    job = jobs.add(reachable, into=tmp_path / "data", max_rate_mbps=1, workers=4)
     child = runner()
     until(lambda: (now := jobs.job(job.id)).progress is not None and now.progress.completed_files >= 1)
     (worker,) = psutil.Process(child.pid).children()

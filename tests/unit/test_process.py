@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -15,7 +16,12 @@ from support.children import running
 
 
 def start(code: str, directory: Path) -> Process:
-    return Process([sys.executable, "-u", "-c", code], directory=directory, environment=dict(os.environ))
+    return Process(
+        [sys.executable, "-u", "-c", code],
+        directory=directory,
+        environment=dict(os.environ),
+        is_paused_often=True,
+    )
 
 
 def lines(process: Process) -> list[bytes]:
@@ -108,7 +114,7 @@ def test_the_end_of_the_interpreter_ends_the_child(tmp_path: Path) -> None:
 import os, sys
 from pathlib import Path
 from dataset_dl.process import Process
-process = Process([sys.executable, "-c", "import time; time.sleep(60)"], directory=Path({str(tmp_path)!r}), environment=dict(os.environ))
+process = Process([sys.executable, "-c", "import time; time.sleep(60)"], directory=Path({str(tmp_path)!r}), environment=dict(os.environ), is_paused_often=True)
 print(process.pid)
 """
     answer = run_to_end([sys.executable, "-c", code], environment=dict(os.environ), timeout_seconds=30)
@@ -183,3 +189,27 @@ def test_an_interrupt_while_it_is_heard_never_hangs_its_end(tmp_path: Path) -> N
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a child ends when it next writes")
+def test_a_paused_child_dies_with_its_parent(tmp_path: Path) -> None:
+    """The system wakes a paused orphan, but not one that is paused in the moment of its parent's death."""
+    script = """
+import os, sys, time
+from pathlib import Path
+import psutil
+from dataset_dl.process import Process
+child = Process(["sleep", "600"], directory=Path("/"), environment=dict(os.environ), is_paused_often=True)
+os.setsid()  # from now on the child's group is an orphan, which the system does not wake again
+child.pause()
+while psutil.Process(child.pid).status() != "stopped":
+    time.sleep(0.01)
+print(child.pid, flush=True)
+os._exit(0)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    pid = int(done.stdout)
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie":
+        assert time.monotonic() < deadline, "the paused child lives on"
+        time.sleep(0.02)

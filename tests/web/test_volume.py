@@ -32,8 +32,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ["npm", "pack", "--silent", name], cwd=folder, capture_output=True, text=True, check=True
     )
     with tarfile.open(folder / done.stdout.strip()) as package:
-        package.extract("package/dist/niivue.umd.js", folder, filter="data")
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=folder / "package" / "dist")
+        content = package.extractfile("package/dist/niivue.umd.js")
+        assert content is not None
+        (folder / "niivue.umd.js").write_bytes(content.read())
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=folder)
     handler.log_message = lambda *_: None  # type: ignore[attr-defined]
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

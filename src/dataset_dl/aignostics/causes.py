@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from dataset_dl.aignostics.addresses import GsAddress
+from dataset_dl.engines.threads import Failed
 from dataset_dl.errors import NetworkError
 from dataset_dl.model.outcome import Cause
 from dataset_dl.wording import visible
@@ -23,8 +24,8 @@ _OF_THE_KEY = {
 }
 
 
-class Refused(Exception):
-    """The store refused a request; never leaves this wing.
+class Refused(Failed):
+    """The store refused a request.
 
     Attributes
     ----------
@@ -37,9 +38,7 @@ class Refused(Exception):
     """
 
     def __init__(self, cause: Cause, words: str, *, passing: bool, code: str = "") -> None:
-        super().__init__(words)
-        self.cause: Cause = cause
-        self.words = words
+        super().__init__(cause, words)
         self.passing = passing
         self.code = code
 

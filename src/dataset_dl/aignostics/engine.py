@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,16 +12,10 @@ from dataset_dl.aignostics.addresses import GsAddress
 from dataset_dl.aignostics.causes import Refused
 from dataset_dl.aignostics.requesting import Requests
 from dataset_dl.aignostics.signing import VALID_SECONDS
-from dataset_dl.engines.feeding import FEED_SECONDS, Feed
+from dataset_dl.engines.feeding import Feed
+from dataset_dl.engines.threads import Threads
 from dataset_dl.errors import MissingExtra, NetworkError
-from dataset_dl.model.events import (
-    BytesWritten,
-    CommandFailed,
-    EngineStarted,
-    Event,
-    FileCompleted,
-    Waiting,
-)
+from dataset_dl.model.events import EngineStarted, Event
 from dataset_dl.model.series import Fetch, Pause, PlannedSeries, StoredObject
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
@@ -32,9 +23,6 @@ from dataset_dl.network.rules import READ_SECONDS
 
 WORKERS = 4
 _MOST_WORKERS = 64
-_TICK_SECONDS = 0.1
-# A thread that waits for a response notices only later that it was stopped; it writes nothing then.
-_JOIN_SECONDS = 2.0
 
 
 class GcsEngine:
@@ -124,13 +112,22 @@ class GcsEngine:
 
     def run(self, fetches: Iterable[Fetch | Pause], destination: Path) -> Iterator[Event]:
         """Fetch objects; see `engines.protocol.Engine.run`."""
+        from dataset_dl.aignostics.fetching import Fetching
+
         with self._requests() as asking:
             yield EngineStarted(self.name, self.workers, urlsplit(asking.endpoint).hostname or "")
-            crew = _Crew(asking, destination, self.workers, self._stall_seconds, self._max_rate_mbps)
+            fetching = Fetching(
+                asking,
+                destination,
+                stall_seconds=self._stall_seconds,
+                max_rate_mbps=self._max_rate_mbps,
+            )
+            threads = Threads(self.workers, fetching.objects, lambda: fetching.received_bytes)
             try:
-                yield from crew.events(Feed(fetches))
+                yield from threads.events(Feed(fetches))
             finally:
-                crew.stop()
+                fetching.stop()
+                threads.end()
 
     def is_unfinished(self, name: str) -> bool:
         """Whether a file is of no use to a later run: none is, each is continued."""
@@ -141,97 +138,6 @@ class GcsEngine:
         return Requests(
             self._network, self._account, read_seconds=read_seconds, valid_seconds=self._valid_seconds
         )
-
-
-class _Crew:
-    """Threads that each fetch one object after the other."""
-
-    def __init__(
-        self,
-        asking: Requests,
-        destination: Path,
-        workers: int,
-        stall_seconds: float,
-        max_rate_mbps: float | None,
-    ) -> None:
-        from dataset_dl.aignostics.fetching import Fetching
-
-        self._fetching = Fetching(
-            asking, destination, stall_seconds=stall_seconds, max_rate_mbps=max_rate_mbps
-        )
-        self._workers = workers
-        self._orders: queue.SimpleQueue[Fetch | None] = queue.SimpleQueue()
-        # None: an object has ended, whatever became of it.
-        self._told: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
-        for each in self._threads:
-            each.start()
-
-    def events(self, feed: Feed) -> Iterator[Event]:
-        """Give out fetches as threads are free, and yield what happens."""
-        in_flight, next_tick = 0, time.monotonic()
-        while in_flight or not feed.is_over:
-            while in_flight < self._workers and (each := next(feed.ready(), None)) is not None:
-                if each.missing != ():
-                    self._orders.put(each)
-                    in_flight += 1
-            if not feed.is_over and feed.is_idle:
-                yield Waiting()
-            for told in self._heard(_TICK_SECONDS if feed.is_over else FEED_SECONDS):
-                if told is None:
-                    in_flight -= 1
-                elif isinstance(told, BaseException):
-                    raise told
-                else:
-                    yield told
-            if (now := time.monotonic()) >= next_tick:
-                next_tick = now + _TICK_SECONDS
-                yield BytesWritten(self._fetching.received_bytes)
-        yield BytesWritten(self._fetching.received_bytes)
-
-    def stop(self) -> None:
-        """End the threads."""
-        self._fetching.stop()
-        for _ in self._threads:
-            self._orders.put(None)
-        ends_at = time.monotonic() + _JOIN_SECONDS
-        for each in self._threads:
-            each.join(max(0.0, ends_at - time.monotonic()))
-
-    def _heard(self, seconds: float) -> Iterator[Event | BaseException | None]:
-        """Yield what the threads have told, and wait for it if there is nothing."""
-        try:
-            yield self._told.get(timeout=seconds)
-            while True:
-                yield self._told.get_nowait()
-        except queue.Empty:
-            return
-
-    def _work(self) -> None:
-        while (order := self._orders.get()) is not None:
-            self._fetch(order)
-            self._told.put(None)
-
-    def _fetch(self, order: Fetch) -> None:
-        from dataset_dl.aignostics.fetching import Stopped
-
-        series = order.series
-        try:
-            for name in order.missing or series.wanted() or ():
-                size_bytes = self._fetching.fetch(series, name)
-                path = f"{series.directory}/{name}"
-                self._told.put(FileCompleted(series.key, path, size_bytes, proven=True))
-        except Stopped:
-            pass
-        except Refused as error:
-            self._told.put(CommandFailed(series.key, error.cause, error.words))
-        except NetworkError as error:
-            self._told.put(CommandFailed(series.key, "network", error.message.rstrip(".")))
-        except OSError as error:
-            words = f"{error.strerror or error}: {series.directory}"
-            self._told.put(CommandFailed(series.key, "disk", words))
-        except BaseException as error:  # a bug must not look like an object that never ends
-            self._told.put(error)
 
 
 def make(settings: DownloadSettings, network: NetworkSettings) -> GcsEngine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import requests
@@ -14,7 +15,9 @@ from dataset_dl.aignostics.causes import Refused
 from dataset_dl.aignostics.requesting import Found, Requests
 from dataset_dl.aignostics.saving import Partial
 from dataset_dl.engines.pace import Pace
-from dataset_dl.model.series import PlannedSeries
+from dataset_dl.engines.threads import Stopped
+from dataset_dl.model.events import Event, FileCompleted
+from dataset_dl.model.series import Fetch, PlannedSeries
 
 _CHUNK_BYTES = 1 << 17
 # Tries without a new byte; each one that brings bytes begins to count anew.
@@ -22,10 +25,6 @@ _TRIES = 4
 _PAUSE_SECONDS = 0.5
 # Less than this a second, for as long as a stall may last, is a stall.
 _LEAST_BYTES_A_SECOND = 1000
-
-
-class Stopped(Exception):
-    """The engine was closed."""
 
 
 class Fetching:
@@ -70,6 +69,13 @@ class Fetching:
                 response.raw.shutdown()  # wakes the thread that waits for bytes
             except (OSError, RuntimeError, ValueError):
                 continue  # it has just ended
+
+    def objects(self, order: Fetch) -> Iterator[Event]:
+        """Fetch the object of a row, and say so."""
+        series = order.series
+        for name in order.missing or series.wanted() or ():
+            size_bytes = self.fetch(series, name)
+            yield FileCompleted(series.key, f"{series.directory}/{name}", size_bytes, proven=True)
 
     def fetch(self, series: PlannedSeries, name: str) -> int:
         """Fetch the object of a row under a name; return its bytes.

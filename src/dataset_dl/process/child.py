@@ -54,6 +54,9 @@ class Process:
         lives, or until `end_input`. None for an empty input.
     queue_of_lines
         The queue for its lines, if several children share one; see `lines_of`.
+    is_paused_often
+        Whether `pause` will be used: then it is killed if this process dies, because a paused child does not
+        hear that it should end.
     """
 
     def __init__(
@@ -65,12 +68,14 @@ class Process:
         gather_seconds: float = 0.0,
         stdin: bytes | None = None,
         queue_of_lines: LineQueue | None = None,
+        is_paused_often: bool = False,
     ) -> None:
         self._argv = list(argv)
         self._directory = directory
         self._environment = dict(environment)
         self._gather_seconds = gather_seconds
         self._is_fed = stdin is not None
+        self._is_paused_often = is_paused_often
         # What the child is to read; None ends its input.
         self._input: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.feed(stdin or b"")
@@ -181,7 +186,10 @@ class Process:
 
     def _own(self) -> None:
         try:
-            child = start(self._argv, self._directory, self._environment, is_fed=self._is_fed)
+            child = start(
+                self._argv, self._directory, self._environment,
+                is_fed=self._is_fed, is_paused_often=self._is_paused_often,
+            )  # fmt: skip
         except BaseException as error:
             self._start_error = error
             return

@@ -17,13 +17,20 @@ _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 def start(
-    argv: Sequence[str], directory: Path | None, environment: Mapping[str, str], *, is_fed: bool = False
+    argv: Sequence[str],
+    directory: Path | None,
+    environment: Mapping[str, str],
+    *,
+    is_fed: bool = False,
+    is_paused_often: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a child in its own process group, so that Ctrl-C reaches only us and we stop the child."""
-    group: dict[str, object] = {"process_group": 0, "preexec_fn": _dying_with(os.getpid())}
+    # A child that is paused when its parent dies does not hear a gentle signal, so nothing would end it.
+    farewell = signal.SIGKILL if is_paused_often and _prctl is not None else signal.SIGTERM
+    group: dict[str, object] = {"process_group": 0, "preexec_fn": _dying_with(os.getpid(), farewell)}
     if sys.platform == "win32":
         group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    # On Linux the child gets SIGTERM when its parent dies; SIGPIPE stays ignored, so that the broken pipe
+    # On Linux the child gets a signal when its parent dies; SIGPIPE stays ignored, so that the broken pipe
     # does not kill it first.
     group["restore_signals"] = _prctl is None
     child: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
@@ -39,7 +46,7 @@ def start(
     return child
 
 
-def _dying_with(parent: int) -> Callable[[], None] | None:
+def _dying_with(parent: int, farewell: signal.Signals) -> Callable[[], None] | None:
     """Return a function that makes a child on Linux end when its parent is killed; None elsewhere.
 
     Linux signals the child when the thread that started it ends, so that thread lives as long as the child.
@@ -50,7 +57,7 @@ def _dying_with(parent: int) -> Callable[[], None] | None:
     prctl = _prctl
 
     def end_with_parent() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        prctl(_PR_SET_PDEATHSIG, farewell)
         if os.getppid() != parent:  # the parent was killed in between
             os._exit(1)
 

@@ -261,6 +261,7 @@ class S5cmdEngine:
                     environment=self._network.child_environment(),
                     gather_seconds=gather_seconds,
                     stdin=None if is_all else batch_file.read_bytes(),
+                    is_paused_often=self._max_rate_mbps is not None,
                 )
             except OSError as error:
                 raise StorageError(
