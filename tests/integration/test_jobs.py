@@ -310,3 +310,86 @@ def test_python_is_not_needed_to_import_the_page() -> None:
         [sys.executable, "-c", "import dataset_dl.verbs.jobs.table, sys; assert 'duckdb' not in sys.modules"],
         check=True,
     )
+
+
+def test_a_killed_runner_does_not_hold_up_another_one(
+    jobs: dd.Jobs, reachable: list[str], tmp_path: Path, runner: Callable[[], subprocess.Popen[str]]
+) -> None:
+    first = jobs.add(reachable[:2], into=tmp_path / "data", max_rate_mbps=1, workers=4)
+    second = jobs.add(reachable[2:], into=tmp_path / "data")
+    child = runner()
+    until(lambda: jobs.table.job(first.id).state == "IN_PROGRESS")
+    other = runner()
+    child.kill()
+    assert other.wait(60) == 0
+    assert (jobs.job(first.id).state, jobs.job(second.id).state) == ("PAUSED", "SUCCESS")
+    assert list((jobs.folder / "runners").iterdir()) == []
+
+
+def test_what_a_library_prints_is_no_word_of_the_worker(
+    jobs: dd.Jobs, reachable: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import sys\nprint('hello\\n[1]\\n{}', file=sys.stderr)\nprint(5)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    jobs.add(reachable[0], into=tmp_path / "data")
+    (ended,) = jobs.run()
+    assert ended.state == "SUCCESS", ended.message
+
+
+def test_one_directory_under_two_names_has_one_writer(
+    jobs: dd.Jobs, reachable: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    one, other = (
+        jobs.add(key, into=tmp_path / name)
+        for key, name in zip(reachable[:2], ("real/x", "link/x"), strict=True)
+    )
+    assert one.destination == other.destination
+    assert [each.state for each in jobs.run(at_once=2)] == ["SUCCESS"] * 2
+
+
+def test_a_disk_that_is_gone_is_not_replaced_by_another(
+    jobs: dd.Jobs, reachable: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    jobs.add(reachable[0], into=tmp_path / "disk" / "data")
+    (tmp_path / "disk").rmdir()
+    (ended,) = jobs.run()
+    assert (ended.state, "is no longer there" in ended.message) == ("FAILURE", True)
+    assert not (tmp_path / "disk").exists()
+    jobs.plan_of(jobs.add(reachable[0], into=tmp_path / "data").id).unlink()
+    (ended,) = jobs.run()
+    assert (ended.state, "The plan of this job is gone" in ended.message) == ("FAILURE", True)
+
+
+def test_nobody_else_reads_the_queue(jobs: dd.Jobs, reachable: list[str], tmp_path: Path) -> None:
+    jobs.add([*reachable, *reachable], into=tmp_path / "data")
+    assert jobs.table.path.stat().st_mode & 0o077 == 0
+    assert jobs.plan_of(1).parent.stat().st_mode & 0o077 == 0
+    with pytest.raises(dd.PlanError, match="keeps its own records"):
+        jobs.add(reachable, into=tmp_path / "data" / ".dataset-dl" / "x")
+
+
+def test_a_damaged_queue_is_an_error_in_plain_words(
+    jobs: dd.Jobs, reachable: list[str], tmp_path: Path, cli: Cli
+) -> None:
+    jobs.add(reachable[0], into=tmp_path / "data")
+    with sqlite3.connect(jobs.table.path) as connection:
+        connection.execute("UPDATE jobs SET request = '{'")
+    listed = cli("jobs", "list")
+    assert (listed.code, "If it is damaged" in listed.err) == (5, True), listed.err
+    jobs.table.path.write_bytes(b"no database at all, but something else" * 100)
+    listed = cli("jobs", "list")
+    assert (listed.code, "move it away" in listed.err) == (5, True), listed.err
+
+
+def test_a_long_request_is_kept_short(jobs: dd.Jobs, tmp_path: Path) -> None:
+    uids = list(
+        dd.query("SELECT SeriesInstanceUID AS uid FROM idc_index WHERE collection_id = 'rider_pilot'").uid
+    )
+    job = jobs.add(uids, into=tmp_path / "data")
+    assert (len(job.request["what"]), job.request["what_count"]) == (100, len(uids))

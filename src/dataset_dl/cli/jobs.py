@@ -185,7 +185,10 @@ def _lines(job: Job) -> Iterable[str]:
     yield f"{job.state}{f': {job.message}' if job.message else ''}"
     request: Mapping[str, Any] = job.request
     if "series_count" in request:
-        what = " ".join([*request.get("what", ()), *(f"--where {each}" for each in request.get("where", ()))])
+        named = [each for each in request.get("what", ()) if each]
+        more = request.get("what_count", len(named)) - len(named)
+        words = [*named, *([f"and {more:,} more"] if more > 0 else [])]
+        what = " ".join([*words, *(f"--where {each}" for each in request.get("where", ()))])
         asked = f"{request['series_count']:,} series, {size(request['size_bytes'])}"
         yield f"asked for: {what.strip() or 'a plan'} ({asked})"
     if (progress := job.progress) is not None:

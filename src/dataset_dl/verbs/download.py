@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 from dataset_dl.errors import LayoutError, PlanError
 from dataset_dl.model.outcome import DownloadProgress, Report
 from dataset_dl.model.plan import Plan
-from dataset_dl.model.series import Series, Suspects
+from dataset_dl.model.series import STATE_DIRECTORY, Series, Suspects
 from dataset_dl.verbs.complaints import raise_for_report
 from dataset_dl.verbs.options import (
     DownloadOptions,
@@ -292,6 +292,12 @@ def destination_of(plan: Plan, into: str | Path | None) -> Path:
     if chosen is None:
         raise PlanError("into", "The plan names no destination.", "Give one: download(plan, into=DIRECTORY).")
     destination = disk.absolute(chosen)
+    if STATE_DIRECTORY in destination.parts:
+        raise PlanError(
+            "into",
+            f"{destination} is inside {STATE_DIRECTORY}, where a download keeps its own records.",
+            "Choose another directory.",
+        )
     limit = path_limit(destination)
     longest = plan.rows.longest_directory() if limit is not None else ""
     if limit is not None and len(longest) > limit:

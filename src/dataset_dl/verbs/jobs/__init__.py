@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from dataset_dl.model.plan import Plan
     from dataset_dl.verbs.plan import Table as Identifiers
 
-# Options that a job cannot keep: a program that runs it decides about its own network, and consumers are
-# objects.
+# Options that a job cannot keep: a program that runs it decides about its own network.
 _NOT_KEPT = ("proxy", "ca_bundle", "sign")
 _PLANNED = [name for name in PlanOptions.__annotations__ if name != "where"]
 _OPEN: tuple[JobState, ...] = ("PENDING", "PAUSED")
 _ENDED: tuple[JobState, ...] = ("SUCCESS", "WARNING", "FAILURE", "CANCELED")
 _LOOK_SECONDS = 0.2
+# Every reader of the queue gets the request with each change.
+_MOST_NAMED = 100
 # A rate from less than this says little of the network.
 _MEASURABLE_BYTES = 20_000_000
 
@@ -42,9 +43,9 @@ class Jobs:
     """
 
     def __init__(self, directory: str | Path | None = None) -> None:
-        folder = Path(directory) if directory is not None else configuration.state_path()
-        self.table = Table(folder / "jobs.sqlite")
-        self._plans = folder / "job-plans"
+        self.folder = Path(directory) if directory is not None else configuration.state_path()
+        self.table = Table(self.folder / "jobs.sqlite")
+        self._plans = self.folder / "job-plans"
 
     @spelled_out(TransferOptions)
     def add(
@@ -108,21 +109,25 @@ class Jobs:
                 f"A job does not keep {refused[0]}; nothing was started.",
                 f"Set DATASET_DL_{refused[0].upper()}, or write it into the configuration file.",
             )
-        destination = destination_of(plan, into)
+        # One directory has one name, so that no two jobs write to it at once.
+        destination = Path(os.path.realpath(destination_of(plan, into)))
         check_consumers(plan, destination, options)
         kept = {name: value for name, value in options.items() if value not in (None, ())}
         if reuse := settings_of(options).reuse:
             kept["reuse"] = [each.absolute() for each in reuse]
         request = {
             **(asked or {}),
+            **_shortened((asked or {}).get("what", ())),
             "options": {name: _plain(value) for name, value in kept.items()},
             "series_count": plan.series_count,
             "instance_count": plan.instance_count,
             "size_bytes": plan.size_bytes,
+            # If it is gone when the job runs, a disk is not mounted, and another one would be filled.
+            "beneath": str(next(each for each in (destination, *destination.parents) if each.is_dir())),
         }
         number = self.table.add("download", destination, request)
         try:
-            self._plans.mkdir(parents=True, exist_ok=True)
+            self._plans.mkdir(mode=0o700, parents=True, exist_ok=True)
             plan.save(self.plan_of(number))
         except BaseException:
             self.plan_of(number).unlink(missing_ok=True)
@@ -152,7 +157,7 @@ class Jobs:
 
         if kind == "download" or JOBS.find(kind) is None:
             raise SelectionError(kind, f"There is no job “{kind}”.", f"There are {', '.join(JOBS.names())}.")
-        tree = absolute(root)
+        tree = Path(os.path.realpath(absolute(root)))
         if not tree.is_dir():
             raise SelectionError(str(tree), f"{tree} is not a directory.", "Give one that was downloaded.")
         number = self.table.add(
@@ -167,7 +172,7 @@ class Jobs:
 
     def jobs(self) -> list[Job]:
         """Return all jobs, the newest first."""
-        self._settle()
+        self.settle()
         return self.table.jobs()
 
     def job(self, number: int) -> Job:
@@ -178,7 +183,7 @@ class Jobs:
         SelectionError
             If there is none with this number.
         """
-        self._settle()
+        self.settle()
         return self.table.job(number)
 
     def pause(self, number: int) -> Job:
@@ -288,13 +293,18 @@ class Jobs:
             )
         return self.table.job(number)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Pause the jobs of programs that are gone; whoever lists or runs jobs does that first."""
         from dataset_dl.verbs.jobs.running import is_alive
 
-        with suppress(FileNotFoundError):
-            runners = {runner: is_alive(runner) for runner in self.table.runners()}
-            if not all(runners.values()):
-                self.table.settle(runners)
+        runners = {name: is_alive(self.folder / "runners", name) for name in self.table.runners()}
+        if not all(runners.values()):
+            self.table.settle(runners)
+
+
+def _shortened(what: Sequence[Any]) -> dict[str, Any]:
+    """Return the beginning of a long list: the plan of the job has all of it."""
+    return {"what": list(what[:_MOST_NAMED]), "what_count": len(what)}
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dataset_dl.errors import NetworkError, TransferIncomplete
+from dataset_dl.errors import NetworkError, StorageError, TransferIncomplete
 from dataset_dl.model.events import Event
 from dataset_dl.model.job import Ended, Job
 from dataset_dl.model.outcome import Report
@@ -22,6 +22,19 @@ def download(job: Job, plan_path: Path, observers: Sequence[Show]) -> Ended:
     from dataset_dl.verbs.download import run, transferred
     from dataset_dl.verbs.plan import plan
 
+    beneath = job.request.get("beneath")
+    if beneath and not Path(beneath).is_dir():
+        raise StorageError(
+            beneath,
+            f"{beneath} is no longer there: was it moved, or its disk unmounted? Nothing was fetched.",
+            "Bring it back, then retry.",
+        )
+    if not plan_path.is_file():
+        raise StorageError(
+            str(plan_path),
+            "The plan of this job is gone, so what it should fetch is unknown.",
+            "Put it in the queue again; what is complete is not fetched again.",
+        )
     made = plan(plan_path, into=job.destination)
     options: Any = dict(job.request.get("options", {}))
     return _ended(run(transferred(made, job.destination, options, observers)))

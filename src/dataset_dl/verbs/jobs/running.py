@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import threading
 import time
 from contextlib import suppress
@@ -11,18 +11,22 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import msgspec
+from filelock import FileLock, Timeout
 
 from dataset_dl.errors import StorageError
 from dataset_dl.model.job import Ended, Job
 from dataset_dl.model.outcome import DownloadProgress
+from dataset_dl.process import Process
 from dataset_dl.process.python import start_module
 
 if TYPE_CHECKING:
     from dataset_dl.verbs.jobs import Jobs
 
-_LOOK_SECONDS, _TICK_SECONDS = 0.2, 0.1
+_LOOK_SECONDS, _TICK_SECONDS, _SETTLE_SECONDS = 0.2, 0.1, 1.0
 # A worker that is asked to stop closes its engine, which removes its unfinished files.
 _GRACE_SECONDS = 30.0
+# Another runner may just be looking whether this one lives.
+_GLANCE_SECONDS = 5.0
 
 
 class Runner:
@@ -39,14 +43,14 @@ class Runner:
     def __init__(self, jobs: Jobs, at_once: int) -> None:
         self._jobs = jobs
         self._at_once = at_once
-        self._name = _own_name()
+        self._mark = Mark(jobs.folder / "runners")
         self._attended: dict[int, threading.Thread] = {}
         self._lock = threading.Lock()
+        self._next_settling = 0.0
         self._is_over = threading.Event()
         self._looking = threading.Thread(target=self._look, name="jobs", daemon=True)
 
     def __enter__(self) -> Runner:
-        self._jobs.jobs()  # pauses those of programs that are gone
         self._start()
         self._looking.start()
         return self
@@ -58,6 +62,7 @@ class Runner:
         self._looking.join()
         for thread in list(self._attended.values()):
             thread.join()
+        self._mark.remove()
 
     @property
     def is_busy(self) -> bool:
@@ -71,10 +76,13 @@ class Runner:
                 self._start()
 
     def _start(self) -> None:
+        if (now := time.monotonic()) >= self._next_settling:
+            self._next_settling = now + _SETTLE_SECONDS
+            self._jobs.settle()  # those of killed programs would take the place of others
         with self._lock:
             for number in [number for number, each in self._attended.items() if not each.is_alive()]:
                 del self._attended[number]
-            while (job := self._jobs.table.claim(self._name, self._at_once)) is not None:
+            while (job := self._jobs.table.claim(self._mark.name, self._at_once)) is not None:
                 thread = threading.Thread(target=self._attend, args=(job,), name=f"job {job.id}", daemon=True)
                 self._attended[job.id] = thread
                 thread.start()
@@ -101,6 +109,20 @@ class Runner:
             directory=Path.cwd(),
             orders=msgspec.json.encode(order) + b"\n",
         )
+        try:
+            ended, is_asked = self._heard(job, worker)
+        finally:
+            worker.stop()
+        if ended is not None:
+            return ended
+        if is_asked:
+            return Ended("PAUSED", "", {})
+        tail = worker.stderr_tail.strip().rpartition("\n")[2]
+        words = f"The process of this job has died ({worker.returncode}); what was finished is kept. {tail}"
+        return Ended("FAILURE", f"{words.strip()} A retry goes on where it was.", {})
+
+    def _heard(self, job: Job, worker: Process) -> tuple[Ended | None, bool]:
+        """Record what a worker says until it ends; return how the job ended, and whether it was asked to."""
         ended: Ended | None = None
         asked_at: float | None = None
         next_look = 0.0
@@ -115,13 +137,7 @@ class Runner:
                 if self._is_over.is_set() or self._is_unwanted(job):
                     asked_at = now
                     worker.end_input()  # it takes that as the end of its parent, and ends in order
-        worker.stop()
-        if ended is not None:
-            return ended
-        if asked_at is not None:
-            return Ended("PAUSED", "", {})
-        tail = worker.stderr_tail.strip().rpartition("\n")[2]
-        return Ended("FAILURE", f"The process of this job has died ({worker.returncode}). {tail}".strip(), {})
+        return ended, asked_at is not None
 
     def _is_unwanted(self, job: Job) -> bool:
         with suppress(StorageError):
@@ -130,29 +146,60 @@ class Runner:
 
     def _took(self, job: Job, line: bytes) -> Ended | None:
         """Record what a worker says of its progress; return how it ended if it says that."""
-        if not line.strip():
+        try:
+            said = msgspec.json.decode(line)
+        except msgspec.DecodeError:
+            return None  # a library may print anything
+        if not isinstance(said, dict):
             return None
-        said = msgspec.json.decode(line)
         if "state" in said:
             return Ended(**said)
+        if "progress" not in said:
+            return None
         with suppress(StorageError):  # the next one tells as much
             progress = msgspec.convert(said["progress"], DownloadProgress)
             self._jobs.table.note(job.id, progress, said["message"])
         return None
 
 
-def _own_name() -> str:
-    import psutil
+class Mark:
+    """A locked file that says a runner lives: a process id may be used again, and means nothing elsewhere.
 
-    return f"{os.getpid()}:{psutil.Process().create_time():.2f}"
+    Parameters
+    ----------
+    folder
+        Where the marks of all runners are.
+
+    Attributes
+    ----------
+    name
+        The name of the runner.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in folder.iterdir():
+            is_alive(folder, each.name)  # removes those of killed runners
+        self.name = secrets.token_hex(8)
+        self._lock = FileLock(folder / self.name)
+        self._lock.acquire(timeout=_GLANCE_SECONDS)
+
+    def remove(self) -> None:
+        """Let go of it."""
+        self._lock.release()
+        Path(self._lock.lock_file).unlink(missing_ok=True)
 
 
-def is_alive(runner: str) -> bool:
-    """Whether the program that runs a job lives, by the name that it gave itself."""
-    import psutil
-
-    number, _, created = runner.partition(":")
-    try:
-        return f"{psutil.Process(int(number)).create_time():.2f}" == created
-    except (psutil.Error, ValueError):
+def is_alive(folder: Path, name: str) -> bool:
+    """Whether a runner lives; removes the mark of one that does not."""
+    path = folder / name
+    if not path.exists():
         return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    path.unlink(missing_ok=True)
+    return False

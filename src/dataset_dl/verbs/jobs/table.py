@@ -105,7 +105,7 @@ class Table:
                 f"SELECT {_COLUMNS}, is_removed FROM jobs WHERE change > ? ORDER BY change", (change,)
             ).fetchall()
             last = connection.execute("SELECT coalesce(max(change), 0) FROM jobs").fetchone()[0]
-        there = [_job(row[:-1]) for row in rows if not row[-1]]
+            there = [_job(row[:-1]) for row in rows if not row[-1]]
         return int(last), there, [int(row[0]) for row in rows if row[-1]]
 
     def move(self, number: int, states: Mapping[JobState, JobState]) -> bool:
@@ -224,7 +224,7 @@ class Table:
     def _found(self, rest: str, parameters: tuple[object, ...] = ()) -> Iterator[Job]:
         with self._reading() as connection:
             rows = connection.execute(f"SELECT {_COLUMNS} FROM jobs {rest}", parameters).fetchall()
-        return map(_job, rows)
+            return iter([_job(row) for row in rows])
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -245,7 +245,9 @@ class Table:
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists():
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.path.touch(mode=0o600)  # others need not know what one downloads
             with closing(
                 sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
             ) as connection:
@@ -258,11 +260,20 @@ class Table:
                         "Update dataset-dl, or set DATASET_DL_STATE to another directory.",
                     )
                 yield connection
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.OperationalError as error:
+            is_busy = "locked" in str(error)
             raise StorageError(
                 str(self.path),
                 f"The jobs in {self.path} cannot be read or written: {error}.",
-                "Set DATASET_DL_STATE to a writable directory.",
+                "Another program holds them; try again."
+                if is_busy
+                else "Set DATASET_DL_STATE to a writable directory with room.",
+            ) from None
+        except (OSError, sqlite3.Error, json.JSONDecodeError, msgspec.MsgspecError) as error:
+            raise StorageError(
+                str(self.path),
+                f"The jobs in {self.path} cannot be read: {error}.",
+                "If it is damaged, or of another program, move it away; no downloaded file is affected.",
             ) from None
 
 
