@@ -34,17 +34,27 @@ class Served:
         ``http://127.0.0.1:PORT``.
     session
         Whoever has followed the link.
+    key
+        What the page asks with.
+    set_cookie
+        The header that set its cookie.
     """
 
     child: subprocess.Popen[str]
     link: str
     address: str
     session: requests.Session = field(default_factory=requests.Session)
+    key: str = ""
+    set_cookie: str = ""
 
     def enter(self) -> None:
-        """Follow the link, as a browser does."""
-        self.session.trust_env = False
-        assert self.session.get(self.link, timeout=30).status_code == 200
+        """Follow the link, as a browser does: the cookie shows the page, the key behind “#” asks."""
+        answer = self.session.get(self.link, timeout=30, allow_redirects=False)
+        assert answer.status_code == 303
+        self.set_cookie = answer.headers["Set-Cookie"]
+        self.key = answer.headers["Location"].partition("#key=")[2]
+        assert self.key
+        self.session.headers["Authorization"] = f"Bearer {self.key}"
 
     def get(self, path: str, **parameters: Any) -> Any:
         """Return the answer of a call."""

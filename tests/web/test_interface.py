@@ -140,8 +140,8 @@ def test_wrong_questions_get_a_sentence(
         assert words in answer.json()["error"] and "bug" not in answer.json()["error"]
 
 
-@pytest.mark.parametrize("body", ["[]", "{", "[" * 100_000, '{"to": 5}', '{"to": ["a", 5]}', '{"to": {}}', '{"max_rate_mbps": true, "to": "x", "collection_id": ["nlst"]}', "\x00"])  # fmt: skip
-def test_wrong_bodies_get_a_sentence(page: Served, body: str) -> None:
+@pytest.mark.parametrize("body", ["[]", "{", "[" * 100_000, '{"to": 5}', '{"to": ["a", 5]}', '{"to": {}}', '{"max_rate_mbps": true, "to": "x", "collection_id": ["nlst"]}', "\x00", b"\xff\xfe"])  # fmt: skip
+def test_wrong_bodies_get_a_sentence(page: Served, body: str | bytes) -> None:
     headers = {"Origin": page.address, "Content-Type": "application/json"}
     answer = page.session.post(f"{page.address}/api/jobs", data=body, headers=headers, timeout=60)
     assert answer.status_code == 400, answer.text
@@ -149,11 +149,15 @@ def test_wrong_bodies_get_a_sentence(page: Served, body: str) -> None:
 
 
 def test_what_a_text_may_mean(page: Served) -> None:
-    (only,) = page.get("suggest", text="SliceThickness<2")[:1]
-    assert "hint" in only  # no table on this machine has it
+    (only,) = page.get("suggest", text="SliceThickness<2")
+    assert "has no column “SliceThickness”" in only["hint"]
+    (only,) = page.get("suggest", text="instanceCount>=99999999999999999999999")
+    assert "holds numbers" in only["hint"]
     assert page.get("suggest", text="instanceCount>=5000")[0]["where"] == "instanceCount>=5000"
     assert page.get("suggest", text="QIN PET phantom")[0] == {"id": "QIN PET phantom", "series": 44}
     assert {"where": "SeriesDescription~chest"}.items() <= page.get("suggest", text="chest")[1].items()
+    (nothing,) = page.get("suggest", text="qwertzuiop")
+    assert "Nothing was started" not in nothing["hint"]
     assert page.get("suggest", text="  ") == []
 
 

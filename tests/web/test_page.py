@@ -129,7 +129,8 @@ def test_the_browser_counts_as_python_does(window: Window) -> None:
     told = page.evaluate(
         """async (asked) => {
             const { Cube, UNITS } = await import("/static/cube.js");
-            const cube = new Cube(await (await fetch("/api/cube")).json());
+            const { ask } = await import("/static/dom.js");
+            const cube = new Cube(await ask("cube"));
             return asked.map((where) => {
                 const answer = cube.answer(where);
                 const counts = (name) => UNITS.map((unit) => cube.counts(answer, name, unit));
@@ -306,6 +307,23 @@ def test_text_of_dicom_and_of_names_stays_text(
         assert page.locator("img[src=x]").count() == 0
         assert not [url for url in window.requests if url.endswith("/x")]
         window.context.close()
+
+
+def test_many_windows_share_one_stream(window: Window, root: Path) -> None:
+    """A browser opens six connections to a server, so a stream for each window would hold up the seventh."""
+    window.enter("/downloads")
+    pages = [window.page, *(window.new_page() for _ in range(8))]
+    for each in pages[1:]:
+        each.goto(f"{window.served.address}/downloads")
+        expect(each.locator("h1")).to_have_text("Downloads")
+    job = window.served.post("check", {"kind": "verify", "to": str(root)}).json()["id"]
+    for each in pages:
+        expect(each.locator(f"li.job[data-job='{job}']")).to_be_visible(timeout=10_000)
+    window.page.close()  # the one that listened for all
+    window.served.post(f"jobs/{job}/cancel")
+    other = window.served.post("check", {"kind": "verify", "to": str(root)}).json()["id"]
+    for each in pages[1:]:
+        expect(each.locator(f"li.job[data-job='{other}']")).to_be_visible(timeout=10_000)
 
 
 def test_a_rebound_name_gets_nothing_in_a_browser(browser: Browser, page: Served) -> None:

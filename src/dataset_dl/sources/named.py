@@ -41,6 +41,12 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _FILE_LIKE = re.compile(r"[/\\]|\.(parquet|csv|tsv|s5cmd|txt|tcia|xlsx)$", re.IGNORECASE)
 
 
+class Identifier(str):
+    """A text that is an identifier and nothing else: no file, no address and not standard input."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """What sources name.
@@ -153,6 +159,8 @@ def _once(values: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def _read_one(source: Source, places: Places) -> Named:
+    if isinstance(source, Identifier):
+        return Named((str(source).strip(),))
     if not isinstance(source, str | Path):
         if not is_table(source):
             raise SelectionError(

@@ -37,7 +37,7 @@ _KINDS = {
 # The pages that this wing has itself; the names of others may not be these.
 OWN_PAGES = {"explore": "Explore", "cohort": "Cohort", "downloads": "Downloads", "disk": "Disk"}
 # An error of the program itself; what a person did wrong is 400, the network 502, the disk 507.
-_STATUS = {1: 500, 2: 400, 3: 500, 4: 502, 5: 507}
+_STATUS = {1: 500, 2: 400, 3: 422, 4: 502, 5: 507}
 
 
 def make_app(site: Site, changes: Changes, token: str) -> Starlette:
@@ -60,7 +60,7 @@ def make_app(site: Site, changes: Changes, token: str) -> Starlette:
         return {
             "version": __version__,
             **_index(),
-            "roots": [{"path": str(root), "free_bytes": shutil.disk_usage(root).free} for root in site.roots],
+            "roots": [{"path": str(root), "free_bytes": _free(root)} for root in site.roots],
             "token": token,
             "pages": [{"name": name, "title": title, "is_listed": True} for name, title in OWN_PAGES.items()]
             + [
@@ -87,6 +87,13 @@ def make_app(site: Site, changes: Changes, token: str) -> Starlette:
     routes += [Route(f"/{name}", _shell) for name in ("", *OWN_PAGES, *pages)]
     routes += [Route(f"/{name}/{{rest:path}}", _shell) for name in pages]
     return Starlette(routes=routes)
+
+
+def _free(root: Path) -> int:
+    try:
+        return shutil.disk_usage(root).free
+    except OSError:  # it is gone; the page must come up nevertheless
+        return 0
 
 
 def _index() -> dict[str, Any]:
@@ -131,7 +138,7 @@ async def _given(request: Request) -> Given:
         body = await request.body()
         try:
             sent = msgspec.json.decode(body or b"{}")
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise SelectionError("", "The body is not JSON; nothing was changed.") from None
         if not isinstance(sent, Mapping):
             raise SelectionError("", "The body is not a JSON object; nothing was changed.")

@@ -66,10 +66,10 @@ class Changes:
         """
         if self._streams >= _MOST_STREAMS:
             raise TooMany
+        self._streams += 1
         return self._stream(last)
 
     async def _stream(self, last: int) -> AsyncIterator[Told | None]:
-        self._streams += 1
         is_first = True
         try:
             while not self._is_over:

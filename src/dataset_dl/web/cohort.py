@@ -50,7 +50,7 @@ def options_of(given: Given) -> dict[str, Any]:
 def about(site: Site, given: Given) -> dict[str, Any]:
     """Tell of a cohort what a person wants to know before a download."""
     import dataset_dl as dd
-    from dataset_dl.destination.disk import free_bytes
+    from dataset_dl.destination.disk import free_bytes, needed_bytes
     from dataset_dl.sources.idc import asking, rights
 
     asked, options = Asked.of(given), options_of(given)
@@ -77,6 +77,9 @@ def about(site: Site, given: Given) -> dict[str, Any]:
         "examples": [series.directory or "." for series in some],
         "destination": str(destination),
         "free_bytes": free_bytes(destination),
+        "needed_bytes": needed_bytes(
+            sum(share.size_bytes for share in found), asking.count_instances(asked.what, asked.where)
+        ),
         "rate_mbps": site.jobs.rate_mbps(),
         "command": command(asked.what, asked.where, to or "data", options),
         "python": python(asked.what, asked.where, to or "data", options),

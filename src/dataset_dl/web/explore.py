@@ -14,7 +14,7 @@ from dataset_dl.web.site import Asked, Site
 MOST_ROWS = 500
 ASKED = {
     **{facet: f"Values of {facet}, any of them; may be repeated." for facet in cubes.FACETS},
-    "where": "A condition like `SliceThickness<2`; may be repeated, all must hold.",
+    "where": "A condition like `instanceCount>=100`; may be repeated, all must hold.",
     "id": "An identifier of a collection, patient, study or series; may be repeated.",
 }
 
@@ -64,17 +64,24 @@ def suggest(site: Site, given: Given) -> list[dict[str, Any]]:
         return []
     try:
         condition = Condition.parse(text)
+    except SelectionError:
+        return _meanings(text, asking)
+    try:
         known_column(condition.column)
         found = asking.count([], [condition])
-        return [{"where": str(condition), "series": found.totals.series}]
-    except SelectionError:
-        pass
+    except SelectionError as error:
+        return [{"hint": str(error), "series": 0}]
+    return [{"where": str(condition), "series": found.totals.series}]
+
+
+def _meanings(text: str, asking: Any) -> list[dict[str, Any]]:
+    """Return what has a text as its identifier, and how many series have it in a description."""
     several: list[dict[str, Any]] = []
     try:
-        found = asking.count([text], [])
-        several.append({"id": text, "series": found.totals.series})
+        several.append({"id": text, "series": asking.count([text], []).totals.series})
     except SelectionError as error:
-        several.append({"hint": error.hint or error.message, "series": 0})
+        hint = error.message.replace("Nothing was started.", "").strip()
+        several.append({"hint": hint, "series": 0})
     for column in ("SeriesDescription", "StudyDescription"):
         condition = Condition(column, "~", (text,))
         found = asking.count([], [condition])

@@ -1,8 +1,9 @@
 """Who may ask: the person who was given the link, from this machine, from this page.
 
 A server on the loopback address is reached by every page that a browser shows and by every program of the
-machine. So a request must name this host exactly, because other names can be made to lead here; it must carry
-the cookie or the token; and it must come from this page if it changes something.
+machine. So a request must name this host exactly, because other names can be made to lead here. The cookie
+only shows the page: a browser sends cookies to every port of a host, so another program can get it. What asks
+or changes anything needs a key, which the browser keeps for this port alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import hmac
 import json
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -23,8 +23,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 # A list of a hundred thousand UIDs fits.
 MOST_BODY_BYTES = 8_000_000
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self';"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;"
+    " connect-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -47,7 +47,7 @@ class Guard:
     host
         The only host, with its port, that requests may name.
     token
-        What programs send as ``Authorization: Bearer``.
+        What programs send as ``Authorization: Bearer``; the page has a key of its own.
     """
 
     def __init__(self, app: App, host: str, token: str) -> None:
@@ -56,6 +56,7 @@ class Guard:
         self._token = token
         self._cookie_name = f"dataset-dl-{host.rpartition(':')[2]}"
         self._cookie = secrets.token_urlsafe(32)
+        self._key = secrets.token_urlsafe(32)
         self._links: set[str] = set()
 
     def new_link(self) -> str:
@@ -78,10 +79,11 @@ class Guard:
             await _refuse(send, *refused, accepted)
             return
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token")
-        if scope["path"] == "/" and given is not None:
+        if scope["path"] == "/" and given is not None and scope["method"] == "GET":
             await self._enter(given[0], headers, send)
             return
-        if not self._is_known(headers):
+        is_asking = scope["path"].startswith("/api/")
+        if not (self._has_key(headers) if is_asking else self._is_known(headers)):
             await _refuse(send, 401, _UNKNOWN, accepted)
             return
         if scope["method"] not in ("GET", "HEAD"):
@@ -104,8 +106,6 @@ class Guard:
             return None
         if scope["method"] != "POST":
             return 405, "There is nothing to do like that."
-        if origin is None and "authorization" not in headers:
-            return 403, "A change must come from the page itself."
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return 415, "A change must be JSON."
         length = headers.get("content-length", "0")
@@ -114,23 +114,34 @@ class Guard:
         return None
 
     async def _enter(self, link: str, headers: dict[str, str], send: Send) -> None:
-        if link not in self._links and not self._is_known(headers):
-            await _refuse(send, 403, _USED, headers.get("accept", ""))
+        if link not in self._links:
+            # Whoever is in already comes back to a link of the past, but gets no key for it.
+            if not self._is_known(headers):
+                await _refuse(send, 403, _USED, headers.get("accept", ""))
+                return
+            await _answer(send, 303, b"", {**_HEADERS, "Location": "/", "Cache-Control": "no-store"})
             return
         self._links.discard(link)
         cookie = f"{self._cookie_name}={self._cookie}; Path=/; HttpOnly; SameSite=Strict"
-        fields = {**_HEADERS, "Location": "/", "Set-Cookie": cookie, "Cache-Control": "no-store"}
+        # What is behind “#” stays in the browser.
+        fields = {
+            **_HEADERS,
+            "Location": f"/#key={self._key}",
+            "Set-Cookie": cookie,
+            "Cache-Control": "no-store",
+        }
         await _answer(send, 303, b"", fields)
 
+    def _has_key(self, headers: dict[str, str]) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        is_one = [hmac.compare_digest(given.encode(), each.encode()) for each in (self._key, self._token)]
+        return scheme.lower() == "bearer" and any(is_one)
+
     def _is_known(self, headers: dict[str, str]) -> bool:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme:
-            return scheme.lower() == "bearer" and hmac.compare_digest(token.encode(), self._token.encode())
-        try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(self._cookie_name)
-        except CookieError:
-            return False
-        return morsel is not None and hmac.compare_digest(morsel.value.encode(), self._cookie.encode())
+        """Whether the cookie is there; other programs of this host may have set others, of any form."""
+        pairs = (each.strip().partition("=") for each in headers.get("cookie", "").split(";"))
+        given = [value for name, _, value in pairs if name == self._cookie_name]
+        return any(hmac.compare_digest(each.encode(), self._cookie.encode()) for each in given)
 
 
 class TooLarge(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import socket
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dataset_dl.errors import DatasetDlError, SelectionError, StorageError
 from dataset_dl.scratch import Scratch
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 _TOKEN = "DATASET_DL_WEB_TOKEN"
-_MOST_CONNECTIONS, _KEEP_ALIVE_SECONDS, _GRACE_SECONDS = 256, 30, 2
+_SILENT_SECONDS = 10.0
+_MOST_CONNECTIONS, _KEEP_ALIVE_SECONDS, _GRACE_SECONDS = 800, 30, 2
 
 
 def serve(
@@ -74,6 +77,7 @@ def serve(
     server = _Server(
         uvicorn.Config(
             guard,
+            http=_Protocol,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -89,6 +93,20 @@ def serve(
     threading.Thread(target=_count, name="cube", daemon=True).start()
     with listening, Runner(jobs, at_once):
         server.run(sockets=[listening])
+
+
+class _Protocol(H11Protocol):
+    """Closes a connection on which nobody asks anything: such ones would take the places of others."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self.loop.call_later(_SILENT_SECONDS, self._end_if_silent)
+
+    def _end_if_silent(self) -> None:
+        has_asked: object = self.cycle
+        if has_asked is None and not self.transport.is_closing():
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):

@@ -11,6 +11,7 @@ from dataset_dl.errors import SelectionError
 from dataset_dl.model.page import Given
 from dataset_dl.model.selection import Condition
 from dataset_dl.sources.idc.cube import FACETS
+from dataset_dl.sources.named import Identifier
 from dataset_dl.verbs.jobs import Jobs
 
 
@@ -60,7 +61,7 @@ class Site:
 class Asked(NamedTuple):
     """A cohort: identifiers, and conditions on facets and other columns."""
 
-    what: list[str]
+    what: list[Identifier]
     where: list[Condition]
 
     @classmethod
@@ -73,4 +74,7 @@ class Asked(NamedTuple):
             If a condition is none.
         """
         facets = [Condition(facet, "=", tuple(given.all(facet))) for facet in FACETS if given.all(facet)]
-        return cls(given.all("id"), [*facets, *map(Condition.parse, given.all("where"))])
+        return cls(
+            [Identifier(each) for each in given.all("id")],
+            [*facets, *map(Condition.parse, given.all("where"))],
+        )

@@ -1,8 +1,9 @@
 // Series: slices and slides, read from the store as they are looked at; nothing is downloaded.
 
-import { ask, copyable, count, counted, h, problem, say, size } from "/static/dom.js";
+import { asBlob, ask, copyable, count, counted, h, problem, say, size } from "/static/dom.js";
 
 const WAIT_MS = 60;
+const WITHOUT_PICTURES = new Set(["SR", "RTSTRUCT", "RTPLAN", "KO", "PR", "REG", "ANN", "DOC", "M3D"]);
 
 export async function show(root, { rest, about: site }) {
   const id = decodeURIComponent(rest);
@@ -25,7 +26,7 @@ export async function show(root, { rest, about: site }) {
   root.append(
     h("p", { class: "quiet" }, [about.collection_id, about.PatientID, about.StudyDate, `${counted(series.instances, "file")}`, about.size_bytes ? size(about.size_bytes) : ""].filter(Boolean).join(" · ")),
     ...[...series.remarks, ...series.problems].map((each) => h("p", { class: "problem" }, each)));
-  const view = series.levels.length ? new Slide(id, series) : new Slices(id, series);
+  const view = series.levels.length ? new Slide(id, series) : new Slices(id, series, !WITHOUT_PICTURES.has(about.Modality));
   const hasVolume = series.frames > 2 && !series.levels.length && site.pages.some((page) => page.name === "volume");
   const cost = h("p", { class: "quiet", hidden: !series.requests }, `Looked at with ${counted(series.requests, "request")} and ${size(series.received_bytes)} so far.`);
   root.append(view.root, cost, h("section", { class: "card" }, h("h2", {}, "The same elsewhere"),
@@ -52,14 +53,8 @@ class Picture {
 
   async load(address) {
     this.root.setAttribute("aria-busy", "true");
-    let answer;
     try {
-      answer = await fetch(address);
-      if (!answer.ok) {
-        const { error, hint } = await answer.json();
-        throw new Error(`${error} ${hint}`);
-      }
-      const picture = URL.createObjectURL(await answer.blob());
+      const picture = await asBlob(address);
       if (this.wanted !== address) return URL.revokeObjectURL(picture);
       URL.revokeObjectURL(this.image.src);
       this.image.src = picture;
@@ -72,9 +67,10 @@ class Picture {
 }
 
 class Slices {
-  constructor(id, series) {
+  constructor(id, series, hasPictures) {
     this.id = id;
     this.series = series;
+    this.hasPictures = hasPictures;
     this.picture = new Picture("Slice");
     this.sheet = new Picture("Slices, evenly chosen");
     const last = series.frames - 1;
@@ -83,8 +79,15 @@ class Slices {
     this.contrast = h("select", { id: "contrast", onchange: () => this.repaint() }, ...["default", "auto", "embedded", ...series.presets].map((name) => h("option", { value: name }, name)));
     this.window = h("input", { id: "window", placeholder: "1500/-500", onchange: () => this.repaint() });
     this.header = h("details", { class: "card", ontoggle: () => this.fillHeader() }, h("summary", {}, "Header of this slice"), this.rows = h("div", { class: "scrolls" }));
+    this.header.open = !hasPictures;
+    const choosing = [h("label", { for: "slice" }, hasPictures ? "Slice " : "File "), this.slider, this.where];
+    if (!hasPictures) {
+      this.root = h("div", {}, h("p", {}, "This kind of series has no pictures of its own."), ...(last ? choosing : []), this.header);
+      this.paint();
+      return;
+    }
     this.root = h("div", { class: "viewing" },
-      h("div", {}, this.picture.root, h("label", { for: "slice" }, "Slice "), this.slider, this.where,
+      h("div", {}, this.picture.root, ...choosing,
         h("div", { class: "choices" }, h("label", { for: "contrast" }, "Contrast"), this.contrast, h("label", { for: "window" }, "or width/level"), this.window), this.header),
       h("div", {}, this.sheet.root));
     this.repaint();
@@ -95,7 +98,7 @@ class Slices {
   }
 
   repaint() {
-    this.sheet.show(`/api/series/${this.id}/mosaic?${this.shown}&columns=5&rows=5&width=144`);
+    this.sheet.show(`series/${this.id}/mosaic?${this.shown}&columns=5&rows=5&width=144`);
     this.paint();
   }
 
@@ -103,9 +106,10 @@ class Slices {
     const number = Number(this.slider.value);
     const place = this.series.positions[number];
     say(this.where, `${number + 1} of ${count(this.series.frames)}${place === null || place === undefined ? "" : `, at ${place.toFixed(1)} mm`}`);
-    this.picture.image.alt = `Slice ${number + 1} of ${this.series.frames}`;
-    this.picture.show(`/api/series/${this.id}/image?${this.shown}&position=${number}&width=768`);
     if (this.header.open) this.fillHeader();
+    if (!this.hasPictures) return;
+    this.picture.image.alt = `Slice ${number + 1} of ${this.series.frames}`;
+    this.picture.show(`series/${this.id}/image?${this.shown}&position=${number}&width=768`);
   }
 
   async fillHeader() {
@@ -136,7 +140,7 @@ class Slide {
   }
 
   paint() {
-    this.picture.show(`/api/series/${this.id}/slide?level=${this.level.value}&width=1024`);
+    this.picture.show(`series/${this.id}/slide?level=${this.level.value}&width=1024`);
   }
 
   zoom(event) {
@@ -147,7 +151,7 @@ class Slide {
   }
 
   tile(column, row) {
-    this.detail.show(`/api/series/${this.id}/tile?level=${this.largest.name}&column=${column}&row=${row}`);
+    this.detail.show(`series/${this.id}/tile?level=${this.largest.name}&column=${column}&row=${row}`);
   }
 }
 

@@ -123,6 +123,20 @@ def shares(identifiers: Sequence[str], where: Sequence[Condition]) -> list[Share
     return [Share(*row) for row in rows]
 
 
+def count_instances(identifiers: Sequence[str], where: Sequence[Condition]) -> int:
+    """Return how many files a selection has.
+
+    Raises
+    ------
+    SelectionError
+        If an identifier or a column is unknown.
+    """
+    database = Database()
+    clauses, bound = _clauses(database, identifiers, where)
+    sql = f"SELECT coalesce(sum(instanceCount), 0)::BIGINT FROM {table_sql()} WHERE {clauses}"
+    return int(database.column(sql, bound)[0])
+
+
 def _clauses(
     database: Database, identifiers: Sequence[str], where: Sequence[Condition]
 ) -> tuple[str, list[object]]:

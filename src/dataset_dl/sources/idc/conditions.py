@@ -96,7 +96,10 @@ def _ordered(condition: Condition, column: Column) -> tuple[str, list[object]]:
 def _typed(condition: Condition, column: Column, value: str) -> object:
     try:
         if column.type_name == "BIGINT":
-            return int(value)
+            found = int(value)
+            if not -(2**63) <= found < 2**63:
+                raise ValueError
+            return found
         if column.type_name == "DOUBLE":
             return float(value)
     except ValueError:

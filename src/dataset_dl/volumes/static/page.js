@@ -1,6 +1,6 @@
 // Volume: a series on this disk in three planes and in space.
 
-import { ask, h, problem } from "/static/dom.js";
+import { asBlob, ask, h, problem } from "/static/dom.js";
 
 const LAYOUTS = { multiplanar: "Three planes", axial: "Axial", coronal: "Coronal", sagittal: "Sagittal", render: "In space" };
 
@@ -17,18 +17,18 @@ export async function show(root, { rest }) {
   const layout = h("select", { id: "layout" }, ...Object.entries(LAYOUTS).map(([value, title]) => h("option", { value }, title)));
   root.append(status, h("div", { class: "choices" }, h("label", { for: "layout" }, "Show "), layout), h("div", { class: "canvas" }, canvas));
   try {
-    await loaded("/viewer/niivue.js");
+    const [address] = await Promise.all([asBlob(`volume/${encodeURIComponent(id)}`), loaded("/viewer/niivue.js")]);
     const { Niivue, SLICE_TYPE } = globalThis.niivue;
     const view = new Niivue({ backColor: [0, 0, 0, 1], show3Dcrosshair: true, isResizeCanvas: true, logLevel: "silent" });
     await view.attachToCanvas(canvas);
-    await view.loadVolumes([{ url: `/api/volume/${encodeURIComponent(id)}`, name: "volume.nii.gz" }]);
+    await view.loadVolumes([{ url: address, name: "volume.nii.gz" }]);
     const types = { multiplanar: SLICE_TYPE.MULTIPLANAR, axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL, sagittal: SLICE_TYPE.SAGITTAL, render: SLICE_TYPE.RENDER };
     layout.addEventListener("change", () => view.setSliceType(types[layout.value]));
     const size = view.volumes[0].dims.slice(1, 4).join(" × ");
     status.textContent = `${size} voxels. Drag with the right button for another contrast.`;
     canvas.dataset.ready = size;
   } catch (error) {
-    status.replaceChildren(problem(await reason(id, error)));
+    status.replaceChildren(problem(error));
   }
   return {};
 }
@@ -40,14 +40,4 @@ function loaded(address) {
     const script = h("script", { src: address, onload: resolve, onerror: () => reject(new Error("The viewer cannot be loaded.")) });
     document.head.append(script);
   });
-}
-
-// The viewer says only that it failed; the server says why.
-async function reason(id, error) {
-  try {
-    await ask(`volume/${encodeURIComponent(id)}`);
-  } catch (told) {
-    if (told.message) return told;
-  }
-  return error;
 }

@@ -1,6 +1,6 @@
 // Cohort: what it holds, what it costs and asks, and three ways to take it along.
 
-import { ask, announce, copyable, count, counted, duration, h, problem, size } from "/static/dom.js";
+import { ask, announce, copyable, count, counted, duration, h, problem, saving, size } from "/static/dom.js";
 import { load } from "/static/explore.js";
 import { Query, addressOf } from "/static/query.js";
 
@@ -50,7 +50,7 @@ class Cohort {
         h("h3", {}, "Where the series go"), this.examples, this.trouble, this.start),
       h("section", { class: "card" }, h("h2", {}, "The same elsewhere"), this.code,
         h("p", {}, "As a file: ", ...[["parquet", "lockfile (.parquet)"], ["s5cmd", "s5cmd manifest"], ["csv", "CSV"], ["bib", "citations (BibTeX)"]]
-          .flatMap(([form, title]) => [h("a", { href: `/api/cohort/file?${query}&format=${form}`, download: true }, title), " · "]).slice(0, -1))),
+          .flatMap(([form, title]) => [saving(`cohort/file?${query}&format=${form}`, form === "bib" ? "CITATIONS.bib" : `cohort.${form}`, title), " · "]).slice(0, -1))),
       this.rights,
     );
   }
@@ -75,14 +75,14 @@ class Cohort {
     }
     if (mine !== this.turn) return;
     this.trouble.replaceChildren();
-    this.start.disabled = false;
+    this.start.disabled = told.needed_bytes > told.free_bytes;
     const { patients, studies, series, instances, size_bytes } = this.totals;
-    const fits = size_bytes < told.free_bytes;
+    const fits = told.needed_bytes <= told.free_bytes;
     const time = told.rate_mbps ? `${duration(size_bytes / told.rate_mbps / 1e6)} at ${told.rate_mbps.toFixed(1)} MB/s, the rate of the last download`
       : `${duration(size_bytes / 50e6)} at 50 MB/s; nothing has been measured yet`;
     this.facts.replaceChildren(...[
       ["Series", count(series)], ["Patients", count(patients)], ["Studies", count(studies)], ["Files", count(instances)], ["Size", size(size_bytes)],
-      ["Free there", h("span", { class: fits ? "" : "restricted" }, `${size(told.free_bytes)}${fits ? "" : ", which does not suffice"}`)], ["Time", time],
+      ["Free there", h("span", { class: fits ? "" : "restricted" }, `${size(told.free_bytes)}${fits ? "" : `, but it needs ${size(told.needed_bytes)}`}`)], ["Time", time],
     ].map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
     this.examples.replaceChildren(...told.examples.map((each) => h("li", {}, `${told.destination}/${each}`)));
     this.code.replaceChildren(copyable("In a shell", told.command), copyable("In Python", told.python));

@@ -42,17 +42,55 @@ export const when = (seconds) => new Date(seconds * 1000).toLocaleString("en-GB"
 
 export class Refused extends Error {}
 
-export async function ask(path, body) {
-  const options = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+// The key comes with the link, behind “#”. A browser keeps it for this port alone, unlike a cookie.
+function key() {
+  const match = /^#key=(.+)$/.exec(location.hash);
+  if (match) {
+    localStorage.setItem("key", match[1]);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  return localStorage.getItem("key") ?? "";
+}
+
+// Asks the server, and gives its answer as it is.
+export async function request(path, { headers, ...options } = {}) {
   let answer;
   try {
-    answer = await fetch(`/api/${path}`, options);
+    answer = await fetch(`/api/${path}`, { ...options, headers: { ...headers, Authorization: `Bearer ${key()}` } });
   } catch {
     throw new Refused("The server does not answer. Is `dataset-dl web` still running?");
   }
-  const told = await answer.json();
-  if (!answer.ok) throw new Refused(`${told.error} ${told.hint ?? ""}`.trim());
-  return told;
+  if (answer.ok) return answer;
+  const { error, hint } = await answer.json();
+  throw new Refused(`${error} ${hint ?? ""}`.trim());
+}
+
+export async function ask(path, body) {
+  const options = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  return (await request(path, options)).json();
+}
+
+// An answer as an address that pictures and downloads can use.
+export async function asBlob(path) {
+  return URL.createObjectURL(await (await request(path)).blob());
+}
+
+// A link that saves what the server makes.
+export function saving(path, name, title) {
+  const link = h("button", { type: "button", class: "link", onclick: save }, title);
+  async function save() {
+    link.disabled = true;
+    try {
+      const address = await asBlob(path);
+      h("a", { href: address, download: name }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    } catch (error) {
+      announce(error.message);
+      link.after(problem(error));
+    }
+    link.disabled = false;
+  }
+  return link;
 }
 
 // Says something for everybody, also for those who hear the page.

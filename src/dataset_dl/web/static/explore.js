@@ -39,7 +39,7 @@ class Explore {
     this.chips = h("ul", { class: "chips", "aria-label": "Chosen" });
     this.trouble = h("div");
     this.facets = FACETS.filter((name) => name !== "collection_id").map((name) => new (name === "year" ? Years : FacetList)(name, TITLES[name], known, choose));
-    this.search = new Search(known, this.facets, listed, choose);
+    this.search = new Search(known, this.facets, choose, () => this.paintCollections());
     this.collections = new Collections(listed, onDisk(trees), choose);
     this.series = new SeriesList();
     this.units = h("select", { onchange: () => { this.unit = this.units.value; this.paint(); } },
@@ -72,9 +72,9 @@ class Explore {
 
   set(search) {
     this.query = new Query(search);
+    this.trouble.replaceChildren();
     this.paint();
     if (this.query.needsServer) this.askServer();
-    else this.trouble.replaceChildren();
     if (this.picked === "series") this.series.ask(this.query);
   }
 
@@ -109,14 +109,14 @@ class Explore {
     this.units.value = unit;
     this.tell(totals);
     for (const facet of this.facets) facet.paint(this.cube.counts(answer, facet.name, unit), query.facets[facet.name] ?? [], unit);
-    this.collections.paint({
+    this.found = {
       series: this.cube.counts(answer, "collection_id", "series"),
       size: this.cube.counts(answer, "collection_id", "size_bytes"),
       patients: needs ? null : this.cube.counts(answer, "collection_id", "patients"),
       values: this.cube.facets.collection_id.values,
       chosen: query.facets.collection_id ?? [],
-      words: this.search.words,
-    });
+    };
+    this.paintCollections();
     this.chips.replaceChildren(...query.chips().map(([name, value, text]) => h("li", {},
       h("button", { type: "button", class: "chip", "aria-label": `Remove ${text}`, onclick: () => this.go(addressOf("explore", query.toggled(name, value))) }, text, h("span", { "aria-hidden": "true" }, " ×")))));
     if (!query.isEmpty) this.chips.append(h("li", {}, h("a", { href: "/explore" }, "Clear all")));
@@ -124,10 +124,14 @@ class Explore {
     this.open.hidden = query.isEmpty;
   }
 
+  paintCollections() {
+    this.collections.paint({ ...this.found, words: this.search.words });
+  }
+
   tell(totals) {
     this.columns.classList.toggle("stale", totals === null);
     if (totals === null) {
-      say(this.title, "Counting…");
+      say(this.title, this.trouble.hasChildNodes() ? "This cannot be counted" : "Counting…");
       for (const each of [this.detail, this.sum]) say(each, "");
       return;
     }

@@ -42,12 +42,6 @@ export class Query {
     return other;
   }
 
-  without(name) {
-    const other = this.copy();
-    delete other.facets[name];
-    return other;
-  }
-
   body() {
     return { ...this.facets, ...(this.where.length && { where: this.where }), ...(this.id.length && { id: this.id }) };
   }

@@ -100,6 +100,6 @@ export class SeriesList {
 function row(series) {
   return h("tr", {},
     h("th", { scope: "row" }, h("a", { href: `/series/${series.SeriesInstanceUID}` }, series.SeriesDescription || "(no description)"), h("div", { class: "what" }, series.collection_id)),
-    h("td", {}, series.PatientID), h("td", {}, series.StudyDate ?? ""), h("td", {}, series.Modality), h("td", {}, series.BodyPartExamined ?? ""),
+    h("td", {}, series.PatientID), h("td", { class: "date" }, series.StudyDate ?? ""), h("td", {}, series.Modality), h("td", {}, series.BodyPartExamined ?? ""),
     h("td", { class: "number" }, count(series.instanceCount)), h("td", { class: "number" }, size(series.size_bytes)));
 }

@@ -6,12 +6,13 @@ import { TITLES } from "/static/query.js";
 const SHOWN = 8, PAUSE_MS = 250;
 
 export class Search {
-  constructor(cube, facets, listed, choose) {
+  constructor(cube, facets, choose, filter) {
     this.cube = cube;
     this.names = ["collection_id", ...facets.map((facet) => facet.name)];
     this.choose = choose;
+    this.filter = filter;
     this.words = "";
-    this.input = h("input", { type: "search", id: "search", autocomplete: "off", spellcheck: "false", placeholder: "lung, CT, a UID, a DOI, SliceThickness<2 …", oninput: () => this.typed() });
+    this.input = h("input", { type: "search", id: "search", autocomplete: "off", spellcheck: "false", placeholder: "lung, CT, a UID, a DOI, instanceCount>=100 …", oninput: () => this.typed() });
     this.list = h("ul", { class: "suggestions", "aria-label": "Suggestions" });
     this.root = h("form", { class: "search", role: "search", onsubmit: (event) => this.submitted(event) },
       h("label", { for: "search" }, "Search"), this.input, this.list);
@@ -19,9 +20,16 @@ export class Search {
 
   typed() {
     const text = this.input.value.trim();
+    this.heed(text);
     this.show(text ? this.local(text) : []);
     clearTimeout(this.waiting);
     if (text.length > 2) this.waiting = setTimeout(() => this.askServer(text), PAUSE_MS);
+  }
+
+  // Collections that do not have the text are left out while it stands there.
+  heed(text) {
+    this.words = text;
+    this.filter();
   }
 
   local(text) {
@@ -61,6 +69,7 @@ export class Search {
 
   take({ name, value }) {
     this.input.value = "";
+    this.heed("");
     this.show([]);
     this.choose(name, value);
     this.input.focus();
