@@ -13,6 +13,7 @@ from dataset_dl.doors import JOBS
 from dataset_dl.errors import PlanError, SelectionError
 from dataset_dl.model.job import Job, JobState
 from dataset_dl.model.selection import conditions
+from dataset_dl.verbs.jobs.requests import plain, shortened
 from dataset_dl.verbs.jobs.table import Table
 from dataset_dl.verbs.options import DownloadOptions, PlanOptions, TransferOptions, settings_of, spelled_out
 
@@ -26,8 +27,6 @@ _PLANNED = [name for name in PlanOptions.__annotations__ if name != "where"]
 _OPEN: tuple[JobState, ...] = ("PENDING", "PAUSED")
 _ENDED: tuple[JobState, ...] = ("SUCCESS", "WARNING", "FAILURE", "CANCELED")
 _LOOK_SECONDS = 0.2
-# Every reader of the queue gets the request with each change.
-_MOST_NAMED = 100
 # A rate from less than this says little of the network.
 _MEASURABLE_BYTES = 20_000_000
 
@@ -75,9 +74,9 @@ class Jobs:
             what = list(cast("Iterable[str | Path]", what))
         made, rest = planned(what, into, options)
         asked = {
-            "what": list(map(_plain, what)) if isinstance(what, list) else [_plain(what)],
+            "what": list(map(plain, what)) if isinstance(what, list) else [plain(what)],
             "where": [str(each) for each in conditions(options.get("where"))],
-            **{name: _plain(options[name]) for name in _PLANNED if name in options},  # type: ignore[literal-required]
+            **{name: plain(options[name]) for name in _PLANNED if name in options},  # type: ignore[literal-required]
         }
         return self.add_plan(made, into, asked, **rest)
 
@@ -117,8 +116,8 @@ class Jobs:
             kept["reuse"] = [each.absolute() for each in reuse]
         request = {
             **(asked or {}),
-            **_shortened((asked or {}).get("what", ())),
-            "options": {name: _plain(value) for name, value in kept.items()},
+            **shortened((asked or {}).get("what", ())),
+            "options": {name: plain(value) for name, value in kept.items()},
             "series_count": plan.series_count,
             "instance_count": plan.instance_count,
             "size_bytes": plan.size_bytes,
@@ -161,7 +160,7 @@ class Jobs:
         if not tree.is_dir():
             raise SelectionError(str(tree), f"{tree} is not a directory.", "Give one that was downloaded.")
         number = self.table.add(
-            kind, tree, {"options": {name: _plain(value) for name, value in request.items()}}
+            kind, tree, {"options": {name: plain(value) for name, value in request.items()}}
         )
         self.table.publish(number)
         return self.job(number)
@@ -300,34 +299,6 @@ class Jobs:
         runners = {name: is_alive(self.folder / "runners", name) for name in self.table.runners()}
         if not all(runners.values()):
             self.table.settle(runners)
-
-
-def _shortened(what: Sequence[Any]) -> dict[str, Any]:
-    """Return the beginning of a long list: the plan of the job has all of it."""
-    return {"what": list(what[:_MOST_NAMED]), "what_count": len(what)}
-
-
-def _plain(value: Any) -> Any:
-    """Return a value of a request as plain values for JSON.
-
-    Raises
-    ------
-    PlanError
-        If it is an object that only this process knows.
-    """
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    if isinstance(value, Path):
-        return str(value.absolute())
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if hasattr(value, "columns") or hasattr(value, "rows"):
-        return ""  # a table or a plan, whose series are in the plan of the job
-    raise PlanError(
-        type(value).__name__,
-        f"A job cannot keep a {type(value).__name__}; nothing was started.",
-        "Give names instead of objects.",
-    )
 
 
 __all__ = ["Job", "Jobs"]
