@@ -96,13 +96,16 @@ class Extension:
         Whether the option may be repeated; `observers` then receives a tuple.
     observers
         Function that creates the observers for a value of the option.
+    sets
+        Options of the command that the flag sets, if it takes no value.
     """
 
     flag: str
     help: str
-    metavar: str
-    observers: Callable[[Any], Iterable[Observer]]
+    metavar: str = ""
+    observers: Callable[[Any], Iterable[Observer]] = lambda value: ()
     multiple: bool = False
+    sets: Mapping[str, Any] | None = None
 
     @property
     def parameter(self) -> str:

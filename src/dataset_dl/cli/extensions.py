@@ -26,14 +26,18 @@ def extended(command: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
             observers: list[Observer] = []
             for each in several:
                 value = options.pop(each.parameter)
-                if value not in (None, ()):
+                if each.sets is not None:
+                    options.update(each.sets if value else {})
+                elif value not in (None, ()):
                     observers += each.observers(value)
             return function(observers=observers, **options)
 
         for each in reversed(several):
-            with_extensions = click.option(
-                each.flag, each.parameter, help=each.help, metavar=each.metavar, multiple=each.multiple
-            )(with_extensions)
+            kind: dict[str, Any] = {"metavar": each.metavar, "multiple": each.multiple}
+            if each.sets is not None:
+                kind = {"is_flag": True}
+            option = click.option(each.flag, each.parameter, help=each.help, **kind)
+            with_extensions = option(with_extensions)
         return with_extensions
 
     return decorate

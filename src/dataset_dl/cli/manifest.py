@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataset_dl.cli.extensions import extended
 from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import planned, selection
 from dataset_dl.errors import PlanError
+
+if TYPE_CHECKING:
+    from dataset_dl.observers import Observer
 
 
 @click.command(cls=Command)
@@ -23,7 +27,10 @@ from dataset_dl.errors import PlanError
     help="FILE.parquet, FILE.csv or FILE.s5cmd.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-def manifest(sources: tuple[str, ...], output: Path, force: bool, **options: Any) -> None:
+@extended("idc.manifest")
+def manifest(
+    sources: tuple[str, ...], output: Path, force: bool, observers: list[Observer], **options: Any
+) -> None:
     """Write the series that a download would fetch, and their directories, to a file that pins them."""
     from dataset_dl.wording import size
 

@@ -143,7 +143,7 @@ def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None
 
         where.append(Condition("license_short_name", "=", tuple(licences_like(licences))))
     names = set(PlanOptions.__annotations__) - {"where"}
-    chosen = {name: options.pop(name) for name in names}
+    chosen = {name: options.pop(name) for name in names if name in options}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SelectionWarning)  # `_show_notes` reports it
         made = plan(sources, where=where, into=into, **chosen)

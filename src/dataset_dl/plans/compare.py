@@ -35,7 +35,7 @@ class Comparison:
 
 def compare(own: PlanFile, kept: PlanFile) -> Comparison:
     """Compare the rows of a plan with the kept ones."""
-    row = "hash(key, directory, instanceCount, coalesce(files, ''))"
+    row = "hash(key, directory, instanceCount, size_bytes, coalesce(files, ''))"
     differs = f"SELECT count(*) > 0 FROM {own.sql} WHERE {row} NOT IN (SELECT {row} FROM {kept.sql})"
     if not Database().column(differs)[0]:
         return Comparison()

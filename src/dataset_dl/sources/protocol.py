@@ -15,6 +15,9 @@ class Source(Protocol):
 
     A source never trusts a file: a plan from somebody else contains addresses and keys, and `problems`
     reports those that this source would not have returned.
+
+    A source of series that IDC may lack has one more method: ``rest(identifiers)`` returns the rows of those
+    that it has.
     """
 
     def rows(self, address: str) -> Iterable[PlannedSeries]:

@@ -54,6 +54,8 @@ class PlanOptions(TypedDict, total=False):
         Leave out what IDC does not have instead of raising; the plan's `missing` lists it. Series of a TCIA
         manifest that IDC does not have are always left out, but make the download incomplete without this
         option.
+    rest_from
+        A source that is asked for the series which IDC does not have: ``nbia`` for TCIA's server.
     original_only
         Leave out analysis results: series that were made from the images of a collection.
     with_references
@@ -77,6 +79,7 @@ class PlanOptions(TypedDict, total=False):
     layout: str | None
     idc_version: int | None
     skip_missing: bool
+    rest_from: str | None
     original_only: bool
     with_references: bool
     with_annotations: bool

@@ -27,7 +27,7 @@ from dataset_dl.sources.idc.columns import IDENTITY
 from dataset_dl.sources.idc.planner import make_plan
 from dataset_dl.store.addresses import KNOWN_BUCKETS
 from dataset_dl.verbs.options import DEFAULTS, PlanOptions, spelled_out
-from dataset_dl.wording import first_few
+from dataset_dl.wording import counted, first_few
 
 # A table of pandas, polars or Arrow, none of which is imported here.
 Table = Any
@@ -116,6 +116,8 @@ def plan_quietly(what: Any, places: Places, options: PlanOptions) -> tuple[Plan,
     if others is not None and not (found.names_idc or chosen):
         return replace(others.plan(destination), origin=origin), True
     made = _of_idc(found, chosen, origin, destination, options)
+    if (rest_from := options.get("rest_from")) is not None:
+        made = _with_rest(made, rest_from, destination, options)
     if others is not None:
         made = replace(joined(others, made.rows).plan(destination), origin=made.origin)
     return made, not (found.entries or found.plans or found.accounts)
@@ -158,7 +160,7 @@ def _of_idc(
         into=destination,
         path_limit=path_limit(destination),
         version=options.get("idc_version"),
-        optional=frozenset(identifiers if skip else found.optional),
+        optional=frozenset(identifiers if skip or options.get("rest_from") else found.optional),
         only_series=frozenset(found.optional),
         strict=bool(options.get("strict")),
         origin=origin._replace(requests=requests),
@@ -181,19 +183,47 @@ def _of_other_sources(
             " nothing was started.",
             "Leave the conditions out.",
         )
-    layout = Layout.parse(options.get("layout") or DEFAULT_LAYOUT, IDENTITY)
-    limit = path_limit(destination)
 
     def rows() -> Iterator[PlannedSeries]:
         for address in found.addresses:
             source = SOURCES.find(scheme_of(address))
             assert source is not None, "reading the address has found its source"
-            for series in source.rows(address):
-                if series.directory:
-                    yield series
-                    continue
-                directory = layout.directory({name: getattr(series, name) for name in layout.columns})
-                yield series._replace(directory=directory if limit is None else shorten(directory, limit))
+            yield from source.rows(address)
+
+    return _laid_out(rows(), destination, options)
+
+
+def _with_rest(made: Plan, name: str, destination: Path | None, options: PlanOptions) -> Plan:
+    """Add the series that IDC lacks and another source has."""
+    source: Any = SOURCES.find(name)
+    if not hasattr(source, "rest"):
+        raise SelectionError(
+            name, f"No installed source “{name}” gives series that IDC lacks; nothing was started."
+        )
+    if not made.missing:
+        return made
+    there = _laid_out(source.rest(made.missing), destination, options)
+    known = {str(row.SeriesInstanceUID) for row in there}
+    if not known:
+        return made
+    missing = tuple(each for each in made.missing if each not in known)
+    note = f"{counted(len(known), 'series')} that IDC lacks come from {name}."
+    origin = made.origin._replace(missing=missing, notes=(*made.notes, note))
+    return replace(joined(there, made.rows).plan(destination), origin=origin, idc_version=made.idc_version)
+
+
+def _laid_out(several: Iterable[PlannedSeries], destination: Path | None, options: PlanOptions) -> PlanFile:
+    """Return rows of other sources as a plan; those without a directory get the one of the layout."""
+    layout = Layout.parse(options.get("layout") or DEFAULT_LAYOUT, IDENTITY)
+    limit = path_limit(destination)
+
+    def rows() -> Iterator[PlannedSeries]:
+        for series in several:
+            if series.directory:
+                yield series
+                continue
+            directory = layout.directory({name: getattr(series, name) for name in layout.columns})
+            yield series._replace(directory=directory if limit is None else shorten(directory, limit))
 
     return PlanFile.of(rows(), Origin(file_template=layout.file_template))
 

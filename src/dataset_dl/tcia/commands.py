@@ -1,0 +1,86 @@
+"""``dataset-dl tcia …``: what TCIA's server has, and manifests from both archives."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from dataset_dl.cli.download import download as idc_download
+from dataset_dl.cli.help import Command
+from dataset_dl.cli.options import FORMAT, way_out
+from dataset_dl.cli.tables import Format, write
+from dataset_dl.tcia import REST
+
+_SERIES = (
+    "SeriesInstanceUID", "Collection", "PatientID", "StudyInstanceUID", "StudyDate", "Modality",
+    "SeriesDescription", "BodyPartExamined", "ImageCount", "FileSize", "LicenseName",
+)  # fmt: skip
+
+
+@click.group()
+def tcia() -> None:
+    """The Cancer Imaging Archive: series from IDC where they are, else from TCIA's server NBIA."""
+
+
+@tcia.command(cls=Command)
+@way_out
+@FORMAT
+def collections(form: Format, **options: Any) -> None:
+    """List the collections that NBIA has."""
+    rows = _asked("getCollectionValues", options)
+    write(("Collection",), [(row.get("Collection"),) for row in rows], form, sys.stdout)
+
+
+@tcia.command(cls=Command)
+@click.option("--collection", metavar="NAME", help="Only of this collection.")
+@click.option("--patient-id", metavar="ID", help="Only of this patient.")
+@click.option("--study", metavar="UID", help="Only of this study.")
+@click.option("--modality", metavar="NAME", help="Only of this modality.")
+@way_out
+@FORMAT
+def series(
+    collection: str | None,
+    patient_id: str | None,
+    study: str | None,
+    modality: str | None,
+    form: Format,
+    **options: Any,
+) -> None:
+    """List series that NBIA has."""
+    given = {
+        "Collection": collection,
+        "PatientID": patient_id,
+        "StudyInstanceUID": study,
+        "Modality": modality,
+    }
+    chosen = {name: value for name, value in given.items() if value}
+    if not chosen:
+        raise click.UsageError(
+            "Name a collection, a patient, a study or a modality.", click.get_current_context()
+        )
+    rows = _asked("getSeries", options, **chosen)
+    write(_SERIES, [tuple(row.get(name) for name in _SERIES) for row in rows], form, sys.stdout)
+
+
+def _asked(method: str, options: dict[str, Any], **given: str) -> Any:
+    from dataset_dl.tcia.service import Nbia
+    from dataset_dl.verbs.options import network_of
+
+    return Nbia(network_of(options)).rows(method, **given)
+
+
+def _download(**options: Any) -> None:
+    click.get_current_context().invoke(idc_download, **{**options, REST.parameter: True})
+
+
+tcia.add_command(
+    Command(
+        "download",
+        callback=_download,
+        params=[each for each in idc_download.params if each.name != REST.parameter],
+        help="Download manifests of TCIA: each series from IDC where it is, else from NBIA.",
+        examples=("dataset-dl tcia download manifest-1234567890.tcia --to data",),
+    )
+)

@@ -1,0 +1,207 @@
+"""The engine for ``nbia://``: a few zips at once, each unpacked while it arrives."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import requests
+import urllib3
+
+from dataset_dl.engines.feeding import Feed
+from dataset_dl.engines.pace import Pace
+from dataset_dl.engines.threads import Failed, Stopped, Threads
+from dataset_dl.model.events import EngineStarted, Event, FileCompleted, SeriesSized
+from dataset_dl.model.series import Fetch, Pause, PlannedSeries, Size, StoredObject
+from dataset_dl.model.settings import DownloadSettings
+from dataset_dl.network import NetworkSettings
+from dataset_dl.tcia import require
+from dataset_dl.tcia.service import Nbia, NbiaAddress
+from dataset_dl.tcia.unpacking import UNFINISHED, Part, Unpacked, save, unpack
+
+# As many as TCIA's own program uses.
+WORKERS, _MOST_WORKERS = 4, 16
+_CHUNK_BYTES = 1 << 17
+# A zip that the server ends early is asked for once more, then its instances one by one.
+_TRIES = 2
+# NBIA's sizes are no promise; far beyond them is a trap.
+_SLACK, _SLACK_BYTES = 2, 64_000_000
+
+
+class NbiaEngine:
+    """Fetches series of NBIA; implements `engines.protocol.Engine`.
+
+    Parameters
+    ----------
+    network
+        How to reach it.
+    workers
+        Series at once.
+    max_rate_mbps
+        Limit of the rate in MB a second; no limit if None.
+    """
+
+    name = "zip"
+    schemes = ("nbia",)
+    lists_objects = False
+
+    def __init__(
+        self, network: NetworkSettings, *, workers: int | None = None, max_rate_mbps: float | None = None
+    ) -> None:
+        require()
+        self._network = network
+        self.workers = min(workers or WORKERS, _MOST_WORKERS)
+        self._max_rate_mbps = max_rate_mbps
+
+    def probe(self, address: str) -> None:
+        """Ask for the facts of one series.
+
+        Raises
+        ------
+        NetworkError
+            If NBIA does not answer.
+        """
+        wanted = NbiaAddress.of(address)
+        Nbia(self._network, wanted.host).metadata([wanted.SeriesInstanceUID])
+
+    def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
+        """Return nothing: NBIA lists instances, but not the bytes of each."""
+        return {}
+
+    def run(self, fetches: Iterable[Fetch | Pause], destination: Path) -> Iterator[Event]:
+        """Fetch series; see `engines.protocol.Engine.run`."""
+        yield EngineStarted(self.name, self.workers, "NBIA")
+        fetching = _Fetching(self._network, destination, self._max_rate_mbps)
+        threads = Threads(self.workers, fetching.series, lambda: fetching.received_bytes)
+        try:
+            yield from threads.events(Feed(fetches))
+        finally:
+            fetching.stop()
+            threads.end()
+
+    def is_unfinished(self, name: str) -> bool:
+        """Whether a file is one that was not proven."""
+        return name.startswith(".") and name.endswith(UNFINISHED)
+
+
+class _Fetching:
+    """Fetches series, from several threads."""
+
+    def __init__(self, network: NetworkSettings, destination: Path, max_rate_mbps: float | None) -> None:
+        self._network = network
+        self._destination = destination
+        self._pace = Pace(max_rate_mbps * 1e6) if max_rate_mbps else None
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._open: set[requests.Response] = set()
+        self.received_bytes = 0
+
+    def stop(self) -> None:
+        """End all fetches."""
+        with self._lock:
+            self._stop.set()
+            several = list(self._open)
+        for response in several:
+            with suppress(OSError, RuntimeError, ValueError):  # it has just ended
+                response.raw.shutdown()
+
+    def series(self, order: Fetch) -> Iterator[Event]:
+        """Fetch a series whole; its files get their names together, when all of them are proven."""
+        row = order.series
+        address = NbiaAddress.of(row.address)
+        nbia = Nbia(self._network, address.host)
+        directory = self._destination / row.directory
+        directory.mkdir(parents=True, exist_ok=True)
+        found = self._whole(nbia, row, directory)
+        if not found.is_whole or len(found.parts) != (row.instanceCount or len(found.parts)):
+            self._mend(nbia, row, directory, found)
+        self._check()
+        sizes = {f"{part.SOPInstanceUID}.dcm": part.size_bytes for part in found.parts.values()}
+        yield SeriesSized(row.key, Size(len(sizes), sum(sizes.values())))
+        for part in sorted(found.parts.values(), key=lambda each: each.SOPInstanceUID):
+            name = f"{part.SOPInstanceUID}.dcm"
+            part.path.replace(directory / name)
+            yield FileCompleted(row.key, f"{row.directory}/{name}", part.size_bytes, proven=part.is_proven)
+
+    def _whole(self, nbia: Nbia, row: PlannedSeries, directory: Path) -> Unpacked:
+        """Unpack the zip; one that is short for a passing reason is asked for again."""
+        uid = str(row.SeriesInstanceUID)
+        problem = Failed("truncated", "NBIA sent no zip")
+        for _ in range(_TRIES):
+            try:
+                chunks = self._received(nbia.archive(uid))
+                found = unpack(chunks, directory, uid, _most(row), self._check)
+                if found.is_whole:
+                    return found
+            except (urllib3.exceptions.HTTPError, TimeoutError) as error:
+                problem = Failed("truncated", f"the connection broke off ({type(error).__name__})")
+                continue
+            except Failed as error:
+                if error.cause not in ("truncated", "server_error"):
+                    raise
+                problem = error
+                continue
+            if found.parts or found.named is not None:
+                return found
+        raise problem
+
+    def _mend(self, nbia: Nbia, row: PlannedSeries, directory: Path, found: Unpacked) -> None:
+        """Fetch the instances one by one that the zip lacks."""
+        uid = str(row.SeriesInstanceUID)
+        wanted = nbia.instances(uid)
+        if not wanted:
+            lacking = f"{len(found.parts):,} of {row.instanceCount or 'its'} files"
+            raise Failed("truncated", f"NBIA sent {lacking}, and does not say which are lacking")
+        for strange in found.parts.keys() - set(wanted):
+            raise Failed("altered", f"the zip has the instance {strange}, which NBIA does not list")
+        for number, instance in enumerate(each for each in wanted if each not in found.parts):
+            self._check()
+            path = directory / f".m{number}{UNFINISHED}"
+            try:
+                part: Part = save(
+                    self._received(nbia.instance(uid, instance)), path, uid, instance, _most(row), self._check
+                )
+            except (urllib3.exceptions.HTTPError, TimeoutError) as error:
+                raise Failed("truncated", f"the connection broke off ({type(error).__name__})") from None
+            found.parts[instance] = part
+
+    def _received(self, response: requests.Response) -> Iterator[bytes]:
+        with self._lock:
+            self._open.add(response)
+        try:
+            while data := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+                self._check()
+                self._count(len(data))
+                yield data
+        finally:
+            with self._lock:
+                self._open.discard(response)
+            response.close()
+
+    def _count(self, size_bytes: int) -> None:
+        with self._lock:
+            self.received_bytes += size_bytes
+            seconds = self._pace.pause(self.received_bytes) if self._pace is not None else 0.0
+        if seconds:
+            self._stop.wait(seconds)
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
+
+
+def _most(row: PlannedSeries) -> int | None:
+    return None if row.estimated_bytes is None else _SLACK * row.estimated_bytes + _SLACK_BYTES
+
+
+def make(settings: DownloadSettings, network: NetworkSettings) -> NbiaEngine:
+    """Create the engine from settings.
+
+    Raises
+    ------
+    MissingExtra
+        If the extra is not installed.
+    """
+    return NbiaEngine(network, workers=settings.workers, max_rate_mbps=settings.max_rate_mbps)

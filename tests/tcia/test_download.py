@@ -1,0 +1,218 @@
+"""Series from IDC and from NBIA in one download; and what NBIA's zips may be like."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.uid import generate_uid
+
+import dataset_dl as dd
+from dataset_dl.tcia.service import NbiaAddress
+from dataset_dl.testing import LocalBucket
+from dataset_dl.testing.nbia import LocalNbia
+from support.cli import PROGRAM, Cli
+from support.dicoms import encoded, slice_of
+
+COUNT = 12
+
+
+def made(count: int = COUNT, pixels: int = 64) -> dict[str, bytes]:
+    """The files of a series, by SOPInstanceUID."""
+    series, study = generate_uid(), generate_uid()
+    chance = np.random.default_rng(1)
+    found = {}
+    for number in range(count):
+        values = chance.integers(0, 4000, (pixels, pixels)).astype(np.int16)
+        each = slice_of(
+            (0, 0, float(number)), values=values, SeriesInstanceUID=series, StudyInstanceUID=study, PatientID="P-1",
+            Modality="CT",
+        )  # fmt: skip
+        found[str(each.SOPInstanceUID)] = encoded(each)
+    return found
+
+
+@pytest.fixture
+def nbia(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNbia]:
+    """Two series that IDC does not have."""
+    server = LocalNbia(collection="LOCAL")
+    for _ in range(2):
+        for data in made().values():
+            server.add(data)
+    with server:
+        monkeypatch.setenv("DATASET_DL_NBIA_URL", server.url)
+        yield server
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Callable[..., Path]:
+    def write(*uids: str) -> Path:
+        path = tmp_path / "manifest.tcia"
+        lines = [
+            "downloadServerUrl=https://nbia.cancerimagingarchive.net/x",
+            "noOfrRetry=4",
+            "ListOfSeriesToDownload=",
+        ]
+        path.write_text("\r\n".join([*lines, *uids, "", ""]))
+        return path
+
+    return write
+
+
+def same(root: Path, nbia: LocalNbia, uid: str) -> bool:
+    """Whether the files of a series are those of the server, byte by byte, and no others."""
+    found = {
+        str(dcmread(path).SOPInstanceUID): path.read_bytes()
+        for path in root.rglob("*.dcm")
+        if uid in str(path)
+    }
+    return found == nbia.series[uid].files
+
+
+def strays(root: Path) -> list[Path]:
+    return [path for path in root.rglob(".*") if path.is_file() and ".dataset-dl" not in path.parts]
+
+
+def test_each_series_comes_from_where_it_is(
+    cli: Cli, nbia: LocalNbia, bucket: LocalBucket, manifest: Callable[..., Path], tmp_path: Path
+) -> None:
+    of_idc = [str(each.SeriesInstanceUID) for each in bucket.series[:2]]
+    path = manifest(*of_idc, *nbia.series, "1.2.3.4")
+    to = tmp_path / "data"
+    options = ["--to", to, "--endpoint-url", bucket.endpoint_url]
+    done = cli("tcia", "download", path, *options)
+    assert done.code == 3, done.err
+    assert "2 series that IDC lacks come from nbia." in done.err
+    assert "1.2.3.4" in done.err
+    assert all(same(to, nbia, uid) for uid in nbia.series)
+    assert len(list(to.rglob("*.dcm"))) == 2 * 81 + 2 * COUNT
+    assert "From The Cancer Imaging Archive" in (to / ".dataset-dl" / "LICENSES.md").read_text()
+    verified = dd.verify(to)
+    assert (verified.deviations, verified.series_count) == ((), 4)
+    # One plan, one journal: a second run asks for no zip, and accepts what neither has.
+    before = len([each for each in nbia.requests if each.startswith("getImage")])
+    done = cli("idc", "download", path, *options, "--rest-from-nbia", "--skip-missing")
+    assert done.code == 0, done.err
+    assert len([each for each in nbia.requests if each.startswith("getImage")]) == before == 2
+    assert cli("idc", "download", path, *options).code == 3
+
+
+def test_a_table_of_series_works_and_a_plan_pins_it(cli: Cli, nbia: LocalNbia, tmp_path: Path) -> None:
+    table = tmp_path / "series.csv"
+    rows = [f"{each.facts['StudyInstanceUID']},{uid}" for uid, each in nbia.series.items()]
+    table.write_text("\n".join(["study_instance_uid,series_instance_uid", *rows]))
+    plan = tmp_path / "plan.parquet"
+    done = cli("idc", "manifest", table, "-o", plan, "--rest-from-nbia")
+    assert done.code == 0, done.err
+    done = cli("idc", "download", plan, "--to", tmp_path / "data")
+    assert done.code == 0, done.err
+    assert all(same(tmp_path / "data", nbia, uid) for uid in nbia.series)
+
+
+@pytest.mark.parametrize(
+    "fault", ["short", "short once", "no md5", "wrong md5", "cut once", "503 once", "429 once", "500 once"]
+)
+def test_what_a_zip_lacks_is_mended(cli: Cli, nbia: LocalNbia, tmp_path: Path, fault: str) -> None:
+    uid, other = nbia.series
+    nbia.faults[uid] = fault
+    done = cli("tcia", "download", uid, other, "--to", tmp_path / "data")
+    assert done.code == 0, done.err
+    assert same(tmp_path / "data", nbia, uid) and same(tmp_path / "data", nbia, other)
+    assert strays(tmp_path / "data") == []
+    mended = [each for each in nbia.requests if each.startswith("getSingleImage")]
+    assert len(mended) == {"short": COUNT // 2, "short once": COUNT // 2, "wrong md5": 1}.get(fault, 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("html", "a page came in place"),
+        ("cut", "the connection broke off"),
+        ("evil", "../../evil.dcm"),
+        ("twice", "1-001.dcm"),
+        ("bomb", "far more bytes"),
+        ("404", "does not have it"),
+        ("403", "refuses it"),
+    ],
+)
+def test_what_is_no_whole_series_is_never_one(
+    cli: Cli, nbia: LocalNbia, tmp_path: Path, fault: str, words: str
+) -> None:
+    uid, other = nbia.series
+    nbia.faults[uid] = fault
+    done = cli("tcia", "download", uid, other, "--to", tmp_path / "data", "--retries", "0")
+    assert done.code == 3, done.err
+    assert words in done.out + done.err
+    assert not [path for path in (tmp_path / "data").rglob("*.dcm") if uid in str(path)]
+    assert same(tmp_path / "data", nbia, other)
+    assert not (tmp_path.parent / "evil.dcm").exists()
+    nbia.faults.clear()
+    done = cli("tcia", "download", uid, other, "--to", tmp_path / "data")
+    assert done.code == 0, done.err
+    assert same(tmp_path / "data", nbia, uid)
+    assert strays(tmp_path / "data") == []
+
+
+def test_killed_anywhere_it_goes_on(nbia: LocalNbia, tmp_path: Path) -> None:
+    large = {nbia.add(data) for data in made(20, pixels=512).values()}.pop()
+    to = tmp_path / "data"
+    words = [PROGRAM, "tcia", "download", large, *nbia.series, "--to", to, "--max-rate", "3"]
+    for wait in (1.5, 2.5, 3.5):
+        child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(wait)
+        below = psutil.Process(child.pid).children(recursive=True) if child.poll() is None else []
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        assert not [each for each in below if each.is_running() and each.status() != "zombie"]
+        for path in to.rglob("*.dcm"):
+            dcmread(path)
+    done = subprocess.run(words[:-2], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(same(to, nbia, uid) for uid in nbia.series)
+    assert strays(to) == []
+
+
+def test_listings(cli: Cli, nbia: LocalNbia) -> None:
+    assert cli("tcia", "collections", "--format", "json").json == [{"Collection": "LOCAL"}]
+    listed = cli("tcia", "series", "--collection", "LOCAL", "--format", "json").json
+    assert {each["SeriesInstanceUID"] for each in listed} == set(nbia.series)
+    assert {each["ImageCount"] for each in listed} == {COUNT}
+    assert cli("tcia", "series").code == 2
+    nbia.faults["getSeries"] = "html"
+    failed = cli("tcia", "series", "--collection", "LOCAL")
+    assert (failed.code, "A sign-in page of your network may have answered" in failed.err) == (4, True)
+
+
+def test_nbia_is_named_by_address(cli: Cli, nbia: LocalNbia, tmp_path: Path) -> None:
+    uid = next(iter(nbia.series))
+    done = cli(
+        "idc", "download", f"nbia://services.cancerimagingarchive.net/{uid}", "--to", tmp_path / "data"
+    )
+    assert done.code == 0, done.err
+    assert same(tmp_path / "data", nbia, uid)
+    for wrong, words in (
+        ("nbia://evil.test/1.2.3", "is not a server of TCIA"),
+        ("nbia://services.cancerimagingarchive.net/../x", "is not the address of a series"),
+        ("nbia://services.cancerimagingarchive.net/1.2.3", "NBIA does not have"),
+    ):
+        done = cli("idc", "download", wrong, "--to", tmp_path / "data")
+        assert (done.code, words in done.err) == (2, True), done.err
+
+
+@given(st.text(max_size=80))
+def test_an_address_is_one_or_is_refused(text: str) -> None:
+    try:
+        found = NbiaAddress.of(f"nbia://{text}")
+    except (dd.SelectionError, ValueError):
+        return
+    assert NbiaAddress.of(str(found)) == found
