@@ -21,6 +21,7 @@ import dataset_dl as dd
 from dataset_dl.tcia.service import NbiaAddress
 from dataset_dl.testing import LocalBucket
 from dataset_dl.testing.nbia import LocalNbia
+from dataset_dl.verbs.options import settings_of
 from support.cli import PROGRAM, Cli
 from support.dicoms import encoded, slice_of
 
@@ -191,6 +192,32 @@ def test_listings(cli: Cli, nbia: LocalNbia) -> None:
     nbia.faults["getSeries"] = "html"
     failed = cli("tcia", "series", "--collection", "LOCAL")
     assert (failed.code, "A sign-in page of your network may have answered" in failed.err) == (4, True)
+
+
+def test_pairs_of_pet_and_ct(cli: Cli, nbia: LocalNbia, tmp_path: Path) -> None:
+    listed = cli("tcia", "pairs", "RIDER Lung PET-CT", "--format", "csv")
+    assert listed.code == 0, listed.err
+    rows = [line.split(",") for line in listed.out.splitlines()[1:]]
+    by_study: dict[str, set[str]] = {}
+    for _, _, study, _, modality in rows:
+        by_study.setdefault(study, set()).add(modality)
+    assert rows and all(each == {"PT", "CT"} for each in by_study.values())
+    first, second = nbia.series.values()
+    second.facts |= {"StudyInstanceUID": first.facts["StudyInstanceUID"], "Modality": "PT"}
+    table = tmp_path / "pairs.csv"
+    table.write_text(cli("tcia", "pairs", "local", "--format", "csv").out)
+    assert len(table.read_text().splitlines()) == 3
+    done = cli("tcia", "download", table, "--to", tmp_path / "data")
+    assert done.code == 0, done.err
+    assert cli("tcia", "pairs", "no such thing").code == 2
+
+
+def test_the_manifest_says_how_often_to_retry(nbia: LocalNbia, manifest: Callable[..., Path]) -> None:
+    with pytest.warns(dd.SelectionWarning, match="2 series that IDC lacks come from nbia"):
+        made = dd.plan(manifest(*nbia.series), rest_from="nbia")
+    assert made.origin.retries == 4
+    assert settings_of({}, retries=made.origin.retries).retries == 4
+    assert settings_of({"retries": 1}, retries=made.origin.retries).retries == 1
 
 
 def test_nbia_is_named_by_address(cli: Cli, nbia: LocalNbia, tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ class Contents:
         How the rows of the manifest were used.
     buckets
         The buckets in its addresses.
+    retries
+        How often to retry, if it says so.
     """
 
     plan: PlanTable | None = None
@@ -76,6 +78,7 @@ class Contents:
     entries: tuple[Entry, ...] = ()
     accounts: tuple[Account, ...] = ()
     buckets: tuple[str, ...] = ()
+    retries: int | None = None
 
 
 def parse(data: bytes, name: str, places: Places = Places()) -> Contents:  # noqa: B008
@@ -97,7 +100,8 @@ def parse(data: bytes, name: str, places: Places = Places()) -> Contents:  # noq
         raise _not_a_manifest(name, "it names nothing")
     if tcia.is_manifest(lines, name):
         uids = tcia.series(lines, name)
-        return Contents(optional=_once(uids), accounts=(_account(name, uids),))
+        account = _account(name, uids)
+        return Contents(optional=_once(uids), accounts=(account,), retries=tcia.retries(lines))
     if (contents := _delimited(every[lines[0].number - 1 :], name)) is not None:
         return contents
     if any("://" in line.text for line in lines):

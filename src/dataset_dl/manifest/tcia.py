@@ -11,6 +11,7 @@ from dataset_dl.manifest.entry import Line, WrongLine, wrong_lines
 SERIES_URL = "https://services.cancerimagingarchive.net/nbia-api/services/v1/getImage?SeriesInstanceUID={0}"
 _SERVER_URL = "https://nbia.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet"
 _LIST = "listofseriestodownload"
+_MOST_RETRIES = 100
 _KEYS = {_LIST, "downloadserverurl", "includeannotation", "noofrretry", "databasketid", "manifestversion"}
 _SETTING = re.compile(r"([A-Za-z]+)\s*=\s*(.*)")
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
@@ -47,6 +48,15 @@ def series(lines: Sequence[Line], name: str) -> list[str]:
             name, wrong or [WrongLine(lines[-1].number, lines[-1].text, "no series follows it")]
         )
     return uids
+
+
+def retries(lines: Sequence[Line]) -> int | None:
+    """How often the manifest asks to try again; None if it does not say."""
+    for line in lines:
+        match = _SETTING.fullmatch(line.text)
+        if match and match[1].lower() == "noofrretry" and match[2].strip().isdecimal():
+            return min(int(match[2]), _MOST_RETRIES)
+    return None
 
 
 def is_uid(identifier: str) -> bool:

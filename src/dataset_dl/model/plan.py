@@ -94,6 +94,8 @@ class Origin(NamedTuple):
         Number of matching series before a limit or sample; None if all were kept.
     file_template
         Template for renaming files once their series is verified; empty if they keep their names.
+    retries
+        How often a manifest asks to retry; None if it does not say.
     """
 
     requests: tuple[Request, ...] = ()
@@ -105,6 +107,7 @@ class Origin(NamedTuple):
     notes: tuple[str, ...] = ()
     matching_series: int | None = None
     file_template: str = ""
+    retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

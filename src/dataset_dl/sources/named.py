@@ -67,6 +67,8 @@ class Named:
         The buckets in addresses.
     addresses
         Addresses of other sources than IDC.
+    retries
+        How often to retry, if a manifest says so.
     """
 
     identifiers: tuple[str, ...] = ()
@@ -76,6 +78,7 @@ class Named:
     accounts: tuple[Account, ...] = ()
     buckets: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    retries: int | None = None
 
     @property
     def names_idc(self) -> bool:
@@ -101,6 +104,7 @@ class Named:
             excluded=_once(name for origin in origins for name in origin.excluded),
             accounts=self.accounts,
             file_template=next((each.file_template for each in origins if each.file_template), ""),
+            retries=_most([self.retries, *(each.retries for each in origins)]),
         )
 
     def all_entries(self) -> list[Entry]:
@@ -151,7 +155,12 @@ def read(sources: Iterable[Source], places: Places = Places()) -> Named:  # noqa
         tuple(account for named in each for account in named.accounts),
         _once(bucket for named in each for bucket in named.buckets),
         _once(address for named in each for address in named.addresses),
+        _most(named.retries for named in each),
     )
+
+
+def _most(several: Iterable[int | None]) -> int | None:
+    return max((each for each in several if each is not None), default=None)
 
 
 def _once(values: Iterable[Any]) -> tuple[Any, ...]:
@@ -255,6 +264,7 @@ def _of_text(data: bytes, name: str, places: Places) -> Named:
         contents.entries,
         accounts=contents.accounts,
         buckets=contents.buckets,
+        retries=contents.retries,
     )
 
 

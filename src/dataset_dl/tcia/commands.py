@@ -64,6 +64,18 @@ def series(
     write(_SERIES, [tuple(row.get(name) for name in _SERIES) for row in rows], form, sys.stdout)
 
 
+@tcia.command(cls=Command)
+@click.argument("collection", nargs=-1, required=True, metavar="COLLECTION...")
+@way_out
+@FORMAT
+def pairs(collection: tuple[str, ...], form: Format, **options: Any) -> None:
+    """List series of studies that have both PET and CT; as CSV, a manifest for `tcia download`."""
+    from dataset_dl.tcia.pairs import COLUMNS, pairs_of
+    from dataset_dl.verbs.options import network_of
+
+    write(COLUMNS, pairs_of(collection, network_of(options)), form, sys.stdout)
+
+
 def _asked(method: str, options: dict[str, Any], **given: str) -> Any:
     from dataset_dl.tcia.service import Nbia
     from dataset_dl.verbs.options import network_of

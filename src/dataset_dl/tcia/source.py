@@ -11,7 +11,7 @@ from dataset_dl.model.plan import Rights
 from dataset_dl.model.series import PlannedSeries
 from dataset_dl.network import NetworkSettings
 from dataset_dl.plans.file import PlanFile
-from dataset_dl.tcia.service import HOST, Nbia, NbiaAddress, is_uid
+from dataset_dl.tcia.service import HOSTS, Nbia, NbiaAddress, is_uid
 
 _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/)?(10\.[0-9]{4,9}/\S+)", re.IGNORECASE)
 
@@ -26,7 +26,7 @@ class _Nbia:
             raise SelectionError(address, f"NBIA does not have {address}; nothing was started.")
         return found
 
-    def rest(self, identifiers: Sequence[str]) -> Iterable[PlannedSeries]:
+    def rest(self, identifiers: Sequence[str]) -> Iterator[PlannedSeries]:
         """Return the rows of those identifiers that are series of NBIA.
 
         Raises
@@ -34,7 +34,13 @@ class _Nbia:
         NetworkError
             If it does not answer.
         """
-        return _rows([each for each in identifiers if is_uid(each)], Nbia(NetworkSettings.gather(), HOST))
+        left = [each for each in identifiers if is_uid(each)]
+        for host in HOSTS:
+            if left:
+                found = list(_rows(left, Nbia(NetworkSettings.gather(), host)))
+                yield from found
+                known = {row.SeriesInstanceUID for row in found}
+                left = [each for each in left if each not in known]
 
     def problems(self, rows: PlanFile) -> Iterator[tuple[int, str]]:
         for number, row in enumerate(rows, 1):

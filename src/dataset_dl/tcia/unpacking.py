@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,9 +201,11 @@ def _text(content: Iterable[bytes]) -> str:
 
 def _hashes(text: str) -> dict[str, str]:
     """Parse md5hashes.csv: name → MD5 sum."""
-    rows: Iterator[list[str]] = csv.reader(io.StringIO(text))
-    pairs = (row for row in rows if len(row) >= 2)
-    return {name.strip(): md5.strip().lower() for name, md5, *_ in pairs if name.strip() != "Filename"}
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if len(row) >= 2]
+    except csv.Error:
+        raise Failed("altered", f"{_HASHES} in the zip is no table") from None
+    return {name.strip(): md5.strip().lower() for name, md5, *_ in rows if name.strip() != "Filename"}
 
 
 def _compare(found: Unpacked, hashes: dict[str, str] | None) -> None:

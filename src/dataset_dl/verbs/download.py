@@ -77,7 +77,8 @@ def transferred(
     from dataset_dl.transfer import transfer
     from dataset_dl.transfer.hands import hands_of
 
-    settings, network = settings_of(options), network_of(options)
+    settings = settings_of(options, retries=plan.origin.retries)
+    network = network_of(options)
     check_budget(plan, settings.disk_budget_bytes)
     events = transfer(
         plan,

@@ -184,8 +184,15 @@ def network_of(options: Mapping[str, Any]) -> NetworkSettings:
     return NetworkSettings.gather(**{name: options.get(name) for name in names})
 
 
-def settings_of(options: Mapping[str, Any]) -> DownloadSettings:
+def settings_of(options: Mapping[str, Any], *, retries: int | None = None) -> DownloadSettings:
     """Return the options of a call, then ``DATASET_DL_…`` variables, then the configuration file.
+
+    Parameters
+    ----------
+    options
+        The options of the call.
+    retries
+        What the manifest of a plan says, if nothing else does.
 
     Raises
     ------
@@ -197,7 +204,8 @@ def settings_of(options: Mapping[str, Any]) -> DownloadSettings:
     if "reuse" in elsewhere:
         elsewhere["reuse"] = elsewhere["reuse"].split(os.pathsep)
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    return DownloadSettings.of(elsewhere | given)
+    manifest = {} if retries is None else {"retries": retries}
+    return DownloadSettings.of(manifest | elsewhere | given)
 
 
 def spelled_out(kind: Any = None) -> Callable[[F], F]:
