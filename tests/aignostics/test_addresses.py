@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataset_dl.aignostics.addresses import GsAddress, place_of, places_of
@@ -33,6 +33,7 @@ def test_an_address_is_read_as_it_is_written(parts: list[str]) -> None:
     assert not made.is_folder
 
 
+@example([GsAddress("a-bucket", "A/a"), GsAddress("a-bucket", "a/a")])
 @given(st.lists(KEYS.map(address), unique=True, max_size=8))
 def test_each_object_has_a_file_of_its_own(several: list[GsAddress]) -> None:
     places = places_of(several)

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dataset_dl as dd
+from dataset_dl.doors import JOBS
 from dataset_dl.model.job import Ended, Job
 from dataset_dl.model.outcome import DownloadProgress
 from dataset_dl.testing import LocalBucket
@@ -56,8 +57,10 @@ def runner() -> Iterator[Callable[[], subprocess.Popen[str]]]:
 
     def start() -> subprocess.Popen[str]:
         child = subprocess.Popen(
-            [PROGRAM, "jobs", "run"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+            [PROGRAM, "jobs", "run"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            # A shell that runs the tests in the background lets its children ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # fmt: skip
         started.append(child)
         return child
 
@@ -393,3 +396,33 @@ def test_a_long_request_is_kept_short(jobs: dd.Jobs, tmp_path: Path) -> None:
     )
     job = jobs.add(uids, into=tmp_path / "data")
     assert (len(job.request["what"]), job.request["what_count"]) == (100, len(uids))
+
+
+def test_a_job_is_paused_in_the_midst_of_a_query(
+    jobs: dd.Jobs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    runner: Callable[[], subprocess.Popen[str]],
+) -> None:
+    """DuckDB turns what a signal raises into an error of its own."""
+    site = tmp_path / "site"
+    info = site / "counting-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: counting\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[dataset_dl.jobs]\ncounting = counting_job:count\n")
+    (site / "counting_job.py").write_text(
+        "from dataset_dl.duck import Database\n"
+        "def count(job, plan_path, observers):\n"
+        "    (job.destination / 'begun').touch()\n"
+        "    Database().column('SELECT sum(hash(a.range)) FROM range(1000000) a, range(1000000)')\n"
+    )
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setattr(JOBS, "_found", None)
+    job = jobs.add_check("counting", tmp_path)
+    runner()
+    until((tmp_path / "begun").exists)
+    time.sleep(0.5)
+    jobs.pause(job.id)
+    until(lambda: jobs.job(job.id).state != "IN_PROGRESS")
+    assert (jobs.job(job.id).state, jobs.job(job.id).message) == ("PAUSED", "")

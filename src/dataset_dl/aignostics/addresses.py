@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 # The part of a name that tells programs what a file is; it stays as it is.
 _ENDING = re.compile(r"(.+)(\.[A-Za-z0-9]{1,12})", re.DOTALL)
 _MOST_KEY_BYTES = 1024
+_MARK_DIGITS = 12
 # Room for the name of an unfinished file: two dots, a generation and “part”.
 _UNFINISHED_BYTES = 32
 
@@ -85,9 +87,10 @@ def place_of(address: GsAddress, *, is_marked: bool = False) -> Place:
         raise _refused(str(address), f"its directory cannot be made: {reason}")
     match = _ENDING.fullmatch(last)
     stem, ending = (match[1], match[2]) if match else (last, "")
-    twins = {"": {stem}} if is_marked else {}
-    limit = NAME_LIMIT_BYTES - _UNFINISHED_BYTES - len(ending)
-    return Place(directory, f"{fitted_name(clean(stem, '', twins), limit)}{ending}")
+    # Of the whole key: directories that differ only by letter case may be one.
+    mark = f"~{hashlib.sha256(address.key.encode()).hexdigest()[:_MARK_DIGITS]}" if is_marked else ""
+    limit = NAME_LIMIT_BYTES - _UNFINISHED_BYTES - len(ending) - len(mark)
+    return Place(directory, f"{fitted_name(clean(stem, '', {}), limit)}{mark}{ending}")
 
 
 def places_of(several: Iterable[GsAddress]) -> dict[GsAddress, Place]:

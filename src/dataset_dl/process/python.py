@@ -13,15 +13,24 @@ import dataset_dl
 from dataset_dl.process.child import LineQueue, Process
 
 
-def end_on_signal() -> None:
-    """End in order at the first signal that asks for it; more of them would interrupt what is cleaned up."""
+def end_on_signal() -> Callable[[], bool]:
+    """End in order at the first signal that asks for it; more of them would interrupt what is cleaned up.
+
+    Returns
+    -------
+    callable
+        Says whether that signal has come: a library may turn what it raises into an error of its own.
+    """
+    came: list[int] = []
 
     def end(number: int, frame: object) -> None:
+        came.append(number)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         sys.exit(1)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, end)
+    return lambda: bool(came)
 
 
 def end_with_input() -> None:

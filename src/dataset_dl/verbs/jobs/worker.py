@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -76,37 +77,40 @@ def _tell(line: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _done(job: Job, plan_path: Path) -> Ended:
-    kind = JOBS.find(job.kind)
-    if kind is None:
-        return Ended("FAILURE", f"The package that does jobs of the kind “{job.kind}” is not installed.", {})
-    teller = _Teller()
+def _done(job: Job, plan_path: Path, is_asked_to_end: Callable[[], bool]) -> Ended:
     try:
-        ended = kind(job, plan_path, [teller])
-        teller.tell()
-        return ended
-    except DatasetDlError as error:
-        return Ended("FAILURE", str(error), {"exit_code": error.exit_code})
-    except MemoryError:
-        return Ended(
-            "FAILURE",
-            "This machine has too little free memory for that; finished files are kept.",
-            {"exit_code": StorageError.exit_code},
-        )
+        return _of_kind(job, plan_path)
     except SystemExit:
         return Ended("PAUSED", "", {})
     except Exception as error:
+        if is_asked_to_end():
+            return Ended("PAUSED", "", {})
+        if isinstance(error, DatasetDlError):
+            return Ended("FAILURE", str(error), {"exit_code": error.exit_code})
+        if isinstance(error, MemoryError):
+            words = "This machine has too little free memory for that; finished files are kept."
+            return Ended("FAILURE", words, {"exit_code": StorageError.exit_code})
         words = f"This is a bug in dataset-dl ({type(error).__name__}: {error})."
         return Ended("FAILURE", words, {"exit_code": 1})
 
 
+def _of_kind(job: Job, plan_path: Path) -> Ended:
+    kind = JOBS.find(job.kind)
+    if kind is None:
+        return Ended("FAILURE", f"The package that does jobs of the kind “{job.kind}” is not installed.", {})
+    teller = _Teller()
+    ended = kind(job, plan_path, [teller])
+    teller.tell()
+    return ended
+
+
 def main() -> None:
     """Do the job on standard input."""
-    end_on_signal()
+    is_asked_to_end = end_on_signal()
     order = msgspec.json.decode(sys.stdin.buffer.readline())
     job = msgspec.convert(order["job"], Job, dec_hook=lambda kind, value: kind(value))
     end_with_input()
-    _tell(_done(job, Path(order["plan"]))._asdict())
+    _tell(_done(job, Path(order["plan"]), is_asked_to_end)._asdict())
 
 
 if __name__ == "__main__":
