@@ -56,7 +56,7 @@ def test_any_zip(
     data = packed(entries)
     data = data[: max(0, len(data) - cut)] if is_cut else data
     try:
-        found = unpack([data], directory, UID, 10_000_000, lambda: None)
+        found = unpack([data], directory, UID, 10_000_000)
     except Failed as error:
         assert error.words
     else:
@@ -73,12 +73,12 @@ def test_a_whole_series_is_proven_and_one_that_differs_is_left_out(tmp_path: Pat
     lines = [f"{name},{hashlib.md5(data).hexdigest()}" for name, data in named.items()]
     entries = [("LICENSE", b"x"), *named.items()]
     listed = packed([*entries, ("md5hashes.csv", "\n".join(["Filename,MD5Hash", *lines]).encode())])
-    found = unpack([listed], tmp_path, UID, None, lambda: None)
+    found = unpack([listed], tmp_path, UID, None)
     assert found.is_whole and len(found.parts) == 4
     wrong = [lines[0].replace(lines[0][-4:], "0000"), *lines[1:]]
     differing = packed([*entries, ("md5hashes.csv", "\r\n".join(["Filename,MD5Hash", *wrong]).encode())])
-    found = unpack([differing], tmp_path, UID, None, lambda: None)
+    found = unpack([differing], tmp_path, UID, None)
     assert (found.is_whole, found.wrong, len(found.parts)) == (False, ["1-001.dcm"], 3)
-    assert not unpack([packed(entries)], tmp_path, UID, None, lambda: None).is_whole
+    assert not unpack([packed(entries)], tmp_path, UID, None).is_whole
     with pytest.raises(Failed, match="far more bytes"):
-        unpack([listed], tmp_path, UID, 100, lambda: None)
+        unpack([listed], tmp_path, UID, 100)

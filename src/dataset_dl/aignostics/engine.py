@@ -13,6 +13,7 @@ from dataset_dl.aignostics.causes import Refused
 from dataset_dl.aignostics.requesting import Requests
 from dataset_dl.aignostics.signing import VALID_SECONDS
 from dataset_dl.engines.feeding import Feed
+from dataset_dl.engines.receiving import Receiving
 from dataset_dl.engines.threads import Threads
 from dataset_dl.errors import MissingExtra, NetworkError
 from dataset_dl.model.events import EngineStarted, Event
@@ -116,18 +117,10 @@ class GcsEngine:
 
         with self._requests() as asking:
             yield EngineStarted(self.name, self.workers, urlsplit(asking.endpoint).hostname or "")
-            fetching = Fetching(
-                asking,
-                destination,
-                stall_seconds=self._stall_seconds,
-                max_rate_mbps=self._max_rate_mbps,
-            )
-            threads = Threads(self.workers, fetching.objects, lambda: fetching.received_bytes)
-            try:
-                yield from threads.events(Feed(fetches))
-            finally:
-                fetching.stop()
-                threads.end()
+            receiving = Receiving(stall_seconds=self._stall_seconds, max_rate_mbps=self._max_rate_mbps)
+            fetching = Fetching(asking, destination, receiving)
+            threads = Threads(self.workers, fetching.objects, lambda: receiving.received_bytes)
+            yield from threads.run(Feed(fetches), receiving.stop)
 
     def is_unfinished(self, name: str) -> bool:
         """Whether a file is of no use to a later run: none is, each is continued."""

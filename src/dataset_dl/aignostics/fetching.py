@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import requests
 import urllib3
 
 from dataset_dl.aignostics.addresses import GsAddress
 from dataset_dl.aignostics.causes import Refused
 from dataset_dl.aignostics.requesting import Found, Requests
 from dataset_dl.aignostics.saving import Partial
-from dataset_dl.engines.pace import Pace
-from dataset_dl.engines.threads import Stopped
+from dataset_dl.engines.receiving import Receiving
 from dataset_dl.model.events import Event, FileCompleted
 from dataset_dl.model.series import Fetch, PlannedSeries
 
-_CHUNK_BYTES = 1 << 17
 # Tries without a new byte; each one that brings bytes begins to count anew.
 _TRIES = 4
 _PAUSE_SECONDS = 0.5
-# Less than this a second, for as long as a stall may last, is a stall.
-_LEAST_BYTES_A_SECOND = 1000
 
 
 class Fetching:
@@ -36,39 +29,14 @@ class Fetching:
         Requests to the store.
     destination
         The directory below which the objects go.
-    stall_seconds
-        A connection is left after this long with next to nothing.
-    max_rate_mbps
-        Limit of the rate in MB a second, all threads together; no limit if None.
-
-    Attributes
-    ----------
-    received_bytes
-        Bytes so far, including those of unfinished files.
+    receiving
+        Counts what comes, and ends it.
     """
 
-    def __init__(
-        self, asking: Requests, destination: Path, *, stall_seconds: float, max_rate_mbps: float | None
-    ) -> None:
+    def __init__(self, asking: Requests, destination: Path, receiving: Receiving) -> None:
         self._asking = asking
         self._destination = destination
-        self._stall_seconds = stall_seconds
-        self._pace = Pace(max_rate_mbps * 1e6) if max_rate_mbps else None
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._open: set[requests.Response] = set()
-        self.received_bytes = 0
-
-    def stop(self) -> None:
-        """End all fetches: after this nothing is written any more."""
-        with self._lock:
-            self._stop.set()
-            several = list(self._open)
-        for response in several:
-            try:
-                response.raw.shutdown()  # wakes the thread that waits for bytes
-            except (OSError, RuntimeError, ValueError):
-                continue  # it has just ended
+        self._receiving = receiving
 
     def objects(self, order: Fetch) -> Iterator[Event]:
         """Fetch the object of a row, and say so."""
@@ -107,7 +75,7 @@ class Fetching:
                 partial.restart()
                 words = f"{found.address} came with another CRC32C than the store lists, twice"
                 raise Refused("altered", words, passing=True)
-            self._check()
+            self._receiving.check()
             partial.finish()
         return found.size_bytes
 
@@ -126,44 +94,16 @@ class Fetching:
                 if not error.passing:
                     raise
                 problem = error
-            self._check()
+            self._receiving.check()
             tries = tries + 1 if partial.position == before else 0
             if tries == _TRIES:
                 raise problem
             if partial.position < found.size_bytes:
-                self._stop.wait(_PAUSE_SECONDS * tries)
+                self._receiving.pause(_PAUSE_SECONDS * tries)
 
     def _receive(self, found: Found, partial: Partial) -> None:
         """Write what one response brings."""
-        response = self._asking.open(found, partial.position)
-        with self._lock:
-            self._open.add(response)
-        try:
-            self._check()
-            heard_at, heard_bytes = time.monotonic(), 0
-            while data := response.raw.read1(_CHUNK_BYTES, decode_content=False):
-                self._check()
-                if partial.position + len(data) > found.size_bytes:
-                    raise Refused("excess", f"more bytes of {found.address} came than it has", passing=False)
-                partial.write(data)
-                self._count(len(data))
-                heard_bytes += len(data)
-                if (seconds := time.monotonic() - heard_at) >= self._stall_seconds:
-                    if heard_bytes < _LEAST_BYTES_A_SECOND * seconds:
-                        raise TimeoutError
-                    heard_at, heard_bytes = time.monotonic(), 0
-        finally:
-            with self._lock:
-                self._open.discard(response)
-            response.close()
-
-    def _count(self, received: int) -> None:
-        with self._lock:
-            self.received_bytes += received
-            pause = self._pace.pause(self.received_bytes) if self._pace is not None else 0.0
-        if pause:
-            self._stop.wait(pause)
-
-    def _check(self) -> None:
-        if self._stop.is_set():
-            raise Stopped
+        for data in self._receiving.chunks(self._asking.open(found, partial.position)):
+            if partial.position + len(data) > found.size_bytes:
+                raise Refused("excess", f"more bytes of {found.address} came than it has", passing=False)
+            partial.write(data)

@@ -67,8 +67,15 @@ class Threads:
         for each in self._threads:
             each.start()
 
-    def events(self, feed: Feed) -> Iterator[Event]:
-        """Give out fetches as threads are free, and yield what happens."""
+    def run(self, feed: Feed, stop: Callable[[], object]) -> Iterator[Event]:
+        """Give out fetches as threads are free, and yield what happens; `stop` ends what they are doing."""
+        try:
+            yield from self._events(feed)
+        finally:
+            stop()
+            self._end()
+
+    def _events(self, feed: Feed) -> Iterator[Event]:
         in_flight, next_tick = 0, time.monotonic()
         while in_flight or not feed.is_over:
             while in_flight < self._count and (each := next(feed.ready(), None)) is not None:
@@ -89,8 +96,7 @@ class Threads:
                 yield BytesWritten(self._received_bytes())
         yield BytesWritten(self._received_bytes())
 
-    def end(self) -> None:
-        """End the threads; what they are doing must have been stopped before."""
+    def _end(self) -> None:
         for _ in self._threads:
             self._orders.put(None)
         ends_at = time.monotonic() + _JOIN_SECONDS

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import requests
 import urllib3
 
 from dataset_dl.engines.feeding import Feed
-from dataset_dl.engines.pace import Pace
-from dataset_dl.engines.threads import Failed, Stopped, Threads
+from dataset_dl.engines.receiving import Receiving
+from dataset_dl.engines.threads import Failed, Threads
 from dataset_dl.model.events import EngineStarted, Event, FileCompleted, SeriesSized
 from dataset_dl.model.series import Fetch, Pause, PlannedSeries, Size, StoredObject
 from dataset_dl.model.settings import DownloadSettings
@@ -23,7 +21,6 @@ from dataset_dl.tcia.unpacking import UNFINISHED, Part, Unpacked, save, unpack
 
 # As many as TCIA's own program uses.
 WORKERS, _MOST_WORKERS = 4, 16
-_CHUNK_BYTES = 1 << 17
 # A zip that the server ends early is asked for once more, then its instances one by one.
 _TRIES = 2
 # NBIA's sizes are no promise; far beyond them is a trap.
@@ -39,6 +36,8 @@ class NbiaEngine:
         How to reach it.
     workers
         Series at once.
+    stall_seconds
+        A connection is left after this long with next to nothing.
     max_rate_mbps
         Limit of the rate in MB a second; no limit if None.
     """
@@ -48,10 +47,16 @@ class NbiaEngine:
     lists_objects = False
 
     def __init__(
-        self, network: NetworkSettings, *, workers: int | None = None, max_rate_mbps: float | None = None
+        self,
+        network: NetworkSettings,
+        *,
+        workers: int | None = None,
+        stall_seconds: float = DownloadSettings.stall_timeout_seconds,
+        max_rate_mbps: float | None = None,
     ) -> None:
         require()
         self._network = network
+        self._stall_seconds = stall_seconds
         self.workers = min(workers or WORKERS, _MOST_WORKERS)
         self._max_rate_mbps = max_rate_mbps
 
@@ -73,13 +78,10 @@ class NbiaEngine:
     def run(self, fetches: Iterable[Fetch | Pause], destination: Path) -> Iterator[Event]:
         """Fetch series; see `engines.protocol.Engine.run`."""
         yield EngineStarted(self.name, self.workers, "NBIA")
-        fetching = _Fetching(self._network, destination, self._max_rate_mbps)
-        threads = Threads(self.workers, fetching.series, lambda: fetching.received_bytes)
-        try:
-            yield from threads.events(Feed(fetches))
-        finally:
-            fetching.stop()
-            threads.end()
+        receiving = Receiving(stall_seconds=self._stall_seconds, max_rate_mbps=self._max_rate_mbps)
+        fetching = _Fetching(self._network, destination, receiving)
+        threads = Threads(self.workers, fetching.series, lambda: receiving.received_bytes)
+        yield from threads.run(Feed(fetches), receiving.stop)
 
     def is_unfinished(self, name: str) -> bool:
         """Whether a file is one that was not proven."""
@@ -89,23 +91,10 @@ class NbiaEngine:
 class _Fetching:
     """Fetches series, from several threads."""
 
-    def __init__(self, network: NetworkSettings, destination: Path, max_rate_mbps: float | None) -> None:
+    def __init__(self, network: NetworkSettings, destination: Path, receiving: Receiving) -> None:
         self._network = network
         self._destination = destination
-        self._pace = Pace(max_rate_mbps * 1e6) if max_rate_mbps else None
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._open: set[requests.Response] = set()
-        self.received_bytes = 0
-
-    def stop(self) -> None:
-        """End all fetches."""
-        with self._lock:
-            self._stop.set()
-            several = list(self._open)
-        for response in several:
-            with suppress(OSError, RuntimeError, ValueError):  # it has just ended
-                response.raw.shutdown()
+        self._receiving = receiving
 
     def series(self, order: Fetch) -> Iterator[Event]:
         """Fetch a series whole; its files get their names together, when all of them are proven."""
@@ -117,7 +106,7 @@ class _Fetching:
         found = self._whole(nbia, row, directory)
         if not found.is_whole or len(found.parts) != (row.instanceCount or len(found.parts)):
             self._mend(nbia, row, directory, found)
-        self._check()
+        self._receiving.check()
         sizes = {f"{part.SOPInstanceUID}.dcm": part.size_bytes for part in found.parts.values()}
         yield SeriesSized(row.key, Size(len(sizes), sum(sizes.values())))
         for part in sorted(found.parts.values(), key=lambda each: each.SOPInstanceUID):
@@ -132,7 +121,7 @@ class _Fetching:
         for _ in range(_TRIES):
             try:
                 chunks = self._received(nbia.archive(uid))
-                found = unpack(chunks, directory, uid, _most(row), self._check)
+                found = unpack(chunks, directory, uid, _most(row))
                 if found.is_whole:
                     return found
             except (urllib3.exceptions.HTTPError, TimeoutError) as error:
@@ -157,39 +146,22 @@ class _Fetching:
         for strange in found.parts.keys() - set(wanted):
             raise Failed("altered", f"the zip has the instance {strange}, which NBIA does not list")
         for number, instance in enumerate(each for each in wanted if each not in found.parts):
-            self._check()
+            self._receiving.check()
             path = directory / f".m{number}{UNFINISHED}"
             try:
                 part: Part = save(
-                    self._received(nbia.instance(uid, instance)), path, uid, instance, _most(row), self._check
+                    self._received(nbia.instance(uid, instance)),
+                    path,
+                    uid,
+                    instance,
+                    _most(row),
                 )
             except (urllib3.exceptions.HTTPError, TimeoutError) as error:
                 raise Failed("truncated", f"the connection broke off ({type(error).__name__})") from None
             found.parts[instance] = part
 
     def _received(self, response: requests.Response) -> Iterator[bytes]:
-        with self._lock:
-            self._open.add(response)
-        try:
-            while data := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-                self._check()
-                self._count(len(data))
-                yield data
-        finally:
-            with self._lock:
-                self._open.discard(response)
-            response.close()
-
-    def _count(self, size_bytes: int) -> None:
-        with self._lock:
-            self.received_bytes += size_bytes
-            seconds = self._pace.pause(self.received_bytes) if self._pace is not None else 0.0
-        if seconds:
-            self._stop.wait(seconds)
-
-    def _check(self) -> None:
-        if self._stop.is_set():
-            raise Stopped
+        return self._receiving.chunks(response, is_decoded=True)
 
 
 def _most(row: PlannedSeries) -> int | None:
@@ -204,4 +176,9 @@ def make(settings: DownloadSettings, network: NetworkSettings) -> NbiaEngine:
     MissingExtra
         If the extra is not installed.
     """
-    return NbiaEngine(network, workers=settings.workers, max_rate_mbps=settings.max_rate_mbps)
+    return NbiaEngine(
+        network,
+        workers=settings.workers,
+        stall_seconds=settings.stall_timeout_seconds,
+        max_rate_mbps=settings.max_rate_mbps,
+    )

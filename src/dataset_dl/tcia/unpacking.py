@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,7 +74,6 @@ def unpack(
     directory: Path,
     uid: str,
     most_bytes: int | None,
-    check: Callable[[], object],
 ) -> Unpacked:
     """Unpack the zip of a series into unfinished files.
 
@@ -88,8 +87,6 @@ def unpack(
         The SeriesInstanceUID that each must have.
     most_bytes
         More than this is no series but a trap; None if the size is unknown.
-    check
-        Called often; may raise to stop.
 
     Raises
     ------
@@ -114,7 +111,7 @@ def unpack(
                     raise Failed("altered", f"the zip has a file with the name {name!r}, so it was refused")
                 names.add(name)
                 left = None if most_bytes is None else most_bytes - written
-                part = _written(content, directory / f".{len(names)}{UNFINISHED}", name, uid, left, check)
+                part = _written(content, directory / f".{len(names)}{UNFINISHED}", name, uid, left)
                 written += part.size_bytes
                 if part.SOPInstanceUID in found.parts:
                     raise Failed("altered", f"the zip has the instance {part.SOPInstanceUID} twice")
@@ -133,7 +130,6 @@ def save(
     uid: str,
     instance: str,
     most_bytes: int | None,
-    check: Callable[[], object],
 ) -> Part:
     """Write one instance to an unfinished file.
 
@@ -142,7 +138,7 @@ def save(
     Failed
         If it is another one.
     """
-    part = _written(chunks, path, instance, uid, most_bytes, check)
+    part = _written(chunks, path, instance, uid, most_bytes)
     if part.SOPInstanceUID != instance:
         raise Failed("altered", f"{part.SOPInstanceUID} came in place of the instance {instance}")
     return part
@@ -154,12 +150,10 @@ def _written(
     name: str,
     uid: str,
     most_bytes: int | None,
-    check: Callable[[], object],
 ) -> Part:
     digest, size_bytes = hashlib.md5(usedforsecurity=False), 0
     with path.open("wb") as file:
         for chunk in chunks:
-            check()
             size_bytes += len(chunk)
             if most_bytes is not None and size_bytes > most_bytes:
                 raise Failed("excess", "far more bytes came than NBIA says the series has")
