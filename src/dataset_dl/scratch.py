@@ -105,6 +105,19 @@ def written_whole(path: Path) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
 
 
+@contextmanager
+def temporary_file(kind: str, suffix: str) -> Iterator[Path]:
+    """Yield the name of a new temporary file, which stays for the caller unless something goes wrong."""
+    number, name = tempfile.mkstemp(prefix=f"{_PREFIX}{kind}-", suffix=suffix)
+    os.close(number)
+    path = Path(name)
+    try:
+        yield path
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def _hold(directory: Path) -> IO[bytes]:
     """Create a file that stays locked while this process or a fork lives; lock it before it gets its name."""
     unnamed = directory / f"{_ALIVE}.new"

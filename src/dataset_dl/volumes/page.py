@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.page import Answer, Call, Given, Page, Place
+from dataset_dl.scratch import temporary_file
 from dataset_dl.volumes import require
 
 
@@ -23,14 +22,9 @@ def volume(place: Place, given: Given) -> Answer:
             identifier, "This series is not on this disk, and a volume needs all of it.", "Download it first."
         )
     found = stacked(directory)
-    number, name = tempfile.mkstemp(prefix="dataset-dl-volume-", suffix=".nii.gz")
-    os.close(number)
-    try:
-        write_nifti(found.array, found.affine_ras, Path(name))
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return Answer(Path(name), "application/gzip", "volume.nii.gz")
+    with temporary_file("volume", ".nii.gz") as path:
+        write_nifti(found.array, found.affine_ras, path)
+    return Answer(path, "application/gzip", "volume.nii.gz")
 
 
 PAGE = Page(

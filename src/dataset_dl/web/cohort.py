@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.page import Answer, Call, Given
 from dataset_dl.model.plan import DEFAULT_LAYOUT
+from dataset_dl.scratch import temporary_file
 from dataset_dl.web.equivalents import command, python
 from dataset_dl.web.explore import ASKED
 from dataset_dl.web.site import Asked, Site
@@ -21,7 +19,7 @@ _FILES = {
     "csv": "text/csv",
     "bib": "application/x-bibtex",
 }
-_HOW = {
+HOW = {
     "to": "The destination, below a directory that the page may write to.",
     "layout": f"Directories below it, {DEFAULT_LAYOUT} by default.",
     "verify": "`md5`: also compare MD5 sums.",
@@ -100,24 +98,17 @@ def file(site: Site, given: Given) -> Answer:
         return Answer(rights.bibtex(works).encode(), _FILES[form], "CITATIONS.bib")
     options = options_of(given)
     layout = {"layout": options["layout"]} if "layout" in options else {}
-    number, name = tempfile.mkstemp(prefix="dataset-dl-cohort-", suffix=f".{form}")
-    os.close(number)
-    path = Path(name)
-    try:
+    with temporary_file("cohort", f".{form}") as path:
         dd.plan(asked.what, where=asked.where, **layout).save(path)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
     return Answer(path, _FILES[form], f"cohort.{form}")
 
 
 CALLS = (
-    Call("cohort", about, "Licences, citations, room and layout of a cohort.", {**ASKED, **_HOW}, "POST"),
+    Call("cohort", about, "Licences, citations, room and layout of a cohort.", {**ASKED, **HOW}, "POST"),
     Call(
         "cohort/file",
         file,
         "A cohort as a file.",
-        {**ASKED, "layout": _HOW["layout"], "format": "parquet (a lockfile), s5cmd, csv or bib."},
+        {**ASKED, "layout": HOW["layout"], "format": "parquet (a lockfile), s5cmd, csv or bib."},
     ),
 )
-HOW = _HOW
