@@ -24,12 +24,23 @@ class Consumer(Protocol):
     ``confirms(key, made)`` says whether what a receipt tells of is still there; if not, the series is taken
     anew.
 
+    A consumer may put series together that belong together, like those of a study: ``group(planned)``
+    returns the name of a series' group. Series of one group are taken one after the other, never two at
+    once. When all of a group's series in this run have been taken, ``complete(group)`` gets the `Group`, and
+    yields plain values after each step that must not be forgotten: each is written as the receipt of the
+    group, under the key ``group:NAME``. So it may be called again for a group that it had completed, and
+    `confirms` says which receipt is final.
+
     Attributes
     ----------
     name
         Its name and where it delivers to: ``thumbnails``, ``pacs:NODE``.
     options
         All settings that change what it makes. A series whose receipt has other options is delivered again.
+    threads
+        Optional: in how many threads of this process it takes series. One without it, but a consumer that a
+        package registers then runs in processes; what waits for a network is better off in threads. A
+        consumer with groups always runs in threads.
     """
 
     name: str
@@ -141,6 +152,26 @@ def _has_password(where: str) -> bool:
 
 # Makes a consumer from how it was requested.
 MakeConsumer = Callable[[ConsumerRequest], Consumer]
+
+
+class Group(NamedTuple):
+    """Series of a run that belong together, all of which a consumer has taken.
+
+    Attributes
+    ----------
+    name
+        As the consumer called it.
+    made
+        The key of each series → the values of its receipt.
+    """
+
+    name: str
+    made: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def key(self) -> str:
+        """Identifies it among receipts."""
+        return f"group:{self.name}"
 
 
 class Receipt(NamedTuple):

@@ -164,6 +164,13 @@ class SeriesDelivered(Event, frozen=True):
     is_new: bool
 
 
+class GroupCompleted(Event, frozen=True):
+    """A consumer has completed a group of series, like a session of XNAT, and its receipt was written."""
+
+    consumer: str
+    group: str
+
+
 class DeliveryFailed(Event, frozen=True):
     """A consumer failed to take a series; the next run retries."""
 

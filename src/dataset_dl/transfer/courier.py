@@ -8,19 +8,20 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
 from dataset_dl.destination import disk
-from dataset_dl.destination.consumers import Consumer, Receipt, digest_of
+from dataset_dl.destination.consumers import Consumer, Group, Receipt, digest_of
 from dataset_dl.destination.journal import Journal
 from dataset_dl.destination.tree import instance_paths
 from dataset_dl.errors import DatasetDlError, StorageError, TransferError
 from dataset_dl.model.events import (
     DeliveryFailed,
     Event,
+    GroupCompleted,
     Noticed,
     SeriesCompleted,
     SeriesDelivered,
@@ -31,6 +32,7 @@ from dataset_dl.model.outcome import PASSING_CAUSES, Delivery, DeliveryFailure
 from dataset_dl.model.series import Fetch, Pause, PlannedSeries, Series
 from dataset_dl.transfer.budget import Budget
 from dataset_dl.transfer.crew import Crew, Taken, failed
+from dataset_dl.transfer.groups import Groups
 from dataset_dl.transfer.pauses import pause_before
 
 _WAIT_SECONDS = 0.005
@@ -113,11 +115,20 @@ class Courier:
         self._pause_seconds = pause_seconds
         # By key: the series, and the names of the consumers that have not taken it.
         self._open: dict[str, tuple[Series, set[str]]] = {}
-        self._later: list[tuple[float, int, Hand, Series]] = []
+        # By name of the consumer: its groups; and by it and their keys, those that it has yet to complete.
+        self._groups: dict[str, Groups] = {}
+        self._completing: dict[tuple[str, str], Group] = {}
+        self._later: list[tuple[float, int, Hand, Series | Group]] = []
         self._tries: dict[tuple[str, str], int] = {}
         self._delivered = self._before = self._evicted = self._evicted_bytes = self._turn = 0
         self._failures: list[DeliveryFailure] = []
         self._is_begun = False
+
+    def expect(self, rows: Iterable[PlannedSeries]) -> None:
+        """Say which series this run has, for consumers that put them in groups."""
+        for hand in self._hands:
+            if hasattr(hand.consumer, "group"):
+                self._groups[hand.consumer.name] = Groups(rows, partial(hand.ask, "group"))
 
     def is_used(self, series: PlannedSeries) -> bool:
         """Whether a series was taken by every consumer and then removed."""
@@ -134,6 +145,8 @@ class Courier:
             remove(Series(series, directory, instance_paths(directory, names)), self._destination)
         self._before += len(self._hands)
         self._count_evicted(series)
+        for hand in self._hands:
+            self._count_in_group(hand, series)
 
     def offer(self, series: Series) -> Iterator[Event]:
         """Hand a series to the consumers that have no receipt for it."""
@@ -145,34 +158,55 @@ class Courier:
             if hand.consumer.name not in lacking:
                 self._before += 1
                 yield SeriesDelivered(hand.consumer.name, key, False)
+                self._count_in_group(hand, series.planned)
         if not lacking:
             yield from self._finished(series)
             return
-        if not self._is_begun:
-            self._is_begun = True
-            for hand in self._hands:
-                hand.ask("begin")
+        self._begin()
         self._open[key] = series, lacking
         for hand in self._hands:
             if hand.consumer.name in lacking:
                 hand.crew.give(series)
 
+    def _begin(self) -> None:
+        if not self._is_begun:
+            self._is_begun = True
+            for hand in self._hands:
+                hand.ask("begin")
+
     def _lacking(self, key: str) -> set[str]:
         """Return the names of the consumers that have no receipt for a series."""
-        found = set()
-        for hand in self._hands:
-            receipt = self.journal.receipt(hand.consumer.name, key)
-            if (
-                receipt is None
-                or receipt.options_digest != hand.digest
-                or not hand.ask("confirms", key, receipt.made, default=True)
-            ):
-                found.add(hand.consumer.name)
-        return found
+        return {hand.consumer.name for hand in self._hands if not self._has_receipt(hand, key, hand.digest)}
+
+    def _has_receipt(self, hand: Hand, key: str, digest: str) -> bool:
+        receipt = self.journal.receipt(hand.consumer.name, key)
+        return (
+            receipt is not None
+            and receipt.options_digest == digest
+            and bool(hand.ask("confirms", key, receipt.made, default=True))
+        )
+
+    def _count_in_group(self, hand: Hand, series: PlannedSeries) -> None:
+        """Count a series that a consumer has taken, and let it complete the group after the last one."""
+        name = hand.consumer.name
+        groups = self._groups.get(name)
+        if groups is None or (last := groups.taken(series)) is None:
+            return
+        group_name, keys = last
+        receipts = ((key, self.journal.receipt(name, key)) for key in keys)
+        group = Group(group_name, {key: receipt.made for key, receipt in receipts if receipt is not None})
+        if not self._has_receipt(hand, group.key, _digest_of_group(hand, group)):
+            self._begin()
+            self._completing[name, group.key] = group
+            hand.crew.give(group)
 
     def admitted(self, fetches: Iterable[Fetch]) -> Iterator[Fetch | Pause]:
         """Give an engine its fetches while there is room for them; see `Budget.admitted`."""
         return self.budget.admitted(fetches, lambda: len(self._open))
+
+    @property
+    def _waiting_count(self) -> int:
+        return len(self._open) + len(self._completing)
 
     def arrived(self) -> Iterator[Event]:
         """Yield what has happened since the last call; never waits.
@@ -182,11 +216,11 @@ class Courier:
         StorageError
             If a consumer cannot write any more, or a series cannot be removed.
         """
-        if not self._open:
+        if not self._waiting_count:
             return
         while self._later and self._later[0][0] <= time.monotonic():
-            *_, hand, series = heappop(self._later)
-            hand.crew.give(series)
+            *_, hand, task = heappop(self._later)
+            hand.crew.give(task)
         for hand in self._hands:
             for taken in hand.crew.taken():
                 yield from self._settle(hand, taken)
@@ -205,7 +239,7 @@ class Courier:
     def room(self, most: int) -> Iterator[Event]:
         """Wait until fewer than so many series wait."""
         yield from self.arrived()
-        while len(self._open) >= most:
+        while self._waiting_count >= most:
             yield Waiting()  # a consumer may be the loop that takes these events
             time.sleep(_WAIT_SECONDS)
             yield from self.arrived()
@@ -217,9 +251,13 @@ class Courier:
         yield from self.room(1)
 
     def _settle(self, hand: Hand, taken: Taken) -> Iterator[Event]:
-        name, (series, _) = hand.consumer.name, self._open[taken.key]
+        name = hand.consumer.name
         if taken.error is not None:
             raise taken.error
+        if (group := self._completing.get((name, taken.key))) is not None:
+            yield from self._settle_group(hand, group, taken)
+            return
+        series, _ = self._open[taken.key]
         if taken.made is None:
             yield from self._failed(hand, series, taken)
             return
@@ -237,20 +275,41 @@ class Courier:
         self.journal.write_receipt(Receipt(name, taken.key, hand.digest, time.time(), made, self._run_id))
         self._delivered += 1
         yield SeriesDelivered(name, taken.key, True)
+        self._count_in_group(hand, series.planned)
         yield from self._taken_by(name, series, is_delivered=True)
 
-    def _failed(self, hand: Hand, series: Series, taken: Taken) -> Iterator[Event]:
-        name, key = hand.consumer.name, taken.key
-        tries = self._tries[name, key] = self._tries.get((name, key), 0) + 1
-        if taken.cause in PASSING_CAUSES and tries <= self._retries:
-            pause = pause_before(tries - 1, self._pause_seconds)
-            self._turn += 1
-            heappush(self._later, (time.monotonic() + pause, self._turn, hand, series))
+    def _settle_group(self, hand: Hand, group: Group, taken: Taken) -> Iterator[Event]:
+        name = hand.consumer.name
+        if taken.made is None:
+            if not self._is_tried_again(hand, group, taken):
+                del self._completing[name, taken.key]
+                yield self._given_up(name, taken, None)
             return
-        uid = series.planned.SeriesInstanceUID
-        self._failures.append(DeliveryFailure(name, key, uid, taken.cause, taken.message))
-        yield DeliveryFailed(name, key, taken.message, taken.cause)
-        yield from self._taken_by(name, series, is_delivered=False)
+        digest = _digest_of_group(hand, group)
+        self.journal.write_receipt(Receipt(name, group.key, digest, time.time(), taken.made, self._run_id))
+        if taken.is_final:
+            del self._completing[name, taken.key]
+            yield GroupCompleted(name, group.name)
+
+    def _failed(self, hand: Hand, series: Series, taken: Taken) -> Iterator[Event]:
+        if not self._is_tried_again(hand, series, taken):
+            yield self._given_up(hand.consumer.name, taken, series.planned.SeriesInstanceUID)
+            yield from self._taken_by(hand.consumer.name, series, is_delivered=False)
+
+    def _is_tried_again(self, hand: Hand, task: Series | Group, taken: Taken) -> bool:
+        """Whether something that failed is handed over again later, which this arranges."""
+        which = hand.consumer.name, taken.key
+        tries = self._tries[which] = self._tries.get(which, 0) + 1
+        if taken.cause not in PASSING_CAUSES or tries > self._retries:
+            return False
+        self._turn += 1
+        pause = pause_before(tries - 1, self._pause_seconds)
+        heappush(self._later, (time.monotonic() + pause, self._turn, hand, task))
+        return True
+
+    def _given_up(self, name: str, taken: Taken, uid: str | None) -> DeliveryFailed:
+        self._failures.append(DeliveryFailure(name, taken.key, uid, taken.cause, taken.message))
+        return DeliveryFailed(name, taken.key, taken.message, taken.cause)
 
     def _taken_by(self, name: str, series: Series, *, is_delivered: bool) -> Iterator[Event]:
         key = series.planned.key
@@ -297,6 +356,11 @@ class Courier:
         for hand in self._hands:
             hand.crew.close()
             hand.ask("close")
+
+
+def _digest_of_group(hand: Hand, group: Group) -> str:
+    """Return a digest of what makes a group complete: its series, and the consumer's options."""
+    return digest_of({"options": hand.digest, "series": sorted(group.made)})
 
 
 def remove(series: Series, destination: Path) -> None:

@@ -1,11 +1,10 @@
-"""What runs consumers: processes beside the download, a thread of this process, or a loop of the user."""
+"""What runs consumers: processes beside the download or a loop of the user; `threads` of this process."""
 
 from __future__ import annotations
 
 import json
 import os
 import queue
-import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from dataset_dl.model.series import Series
 from dataset_dl.process import LineQueue, Process, stop_all
 from dataset_dl.process.python import start_module
 
-# A consumer that takes longer is left; its series has no receipt, so it gets it again.
-_CLOSE_SECONDS = 10.0
 # Begins an answer among the lines of a process.
 _ANSWER = b"\0"
 # Each process has one series and the next one.
@@ -32,7 +29,7 @@ _CRASHED = "the process that worked on it ended on its own ({how}); memory, or a
 class Taken:
     """What became of a series: what the consumer made, or the reason why it made nothing.
 
-    `error` is set if the whole run has to end.
+    `error` is set if the whole run has to end; `is_final` is False if a group is not complete yet.
     """
 
     key: str
@@ -40,13 +37,14 @@ class Taken:
     cause: Cause = "consumer"
     message: str = ""
     error: DatasetDlError | None = None
+    is_final: bool = True
 
 
 class Crew(Protocol):
     """Runs one consumer."""
 
-    def give(self, series: Series) -> None:
-        """Give it a series; never waits."""
+    def give(self, task: Any) -> None:
+        """Give it a series, or a group if it is `threads.Here`; never waits."""
 
     def taken(self) -> Iterator[Taken]:
         """Yield what became of series since the last call; never waits."""
@@ -61,48 +59,6 @@ def failed(key: str, error: BaseException) -> Taken:
     if isinstance(error, StorageError):
         return Taken(key, None, "disk", message, error)
     return Taken(key, None, "network" if isinstance(error, NetworkError) else "consumer", message)
-
-
-class Here:
-    """Runs a consumer in a thread of this process.
-
-    Parameters
-    ----------
-    consumer
-        The consumer.
-    """
-
-    def __init__(self, consumer: Consumer) -> None:
-        self._consumer = consumer
-        self._waiting: queue.SimpleQueue[Series | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[Taken] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._is_closed = False
-
-    def give(self, series: Series) -> None:
-        """Give it a series."""
-        self._waiting.put(series)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, daemon=True, name="consumer")
-            self._thread.start()
-
-    def taken(self) -> Iterator[Taken]:
-        """Yield what became of series."""
-        yield from _emptied(self._done)
-
-    def close(self) -> None:
-        """End after the series that it has just begun, if that does not take long."""
-        self._is_closed = True
-        self._waiting.put(None)
-        if self._thread is not None:
-            self._thread.join(_CLOSE_SECONDS)
-
-    def _work(self) -> None:
-        while (series := self._waiting.get()) is not None and not self._is_closed:
-            try:
-                self._done.put(_taken(self._consumer, series))
-            except BaseException as error:  # sys.exit, for example; the thread has to live
-                self._done.put(failed(series.planned.key, error))
 
 
 class Loop:
@@ -216,7 +172,7 @@ class _Worker:
         self.process.feed(json.dumps(series.to_plain()).encode() + b"\n")
 
     def taken(self) -> Iterator[Taken]:
-        for batch in _emptied(self._lines):
+        for batch in emptied(self._lines):
             if batch is None:
                 self.is_over = True
                 yield from self._lost()
@@ -250,7 +206,7 @@ def _decoded(key: str, line: bytes) -> Taken:
     return Taken(key, made, cause, message, None if told is None else StorageError(*told))
 
 
-def _taken(consumer: Consumer, series: Series) -> Taken:
+def taken_by(consumer: Consumer, series: Series) -> Taken:
     """Let a consumer take a series; any exception of third-party code fails this series only."""
     try:
         made = consumer.take(series)
@@ -266,12 +222,13 @@ def work(consumer: Consumer, lines: Iterator[bytes]) -> Iterator[bytes]:
     for line in lines:
         series = Series.of_plain(json.loads(line))
         try:
-            yield answer(_taken(consumer, series))
+            yield answer(taken_by(consumer, series))
         except (TypeError, ValueError) as error:  # what it made is not plain
             yield answer(failed(series.planned.key, error))
 
 
-def _emptied(several: queue.SimpleQueue[Any]) -> Iterator[Any]:
+def emptied(several: queue.SimpleQueue[Any]) -> Iterator[Any]:
+    """Yield what is in a queue now."""
     while True:
         try:
             yield several.get_nowait()

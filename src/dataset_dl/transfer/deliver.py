@@ -109,6 +109,7 @@ def _events(
                 )
             courier.journal = records.journal
             wanted = records.kept if rows is None else rows
+            courier.expect(wanted)
             yield DeliveryStarted(destination, wanted.plan(None).series_count, len(hands))
             lacking, by_name = 0, wanted.needs_names()
             for row in wanted:

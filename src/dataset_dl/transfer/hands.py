@@ -13,7 +13,8 @@ from dataset_dl.doors import CONSUMERS
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.series import Series
 from dataset_dl.transfer.courier import Hand
-from dataset_dl.transfer.crew import Here, Processes
+from dataset_dl.transfer.crew import Processes
+from dataset_dl.transfer.threads import Here
 
 
 class _Function:
@@ -62,11 +63,12 @@ def hands_of(wanted: Iterable[Any], destination: Path, processes: int | None = N
     ----------
     wanted
         Names like ``thumbnails`` or ``NAME:WHERE?OPTION=VALUE``, consumers, and functions that take a
-        `Series`. Consumers that a package registers run in processes; others in a thread of this process.
+        `Series`. Consumers that a package registers run in processes unless they name threads or groups;
+        others in threads of this process.
     destination
         Where the series come from.
     processes
-        How many processes for each; one a core if None.
+        How many processes or threads for each; if None, one a core, or as many threads as it names.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def hands_of(wanted: Iterable[Any], destination: Path, processes: int | None = N
     MissingExtra
         If what one needs is not installed.
     """
-    hands = [_hand(each, destination, processes or os.cpu_count() or 1) for each in wanted]
+    hands = [_hand(each, destination, processes) for each in wanted]
     names = [each.consumer.name for each in hands]
     for name in names:
         if names.count(name) > 1:
@@ -83,18 +85,25 @@ def hands_of(wanted: Iterable[Any], destination: Path, processes: int | None = N
     return hands
 
 
-def _hand(wanted: Any, destination: Path, processes: int) -> Hand:
+def _hand(wanted: Any, destination: Path, processes: int | None) -> Hand:
     if isinstance(wanted, Hand):
         return wanted
     if not isinstance(wanted, str):
         consumer: Consumer = wanted if hasattr(wanted, "take") else _Function(wanted)
-        return Hand(consumer, Here(consumer))
+        return Hand(consumer, _here(consumer, None))
     request = ConsumerRequest.of(wanted, destination)
     make = CONSUMERS.find(request.name)
     if make is None:
         known = ", ".join(CONSUMERS.names()) or "none"
         raise SelectionError(wanted, f"There is no consumer “{request.name}”.", f"Known are {known}.")
     consumer = make(request)
-    if CONSUMERS.is_everywhere(request.name):
-        return Hand(consumer, Processes(request, processes))
-    return Hand(consumer, Here(consumer))
+    is_patient = hasattr(consumer, "threads") or hasattr(consumer, "group")
+    if CONSUMERS.is_everywhere(request.name) and not is_patient:
+        return Hand(consumer, Processes(request, processes or os.cpu_count() or 1))
+    return Hand(consumer, _here(consumer, processes))
+
+
+def _here(consumer: Consumer, threads: int | None) -> Here:
+    named = int(getattr(consumer, "threads", 1))
+    # One that names no threads need not expect more than one at once.
+    return Here(consumer, threads or named if hasattr(consumer, "threads") else named)

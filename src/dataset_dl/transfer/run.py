@@ -103,6 +103,7 @@ class Run:
             self._records = self._entered(open_records(self._destination, self._part, self._run_id))
             if self._courier is not None:
                 stack.callback(self._courier.close)
+                self._courier.expect(plan)
                 self._prepare_receipts()
             if self._records is not None and (aside := self._records.journal.set_aside):
                 yield Noticed(
