@@ -9,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from dataset_dl.model.series import STATE_DIRECTORY, PlannedSeries
+from dataset_dl.destination import disk
+from dataset_dl.errors import StorageError
+from dataset_dl.model.series import STATE_DIRECTORY, PlannedSeries, Series
 
 T = TypeVar("T")
 
@@ -139,3 +141,28 @@ def batches(items: Iterable[T], instances_of: Callable[[T], int]) -> Iterator[li
             batch, instances = [], 0
     if batch:
         yield batch
+
+
+def remove(series: Series, destination: Path) -> None:
+    """Remove the files of a series, and the directories that become empty.
+
+    Raises
+    ------
+    StorageError
+        If a file cannot be removed, or a link leads out of the destination.
+    """
+    disk.Cage(destination).check(series.planned.directory)
+    try:
+        for path in series.paths:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            str(series.directory),
+            f"{error.filename} was delivered but cannot be removed ({error.strerror}).",
+            "Make it removable, then run the same command again.",
+        ) from None
+    directory = series.directory
+    with suppress(OSError):  # something else is in it
+        while directory != destination and destination in directory.parents:
+            os.rmdir(directory)
+            directory = directory.parent

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_dl.destination import disk
-from dataset_dl.destination.tree import instance_paths
+from dataset_dl.destination.tree import instance_paths, remove
 from dataset_dl.errors import DatasetDlError, StorageError
 from dataset_dl.model.events import Event, SeriesFailed, Waiting
 from dataset_dl.model.plan import Plan
@@ -23,8 +23,8 @@ from dataset_dl.model.series import Series
 from dataset_dl.plans.file import PlanFile
 from dataset_dl.process.python import end_on_signal, end_with_input
 from dataset_dl.training.epoch import Epoch
-from dataset_dl.transfer.courier import Hand, remove
 from dataset_dl.transfer.crew import Loop
+from dataset_dl.transfer.handing import Hand
 
 _LOOK_SECONDS, _IDLE_SECONDS, _STUCK_SECONDS = 0.02, 0.1, 5.0
 _OTHER_ORDER = (

@@ -15,8 +15,8 @@ from dataset_dl.model.plan import Plan, Rights
 from dataset_dl.model.series import Suspects
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.plans.file import PlanFile
-from dataset_dl.transfer.courier import Hand
 from dataset_dl.transfer.fleet import Fleet
+from dataset_dl.transfer.handing import Hand
 from dataset_dl.transfer.run import Run
 
 __all__ = ["new_run_id", "transfer"]

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property, partial
-from heapq import heappop, heappush
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from dataset_dl.destination import disk
-from dataset_dl.destination.consumers import Consumer, Group, Receipt, digest_of
+from dataset_dl.destination.consumers import Group, Receipt, digest_of
 from dataset_dl.destination.journal import Journal
-from dataset_dl.destination.tree import instance_paths
-from dataset_dl.errors import DatasetDlError, StorageError, TransferError
+from dataset_dl.destination.tree import instance_paths, remove
 from dataset_dl.model.events import (
     DeliveryFailed,
     Event,
@@ -28,44 +21,14 @@ from dataset_dl.model.events import (
     SeriesEvicted,
     Waiting,
 )
-from dataset_dl.model.outcome import PASSING_CAUSES, Delivery, DeliveryFailure
+from dataset_dl.model.outcome import Delivery, DeliveryFailure
 from dataset_dl.model.series import Fetch, Pause, PlannedSeries, Series
 from dataset_dl.transfer.budget import Budget
-from dataset_dl.transfer.crew import Crew, Taken, failed
+from dataset_dl.transfer.crew import Taken, failed
 from dataset_dl.transfer.groups import Groups
-from dataset_dl.transfer.pauses import pause_before
+from dataset_dl.transfer.handing import Again, Hand
 
 _WAIT_SECONDS = 0.005
-
-
-@dataclass(frozen=True)
-class Hand:
-    """A consumer, and what runs it."""
-
-    consumer: Consumer
-    crew: Crew
-
-    @cached_property
-    def digest(self) -> str:
-        """A digest of the consumer's options."""
-        return digest_of(self.consumer.options)
-
-    def ask(self, method: str, *arguments: object, default: Any = None) -> Any:
-        """Call a method that the consumer may have; an error of third-party code is told as one of it."""
-        if (asked := getattr(self.consumer, method, None)) is None:
-            return default
-        try:
-            return asked(*arguments)
-        except DatasetDlError:
-            raise
-        except Exception as error:
-            name = self.consumer.name
-            raise TransferError(
-                name,
-                f"The consumer {name} failed ({type(error).__name__}: {error}); what it has taken before is"
-                " on record.",
-                "Mend it, then run the same command again.",
-            ) from error
 
 
 class Courier:
@@ -111,16 +74,13 @@ class Courier:
         self._run_id = run_id
         self.budget = budget
         self._evict = evict
-        self._retries = retries
-        self._pause_seconds = pause_seconds
+        self._again = Again(retries, pause_seconds)
         # By key: the series, and the names of the consumers that have not taken it.
         self._open: dict[str, tuple[Series, set[str]]] = {}
         # By name of the consumer: its groups; and by it and their keys, those that it has yet to complete.
         self._groups: dict[str, Groups] = {}
         self._completing: dict[tuple[str, str], Group] = {}
-        self._later: list[tuple[float, int, Hand, Series | Group]] = []
-        self._tries: dict[tuple[str, str], int] = {}
-        self._delivered = self._before = self._evicted = self._evicted_bytes = self._turn = 0
+        self._delivered = self._before = self._evicted = self._evicted_bytes = 0
         self._failures: list[DeliveryFailure] = []
         self._is_begun = False
 
@@ -176,15 +136,9 @@ class Courier:
 
     def _lacking(self, key: str) -> set[str]:
         """Return the names of the consumers that have no receipt for a series."""
-        return {hand.consumer.name for hand in self._hands if not self._has_receipt(hand, key, hand.digest)}
-
-    def _has_receipt(self, hand: Hand, key: str, digest: str) -> bool:
-        receipt = self.journal.receipt(hand.consumer.name, key)
-        return (
-            receipt is not None
-            and receipt.options_digest == digest
-            and bool(hand.ask("confirms", key, receipt.made, default=True))
-        )
+        return {
+            hand.consumer.name for hand in self._hands if not hand.has_receipt(self.journal, key, hand.digest)
+        }
 
     def _count_in_group(self, hand: Hand, series: PlannedSeries) -> None:
         """Count a series that a consumer has taken, and let it complete the group after the last one."""
@@ -195,7 +149,7 @@ class Courier:
         group_name, keys = last
         receipts = ((key, self.journal.receipt(name, key)) for key in keys)
         group = Group(group_name, {key: receipt.made for key, receipt in receipts if receipt is not None})
-        if not self._has_receipt(hand, group.key, _digest_of_group(hand, group)):
+        if not hand.has_receipt(self.journal, group.key, _digest_of_group(hand, group)):
             self._begin()
             self._completing[name, group.key] = group
             hand.crew.give(group)
@@ -218,8 +172,7 @@ class Courier:
         """
         if not self._waiting_count:
             return
-        while self._later and self._later[0][0] <= time.monotonic():
-            *_, hand, task = heappop(self._later)
+        for hand, task in self._again.due():
             hand.crew.give(task)
         for hand in self._hands:
             for taken in hand.crew.taken():
@@ -281,7 +234,7 @@ class Courier:
     def _settle_group(self, hand: Hand, group: Group, taken: Taken) -> Iterator[Event]:
         name = hand.consumer.name
         if taken.made is None:
-            if not self._is_tried_again(hand, group, taken):
+            if not self._again.keep(hand, group, taken):
                 del self._completing[name, taken.key]
                 yield self._given_up(name, taken, None)
             return
@@ -292,20 +245,9 @@ class Courier:
             yield GroupCompleted(name, group.name)
 
     def _failed(self, hand: Hand, series: Series, taken: Taken) -> Iterator[Event]:
-        if not self._is_tried_again(hand, series, taken):
+        if not self._again.keep(hand, series, taken):
             yield self._given_up(hand.consumer.name, taken, series.planned.SeriesInstanceUID)
             yield from self._taken_by(hand.consumer.name, series, is_delivered=False)
-
-    def _is_tried_again(self, hand: Hand, task: Series | Group, taken: Taken) -> bool:
-        """Whether something that failed is handed over again later, which this arranges."""
-        which = hand.consumer.name, taken.key
-        tries = self._tries[which] = self._tries.get(which, 0) + 1
-        if taken.cause not in PASSING_CAUSES or tries > self._retries:
-            return False
-        self._turn += 1
-        pause = pause_before(tries - 1, self._pause_seconds)
-        heappush(self._later, (time.monotonic() + pause, self._turn, hand, task))
-        return True
 
     def _given_up(self, name: str, taken: Taken, uid: str | None) -> DeliveryFailed:
         self._failures.append(DeliveryFailure(name, taken.key, uid, taken.cause, taken.message))
@@ -361,28 +303,3 @@ class Courier:
 def _digest_of_group(hand: Hand, group: Group) -> str:
     """Return a digest of what makes a group complete: its series, and the consumer's options."""
     return digest_of({"options": hand.digest, "series": sorted(group.made)})
-
-
-def remove(series: Series, destination: Path) -> None:
-    """Remove the files of a series, and the directories that become empty.
-
-    Raises
-    ------
-    StorageError
-        If a file cannot be removed, or a link leads out of the destination.
-    """
-    disk.Cage(destination).check(series.planned.directory)
-    try:
-        for path in series.paths:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            str(series.directory),
-            f"{error.filename} was delivered but cannot be removed ({error.strerror}).",
-            "Make it removable, then run the same command again.",
-        ) from None
-    directory = series.directory
-    with suppress(OSError):  # something else is in it
-        while directory != destination and destination in directory.parents:
-            os.rmdir(directory)
-            directory = directory.parent

@@ -24,7 +24,8 @@ from dataset_dl.model.series import PlannedSeries, Series
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.plans.file import PlanFile
 from dataset_dl.transfer.budget import MOST_SERIES, Budget
-from dataset_dl.transfer.courier import Courier, Hand
+from dataset_dl.transfer.courier import Courier
+from dataset_dl.transfer.handing import Hand
 
 
 def deliver(

@@ -12,8 +12,8 @@ from dataset_dl.destination.consumers import Consumer, ConsumerRequest
 from dataset_dl.doors import CONSUMERS
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.series import Series
-from dataset_dl.transfer.courier import Hand
 from dataset_dl.transfer.crew import Processes
+from dataset_dl.transfer.handing import Hand
 from dataset_dl.transfer.threads import Here
 
 

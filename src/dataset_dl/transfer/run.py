@@ -28,8 +28,9 @@ from dataset_dl.model.series import PlannedSeries, Suspects
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.plans.file import PlanFile
 from dataset_dl.transfer.budget import Budget
-from dataset_dl.transfer.courier import Courier, Hand
+from dataset_dl.transfer.courier import Courier
 from dataset_dl.transfer.fleet import Fleet
+from dataset_dl.transfer.handing import Hand
 from dataset_dl.transfer.ledger import Ledger, State
 from dataset_dl.transfer.naming import Naming
 from dataset_dl.transfer.reuse import Reuse
@@ -73,14 +74,13 @@ class Run:
         self._stopped = ""
 
     def _make_courier(self, hands: Sequence[Hand]) -> Courier:
-        settings = self._settings
         return Courier(
             hands,
             self._destination,
             self._run_id,
-            Budget(settings.disk_budget_bytes),
-            evict=settings.evict,
-            retries=settings.retries,
+            Budget(self._settings.disk_budget_bytes),
+            evict=self._settings.evict,
+            retries=self._settings.retries,
             pause_seconds=self._pause_seconds,
         )
 
@@ -103,7 +103,7 @@ class Run:
             self._records = self._entered(open_records(self._destination, self._part, self._run_id))
             if self._courier is not None:
                 stack.callback(self._courier.close)
-                self._courier.expect(plan)
+                self._courier.expect(self._requested)
                 self._prepare_receipts()
             if self._records is not None and (aside := self._records.journal.set_aside):
                 yield Noticed(
@@ -320,12 +320,11 @@ class Run:
                 swept.add(series.directory)
 
     def _report(self) -> Report:
-        elapsed_seconds = time.monotonic() - self._began
         return self._tally.report(
             self._plan,
             self._destination,
             self._run_id,
-            elapsed_seconds,
+            time.monotonic() - self._began,
             self._stopped,
             self._courier.delivery() if self._courier is not None else None,
         )

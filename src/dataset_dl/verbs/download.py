@@ -233,8 +233,8 @@ def stream(
     destination = destination_of(made, into)
     if not rest.get("evict"):
         return _stream(transferred(made, destination, rest, observers), destination)
-    from dataset_dl.transfer.courier import Hand
     from dataset_dl.transfer.crew import Loop
+    from dataset_dl.transfer.handing import Hand
 
     loop = Loop(consumer)
     rest["then"] = [*listed(rest.get("then", ())), Hand(loop, loop)]
