@@ -6,16 +6,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import dcmread
-from pydicom.uid import generate_uid
 
 import dataset_dl as dd
 from dataset_dl.tcia.service import NbiaAddress
@@ -23,36 +21,7 @@ from dataset_dl.testing import LocalBucket
 from dataset_dl.testing.nbia import LocalNbia
 from dataset_dl.verbs.options import settings_of
 from support.cli import PROGRAM, Cli
-from support.dicoms import encoded, slice_of
-
-COUNT = 12
-
-
-def made(count: int = COUNT, pixels: int = 64) -> dict[str, bytes]:
-    """The files of a series, by SOPInstanceUID."""
-    series, study = generate_uid(), generate_uid()
-    chance = np.random.default_rng(1)
-    found = {}
-    for number in range(count):
-        values = chance.integers(0, 4000, (pixels, pixels)).astype(np.int16)
-        each = slice_of(
-            (0, 0, float(number)), values=values, SeriesInstanceUID=series, StudyInstanceUID=study, PatientID="P-1",
-            Modality="CT",
-        )  # fmt: skip
-        found[str(each.SOPInstanceUID)] = encoded(each)
-    return found
-
-
-@pytest.fixture
-def nbia(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNbia]:
-    """Two series that IDC does not have."""
-    server = LocalNbia(collection="LOCAL")
-    for _ in range(2):
-        for data in made().values():
-            server.add(data)
-    with server:
-        monkeypatch.setenv("DATASET_DL_NBIA_URL", server.url)
-        yield server
+from tcia.conftest import COUNT, made
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from dataset_dl.cli import cli
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "dataset_dl"
 
-WINGS = {"aignostics", "metrics", "preview", "tcia", "thumbnails", "training", "volumes", "web"}
+WINGS = {"aignostics", "metrics", "preview", "tcia", "thumbnails", "training", "volumes", "web", "xnat"}
 
 
 def documented() -> dict[str, set[str]]:

@@ -22,7 +22,7 @@ class Consumer(Protocol):
     end. `keep` is for what several processes must not write at once, like a database; it returns the values
     for the receipt. ``summary()`` returns a sentence on what was made in this run, or an empty text.
     ``confirms(key, made)`` says whether what a receipt tells of is still there; if not, the series is taken
-    anew.
+    anew. ``frees(made)`` says whether a series with such a receipt may be removed.
 
     A consumer may put series together that belong together, like those of a study: ``group(planned)``
     returns the name of a series' group. Series of one group are taken one after the other, never two at

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from dataset_dl.destination.consumers import Receipt
 from dataset_dl.destination.journal import is_complete, is_evicted, renamed_files
 from dataset_dl.destination.schema import schema_version, tables
 from dataset_dl.model.series import PlannedSeries, Size
@@ -56,6 +58,19 @@ def reading_evicted(path: Path) -> Iterator[Callable[[PlannedSeries], bool]]:
             yield lambda series: False
         else:
             yield lambda series: is_evicted(connection, series)
+
+
+def receipts_of(path: Path, kind: str) -> list[Receipt]:
+    """Return the receipts of a journal for consumers of a kind, like ``xnat``; empty without a journal."""
+    with reading(path) as connection:
+        if connection is None or schema_version(connection) < 2:
+            return []
+        rows = connection.execute(
+            "SELECT consumer, key, options_digest, delivered_at, made, run_id FROM receipts"
+            " WHERE consumer = ? OR consumer LIKE ?",
+            (kind, f"{kind}:%"),
+        )
+        return [Receipt(*row)._replace(made=json.loads(row[4])) for row in rows]
 
 
 def pinned_sizes(path: Path) -> dict[str, Size]:

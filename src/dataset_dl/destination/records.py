@@ -14,9 +14,16 @@ from typing import Any
 import msgspec
 
 from dataset_dl.destination import lists, paths
+from dataset_dl.destination.consumers import Receipt
 from dataset_dl.destination.journal import Journal
 from dataset_dl.destination.lock import Hold, hold
-from dataset_dl.destination.reading import last_report, reading_evicted, reading_names
+from dataset_dl.destination.reading import (
+    last_report,
+    reading_complete,
+    reading_evicted,
+    reading_names,
+    receipts_of,
+)
 from dataset_dl.errors import ManifestError
 from dataset_dl.model.outcome import Delivery, Report
 from dataset_dl.model.plan import Origin, Plan, Rights
@@ -206,6 +213,20 @@ def reading_used(destination: Path) -> Iterator[Callable[[PlannedSeries], bool]]
         files = _every_writer(destination)
         writers = [stack.enter_context(reading_evicted(each.journal)) for each in files]
         yield lambda series: any(is_evicted(series) for is_evicted in writers)
+
+
+def receipts(destination: Path, kind: str) -> list[Receipt]:
+    """Return the receipts of all writers for consumers of a kind, like ``xnat``."""
+    return [each for files in _every_writer(destination) for each in receipts_of(files.journal, kind)]
+
+
+@contextmanager
+def reading_whole(destination: Path) -> Iterator[Callable[[PlannedSeries], bool]]:
+    """Give a function: whether a series is complete, by the journals of all writers."""
+    with ExitStack() as stack:
+        files = _every_writer(destination)
+        writers = [stack.enter_context(reading_complete(each.journal)) for each in files]
+        yield lambda series: any(is_complete(series) for is_complete in writers)
 
 
 def gather(destination: Path) -> Report | None:

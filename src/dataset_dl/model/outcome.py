@@ -18,6 +18,7 @@ Cause = Literal[
     "network",
     "truncated",
     "altered",
+    "damaged",
     "extra_files",
     "excess",
     "disk",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from dataset_dl.cli.download import download as idc_download
 from dataset_dl.cli.help import Command
-from dataset_dl.cli.options import FORMAT, way_out
+from dataset_dl.cli.options import FORMAT, Directory, way_out
 from dataset_dl.cli.tables import Format, write
 from dataset_dl.tcia import REST
 
@@ -83,16 +84,49 @@ def _asked(method: str, options: dict[str, Any], **given: str) -> Any:
     return Nbia(network_of(options)).rows(method, **given)
 
 
-def _download(**options: Any) -> None:
+# Where series lie until they are zipped; the records of the download stay there.
+UNPACKED = ".unpacked"
+
+
+def _download(keep_zips: bool, **options: Any) -> None:
+    if keep_zips:
+        target = options["destination"]
+        options["destination"] = target / UNPACKED
+        options["then"] = (*options["then"], f"zips:{target}")
+        options["evict"] = True
     click.get_current_context().invoke(idc_download, **{**options, REST.parameter: True})
 
 
+_KEEP_ZIPS = click.Option(
+    ["--keep-zips"],
+    is_flag=True,
+    help="Leave each series as STUDY/SERIES/img.zip, with its MD5 sums, in place of its files.",
+)
+_LAYOUT = "%StudyInstanceUID/%SeriesInstanceUID"
 tcia.add_command(
     Command(
         "download",
         callback=_download,
-        params=[each for each in idc_download.params if each.name != REST.parameter],
+        params=[*(each for each in idc_download.params if each.name != REST.parameter), _KEEP_ZIPS],
         help="Download manifests of TCIA: each series from IDC where it is, else from NBIA.",
         examples=("dataset-dl tcia download manifest-1234567890.tcia --to data",),
     )
 )
+
+
+@tcia.command(cls=Command)
+@click.argument("tree", type=Directory())
+@click.option("--to", "destination", required=True, type=Directory(), help="The destination.")
+@click.option("--layout", default=_LAYOUT, show_default=True, help="Directories, as for `idc download`.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON event per line on standard output.")
+@click.pass_context
+def unzip(context: click.Context, tree: Path, destination: Path, layout: str, as_json: bool) -> None:
+    """Open a tree of zips, STUDY/SERIES/img.zip: each file is checked by the MD5 sums in its zip.
+
+    It is a download like any other: it resumes, ends in a report, and `idc verify` checks it.
+    """
+    from dataset_dl.tcia.kept import address_of
+
+    context.invoke(
+        idc_download, sources=(address_of(tree),), destination=destination, layout=layout, as_json=as_json
+    )

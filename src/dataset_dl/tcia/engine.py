@@ -11,13 +11,13 @@ import urllib3
 from dataset_dl.engines.feeding import Feed
 from dataset_dl.engines.receiving import Receiving
 from dataset_dl.engines.threads import Failed, Threads
-from dataset_dl.model.events import EngineStarted, Event, FileCompleted, SeriesSized
-from dataset_dl.model.series import Fetch, Pause, PlannedSeries, Size, StoredObject
+from dataset_dl.model.events import EngineStarted, Event
+from dataset_dl.model.series import Fetch, Pause, PlannedSeries, StoredObject
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
 from dataset_dl.tcia import require
 from dataset_dl.tcia.service import Nbia, NbiaAddress
-from dataset_dl.tcia.unpacking import UNFINISHED, Part, Unpacked, save, unpack
+from dataset_dl.tcia.unpacking import UNFINISHED, Part, Unpacked, named, save, unpack
 
 # As many as TCIA's own program uses.
 WORKERS, _MOST_WORKERS = 4, 16
@@ -107,12 +107,7 @@ class _Fetching:
         if not found.is_whole or len(found.parts) != (row.instanceCount or len(found.parts)):
             self._mend(nbia, row, directory, found)
         self._receiving.check()
-        sizes = {f"{part.SOPInstanceUID}.dcm": part.size_bytes for part in found.parts.values()}
-        yield SeriesSized(row.key, Size(len(sizes), sum(sizes.values())))
-        for part in sorted(found.parts.values(), key=lambda each: each.SOPInstanceUID):
-            name = f"{part.SOPInstanceUID}.dcm"
-            part.path.replace(directory / name)
-            yield FileCompleted(row.key, f"{row.directory}/{name}", part.size_bytes, proven=part.is_proven)
+        yield from named(row, directory, found)
 
     def _whole(self, nbia: Nbia, row: PlannedSeries, directory: Path) -> Unpacked:
         """Unpack the zip; one that is short for a passing reason is asked for again."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataset_dl.engines.threads import Failed
+from dataset_dl.model.events import Event, FileCompleted, SeriesSized
+from dataset_dl.model.series import PlannedSeries, Size
 
-_HASHES, _LICENCE = "md5hashes.csv", "license"
+HASHES, LICENCE = "md5hashes.csv", "LICENSE"
 _MOST_TEXT_BYTES = 64_000_000
 UNFINISHED = ".nbia.part"
 
@@ -102,9 +104,9 @@ def unpack(
     try:
         for raw_name, _, content in stream_unzip(chunks):
             name = raw_name.decode("utf-8", "replace")
-            if name.lower() == _LICENCE:
+            if name.upper() == LICENCE:
                 _text(content)
-            elif name == _HASHES:
+            elif name == HASHES:
                 hashes = _hashes(_text(content))
             else:
                 if not _is_plain(name) or name in names:
@@ -122,6 +124,16 @@ def unpack(
         ) from None
     _compare(found, hashes)
     return found
+
+
+def named(row: PlannedSeries, directory: Path, found: Unpacked) -> Iterator[Event]:
+    """Give the files of a series their names, and yield its size and each file."""
+    parts = sorted(found.parts.values(), key=lambda each: each.SOPInstanceUID)
+    yield SeriesSized(row.key, Size(len(parts), sum(part.size_bytes for part in parts)))
+    for part in parts:
+        name = f"{part.SOPInstanceUID}.dcm"
+        part.path.replace(directory / name)
+        yield FileCompleted(row.key, f"{row.directory}/{name}", part.size_bytes, proven=part.is_proven)
 
 
 def save(
@@ -198,7 +210,7 @@ def _hashes(text: str) -> dict[str, str]:
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if len(row) >= 2]
     except csv.Error:
-        raise Failed("altered", f"{_HASHES} in the zip is no table") from None
+        raise Failed("altered", f"{HASHES} in the zip is no table") from None
     return {name.strip(): md5.strip().lower() for name, md5, *_ in rows if name.strip() != "Filename"}
 
 

@@ -266,7 +266,7 @@ class Courier:
     def _finished(self, series: Series) -> Iterator[Event]:
         """A series has every receipt."""
         key = series.planned.key
-        if not self._evict:
+        if not self._evict or not self._may_go(key):
             self.budget.release(key)
             return
         self.journal.evict(series.planned)
@@ -275,6 +275,10 @@ class Courier:
         self.budget.release(key)
         self._count_evicted(series.planned)
         yield SeriesEvicted(key, series.planned.expected_bytes)
+
+    def _may_go(self, key: str) -> bool:
+        receipts = ((hand, self.journal.receipt(hand.consumer.name, key)) for hand in self._hands)
+        return all(hand.ask("frees", receipt.made, default=True) for hand, receipt in receipts if receipt)
 
     def _count_evicted(self, series: PlannedSeries) -> None:
         self._evicted += 1

@@ -30,7 +30,7 @@ class Here:
     def __init__(self, consumer: Consumer, count: int = 1) -> None:
         self._consumer = consumer
         self._count = count
-        self._waiting: list[Series | Group] = []
+        self._waiting: list[tuple[str, Series | Group]] = []
         self._busy: set[str] = set()
         self._changed = threading.Condition()
         self._done: queue.SimpleQueue[Taken] = queue.SimpleQueue()
@@ -40,7 +40,7 @@ class Here:
     def give(self, task: Series | Group) -> None:
         """Give it a series, or a group whose series it has taken."""
         with self._changed:
-            self._waiting.append(task)
+            self._waiting.append((self._group_of(task), task))
             self._changed.notify()
         if len(self._threads) < self._count:
             thread = threading.Thread(target=self._work, daemon=True, name="consumer")
@@ -61,7 +61,8 @@ class Here:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
-        while (task := self._next()) is not None:
+        while (found := self._next()) is not None:
+            group, task = found
             key = task.key if isinstance(task, Group) else task.planned.key
             try:
                 if isinstance(task, Group):
@@ -72,7 +73,7 @@ class Here:
                 self._done.put(failed(key, error))
             finally:
                 with self._changed:
-                    self._busy.discard(self._group_of(task))
+                    self._busy.discard(group)
                     self._changed.notify_all()
 
     def _complete(self, group: Group) -> None:
@@ -81,12 +82,11 @@ class Here:
             self._done.put(Taken(group.key, made, is_final=False))
         self._done.put(Taken(group.key, made))
 
-    def _next(self) -> Series | Group | None:
-        """Wait for the first task whose group no other thread works on; None at the end."""
+    def _next(self) -> tuple[str, Series | Group] | None:
+        """Wait for the first task whose group no other thread works on, and its group; None at the end."""
         with self._changed:
             while not self._is_closed:
-                for number, task in enumerate(self._waiting):
-                    group = self._group_of(task)
+                for number, (group, _) in enumerate(self._waiting):
                     if group not in self._busy:
                         if group:
                             self._busy.add(group)

@@ -1,0 +1,240 @@
+"""The consumer ``xnat:PROJECT``: series go to sessions, and a session to the archive when it is whole."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, Literal, cast, get_args
+
+from dataset_dl.destination.consumers import ConsumerRequest, Group
+from dataset_dl.errors import SelectionError
+from dataset_dl.model.series import PlannedSeries, Series
+from dataset_dl.network import NetworkSettings
+from dataset_dl.wording import counted
+from dataset_dl.xnat import require
+from dataset_dl.xnat.manifests import Manifests
+from dataset_dl.xnat.names import SESSION, SUBJECT, Labels
+from dataset_dl.xnat.project import Project, find_account
+from dataset_dl.xnat.sending import instances_of
+from dataset_dl.xnat.service import Xnat
+from dataset_dl.xnat.sessions import Existing, Sessions
+
+Place = Literal["archive", "prearchive"]
+
+_THREADS = 4
+_OPTIONS = ("subject", "session", "existing", "into", "create", "manifest")
+
+
+class XnatProject:
+    """Delivers series to a project of XNAT; implements `destination.consumers.Consumer`.
+
+    Parameters
+    ----------
+    request
+        ``xnat:https://HOST/PROJECT`` with the options ``subject`` and ``session`` (templates), ``existing``
+        (what to do if the archive has a session already), ``into`` (``archive`` or ``prearchive``),
+        ``create`` (``yes``: make the project if there is none), and ``manifest`` (a file to keep with it).
+
+    Raises
+    ------
+    SelectionError
+        If an option is wrong, or there is no account.
+    """
+
+    threads = _THREADS
+
+    def __init__(self, request: ConsumerRequest) -> None:
+        request.refuse(*_OPTIONS)
+        given = request.options
+        self.project = Project.of(request.where)
+        self.existing = cast(
+            Existing, _one_of("existing", given.get("existing", "error"), get_args(Existing))
+        )
+        self.into = cast(Place, _one_of("into", given.get("into", "archive"), get_args(Place)))
+        self._creates = _one_of("create", given.get("create", "no"), ("yes", "no")) == "yes"
+        self.labels = Labels(given.get("subject", SUBJECT), given.get("session", SESSION))
+        self.name = f"xnat:{self.project}"
+        # What to do with sessions that exist changes nothing of what was delivered before.
+        self.options: Mapping[str, Any] = {
+            "subject": self.labels.subject, "session": self.labels.session, "into": self.into,
+        }  # fmt: skip
+        self._manifests = Manifests(given.get("manifest", ""), request.destination)
+        self._account = find_account(self.project)
+        self._lock = threading.Lock()
+        self._confirmed = self._skipped = 0
+        self._is_begun = False
+
+    @cached_property
+    def xnat(self) -> Xnat:
+        """The server."""
+        return Xnat(NetworkSettings.gather(), self.project, self._account)
+
+    @cached_property
+    def _sessions(self) -> Sessions:
+        return Sessions(self.xnat, self.existing)
+
+    def group(self, planned: PlannedSeries) -> str:
+        """Return the session of a series.
+
+        Raises
+        ------
+        SelectionError
+            If two patients or two studies would get the same label.
+        """
+        self.labels.subject_of(planned)
+        label = self.labels.session_of(planned)
+        self._manifests.expect(planned, self.labels.subject_of(planned), label)
+        return label
+
+    def check(self) -> bool:
+        """Log in, and return whether the project exists.
+
+        Raises
+        ------
+        SelectionError
+            If the account is refused, or there is no such project and it is not to be made.
+        NetworkError
+            If the server does not answer.
+        """
+        self.xnat.log_in()
+        if exists := self.xnat.has_project():
+            return exists
+        if not self._creates:
+            raise SelectionError(
+                str(self.project),
+                f"{self.project.host} has no project {self.project.name}, or the account may not see it;"
+                " nothing was sent.",
+                "`--create-project` makes it (`?create=yes` behind a consumer).",
+            )
+        return False
+
+    def begin(self) -> None:
+        """Log in, and find or make the project; keep the original manifest with it.
+
+        Raises
+        ------
+        SelectionError
+            If the account is refused, or there is no such project.
+        NetworkError
+            If the server does not answer.
+        """
+        if not self.check():
+            self.xnat.make_project()
+        self._manifests.keep_original(self.xnat)
+        self._is_begun = True
+
+    def take(self, series: Series) -> Mapping[str, Any]:
+        """Send what XNAT lacks of a series, and make sure that it has all of it.
+
+        Raises
+        ------
+        NetworkError
+            If it failed for a reason that may pass.
+        TransferError
+            If XNAT refuses it, keeps only a part, or has the session already.
+        UnreadableObject
+            If a file cannot be sent.
+        """
+        row = series.planned
+        subject, label = self.labels.subject_of(row), self.labels.session_of(row)
+        study, uid = row.StudyInstanceUID or "", row.SeriesInstanceUID or row.key
+        instances = instances_of(series.paths, row.StudyInstanceUID)
+        state = self._sessions.take(subject, label, study, uid, instances)
+        with self._lock:
+            self._skipped += state == "skipped"
+        return {
+            "state": state,
+            "subject": subject,
+            "session": label,
+            "study": study,
+            "series": uid,
+            "instances": len(instances),
+            "uids": packed(each.SOPInstanceUID for each in instances),
+        }
+
+    def complete(self, group: Group) -> Iterator[Mapping[str, Any]]:
+        """Archive a session, and make sure that the archive has every instance.
+
+        Raises
+        ------
+        NetworkError
+            If it failed for a reason that may pass.
+        TransferError
+            If XNAT cannot archive it, or has lost something.
+        """
+        several = [made for made in group.made.values() if made["state"] != "skipped"]
+        first = next(iter(group.made.values()))
+        subject, label = first["subject"], group.name
+        told = {"session": label, "subject": subject, "series": len(several)}
+        if several and self.into == "archive":
+            self._sessions.archive(subject, label, first["study"])
+            yield {**told, "state": "committed"}
+            self._sessions.confirm(
+                subject, label, {made["series"]: unpacked(made["uids"]) for made in several}
+            )
+        yield {**told, "state": "confirmed"}
+        with self._lock:
+            self._confirmed += 1
+        self._manifests.confirm(group.made)
+
+    def confirms(self, key: str, made: Mapping[str, Any]) -> bool:
+        """Whether XNAT still has the session that a receipt tells of."""
+        label = str(made["session"])
+        if key.startswith("group:"):
+            # What was sent in this run is to be archived once more.
+            return made["state"] == "confirmed" and self._sessions.is_unchanged(label)
+        return self._sessions.has(label)
+
+    def frees(self, made: Mapping[str, Any]) -> bool:
+        """Whether a series with such a receipt may be removed: one that was skipped is not in XNAT."""
+        return bool(made["state"] != "skipped")
+
+    def summary(self) -> str:
+        """Say what became of sessions."""
+        where = f"the {self.into} of {self.project.name} on {self.project.host}"
+        said = f"{counted(self._confirmed, 'session')} confirmed in {where}." if self._confirmed else ""
+        skipped = f"{self._skipped:,} series skipped, as their sessions exist." if self._skipped else ""
+        return " ".join(filter(None, (said, skipped)))
+
+    def close(self) -> None:
+        """Keep the filled manifest with the project, and log out."""
+        if self._is_begun:
+            try:
+                self._manifests.keep_filled(self.xnat)
+            finally:
+                self.xnat.close()
+
+
+def _one_of(option: str, value: str, values: tuple[str, ...]) -> str:
+    if value not in values:
+        raise SelectionError(
+            option, f"“{value}” is no value for {option}.", f"Write one of {', '.join(values)}."
+        )
+    return value
+
+
+def packed(uids: Iterable[str]) -> str:
+    """Return UIDs as a short text for a receipt."""
+    return base64.b85encode(zlib.compress("\n".join(sorted(uids)).encode(), 9)).decode()
+
+
+def unpacked(text: str) -> set[str]:
+    """Return what `packed` was made from."""
+    return set(zlib.decompress(base64.b85decode(text)).decode().split("\n"))
+
+
+def make(request: ConsumerRequest) -> XnatProject:
+    """Make the consumer.
+
+    Raises
+    ------
+    MissingExtra
+        If what it needs is not installed.
+    SelectionError
+        If an option is wrong, or there is no account.
+    """
+    require()
+    return XnatProject(request)

@@ -1,0 +1,179 @@
+"""Files of a series as a zip without compression, made while it is sent.
+
+XNAT reads a zip from its beginning, and Java's reader then needs the size and the CRC of an entry before its
+bytes. So each file is read for its CRC first: small ones once, into memory; large ones twice.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dataset_dl.errors import StorageError, UnreadableObject
+
+_SMALL_BYTES = 32 << 20
+_CHUNK_BYTES = 1 << 20
+# XNAT takes several zips into one session, so none of them needs the form for more than 4 GB.
+_BATCH_BYTES, _BATCH_FILES = 1 << 30, 10_000
+_MOST_BYTES = (1 << 32) - (1 << 20)
+# The parts of a zip, without names: the local header, the entry in the directory, twice the extra field with
+# the time, and the end.
+_LOCAL, _CENTRAL, _TIME, _END = 30, 46, 9, 22
+_NO_DATE = datetime(1980, 1, 1)
+_WANTED = (0x00080018, 0x0020000D)
+
+
+class Instance(NamedTuple):
+    """A file of a series: its SOPInstanceUID, and its size."""
+
+    SOPInstanceUID: str
+    path: Path
+    size_bytes: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in a zip; XNAT keeps such a name."""
+        return f"{self.SOPInstanceUID}.dcm"
+
+
+class Zip:
+    """A zip of instances; it can be read again, and its length is known.
+
+    Parameters
+    ----------
+    instances
+        The instances, together less than 4 GB.
+    """
+
+    def __init__(self, instances: Sequence[Instance]) -> None:
+        self._instances = instances
+        fixed = _LOCAL + _CENTRAL + 2 * _TIME
+        self._length = _END + sum(each.size_bytes + 2 * len(each.name) + fixed for each in instances)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        from stream_zip import NO_COMPRESSION_32, stream_zip
+
+        members = (
+            (each.name, _NO_DATE, 0o600, NO_COMPRESSION_32(each.size_bytes, crc), content)
+            for each, crc, content in map(_read, self._instances)
+        )
+        yield from stream_zip(members, chunk_size=_CHUNK_BYTES)
+
+
+def batches(instances: Sequence[Instance]) -> Iterator[Zip]:
+    """Yield the zips that bring instances to XNAT.
+
+    Raises
+    ------
+    UnreadableObject
+        If a file is too large for one.
+    """
+    batch: list[Instance] = []
+    size_bytes = 0
+    for each in instances:
+        if each.size_bytes > _MOST_BYTES:
+            raise UnreadableObject(str(each.path), f"{each.path} has more than 4 GB, too much for a zip.")
+        if batch and (size_bytes + each.size_bytes > _BATCH_BYTES or len(batch) >= _BATCH_FILES):
+            yield Zip(batch)
+            batch, size_bytes = [], 0
+        batch.append(each)
+        size_bytes += each.size_bytes
+    if batch:
+        yield Zip(batch)
+
+
+def instances_of(paths: Sequence[Path], study: str | None) -> list[Instance]:
+    """Read which instances files are.
+
+    Parameters
+    ----------
+    paths
+        The files of a series.
+    study
+        The StudyInstanceUID that they must have; any if None.
+
+    Raises
+    ------
+    UnreadableObject
+        If one is no DICOM, of another study, or the second one of an instance.
+    """
+    found: dict[str, Instance] = {}
+    for path in paths:
+        uid, of_study = _uids_of(path)
+        if study is not None and of_study != study:
+            raise UnreadableObject(
+                str(path), f"{path} belongs to the study {of_study}, so nothing of its series was sent."
+            )
+        if uid in found:
+            raise UnreadableObject(
+                str(path),
+                f"{path} and {found[uid].path.name} are the same instance, {uid}; XNAT would keep one of them"
+                " only, so nothing of the series was sent.",
+            )
+        found[uid] = Instance(uid, path, path.stat().st_size)
+    return list(found.values())
+
+
+def _uids_of(path: Path) -> tuple[str, str]:
+    from pydicom.errors import InvalidDicomError
+    from pydicom.filereader import read_partial
+    from pydicom.tag import BaseTag
+
+    last = max(_WANTED)
+    try:
+        with path.open("rb") as file:
+            header: Any = read_partial(
+                file,
+                stop_when=lambda tag, vr, length: tag > last,
+                specific_tags=[BaseTag(each) for each in _WANTED],
+            )
+            uid, study = str(header.SOPInstanceUID), str(header.StudyInstanceUID)
+    except (InvalidDicomError, AttributeError, ValueError, EOFError) as error:
+        raise UnreadableObject(
+            str(path), f"{path} is no DICOM file that XNAT could take ({type(error).__name__})."
+        ) from None
+    if not uid.replace(".", "").isdigit() or not uid.isascii() or len(uid) > 64:
+        raise UnreadableObject(str(path), f"{path} has no valid SOPInstanceUID.")
+    return uid, study
+
+
+def _read(instance: Instance) -> tuple[Instance, int, Iterator[bytes]]:
+    """Return an instance with its CRC and its bytes."""
+    try:
+        if instance.size_bytes <= _SMALL_BYTES:
+            data = instance.path.read_bytes()
+            return instance, zlib.crc32(data), iter((_of_size(data, instance),))
+        crc = 0
+        for chunk in _chunks(instance):
+            crc = zlib.crc32(chunk, crc)
+    except OSError as error:
+        raise StorageError(
+            str(instance.path), f"{instance.path} cannot be read ({error.strerror})."
+        ) from None
+    return instance, crc, _chunks(instance)
+
+
+def _chunks(instance: Instance) -> Iterator[bytes]:
+    left = instance.size_bytes
+    with instance.path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            left -= len(chunk)
+            yield chunk
+    if left:
+        raise _changed(instance)
+
+
+def _of_size(data: bytes, instance: Instance) -> bytes:
+    if len(data) != instance.size_bytes:
+        raise _changed(instance)
+    return data
+
+
+def _changed(instance: Instance) -> UnreadableObject:
+    return UnreadableObject(str(instance.path), f"{instance.path} changed while it was sent.")

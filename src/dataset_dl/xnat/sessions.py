@@ -1,0 +1,227 @@
+"""Sessions of a project: what XNAT has of each, and how it comes to have all of it.
+
+What this run knows of a session spares requests. After anything unexpected that is forgotten, and the server
+is asked, so a lost answer, a killed run and a second one all go the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from dataset_dl.errors import NetworkError, TransferError
+from dataset_dl.xnat.sending import Instance, batches
+from dataset_dl.xnat.service import Archived, Prearchived, Xnat
+
+Existing = Literal["error", "skip", "append", "replace"]
+
+
+@dataclass
+class Session:
+    """A session, and what is known of it.
+
+    Attributes
+    ----------
+    subject, label, study
+        What it is.
+    archived
+        The session of the archive, if there is one.
+    uri
+        Its address in the prearchive; empty if it is not there.
+    scans
+        The scans in the prearchive: file name → bytes.
+    """
+
+    subject: str
+    label: str
+    study: str
+    archived: Archived | None = None
+    uri: str = ""
+    scans: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def files(self) -> Mapping[str, int]:
+        """All files in the prearchive."""
+        return {name: size for files in self.scans.values() for name, size in files.items()}
+
+
+class Sessions:
+    """The sessions of a project that a run works on.
+
+    Parameters
+    ----------
+    xnat
+        The server.
+    existing
+        What to do with a session that the archive has already.
+    """
+
+    def __init__(self, xnat: Xnat, existing: Existing) -> None:
+        self._xnat = xnat
+        self._existing = existing
+        self._certain: dict[str, Session] = {}
+        self._begun: set[str] = set()
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The labels of all sessions that were in the archive or the prearchive when the run began."""
+        if not self._xnat.has_project():
+            return frozenset()
+        archived, waiting = self._xnat.archived(), self._xnat.prearchived()
+        return frozenset([*(each.label for each in archived), *(each.label for each in waiting)])
+
+    def has(self, label: str) -> bool:
+        """Whether XNAT may have a session: there was one, or something of it was sent."""
+        return label in self._begun or label in self.known
+
+    def is_unchanged(self, label: str) -> bool:
+        """Whether there was a session before, and nothing of it was sent in this run."""
+        return label in self.known and label not in self._begun
+
+    def take(
+        self, subject: str, label: str, study: str, series: str, instances: Sequence[Instance]
+    ) -> Literal["uploaded", "confirmed", "skipped"]:
+        """Bring the instances of a series to XNAT; return what became of it.
+
+        It is ``uploaded`` if the prearchive has all of it now, ``confirmed`` if the archive had all of it.
+
+        Raises
+        ------
+        NetworkError
+            If it failed for a reason that may pass.
+        TransferError
+            If XNAT refuses it, or has the session already.
+        """
+        session = self._certain.pop(label, None) or self._looked_at(subject, label, study)
+        self._begun.add(label)
+        there: set[str] = set()
+        if session.archived is not None:
+            there = self._xnat.archived_instances(subject, label, [series])
+            if self._existing != "replace" and all(each.SOPInstanceUID in there for each in instances):
+                return "confirmed"
+            if self._existing == "skip":
+                return "skipped"
+            self._refuse(session.archived, study)
+            if self._existing == "replace":
+                there = set()
+        wanted = [each for each in instances if each.SOPInstanceUID not in there]
+        files = session.files
+        # A file that is sent again replaces the one in the prearchive, so none gets double.
+        for each in batches([each for each in wanted if files.get(each.name) != each.size_bytes]):
+            session.uri = self._xnat.send(each, subject, label)
+        self._update(session, wanted)
+        self._certain[label] = session
+        return "uploaded"
+
+    def archive(self, subject: str, label: str, study: str) -> None:
+        """Bring a session from the prearchive to the archive, if it is not there already.
+
+        Raises
+        ------
+        NetworkError
+            If it failed for a reason that may pass.
+        TransferError
+            If the session is gone.
+        """
+        session = self._certain.pop(label, None)
+        uri = session.uri if session is not None and session.uri else self._uri_of(subject, label, study)
+        if not uri:
+            return
+        try:
+            if self._xnat.commit(uri, replaces=self._existing == "replace"):
+                return
+        except NetworkError:
+            # The answer may be lost, or late, and the session archived nevertheless.
+            if self._xnat.at_rest(label, study) is not None:
+                raise
+        if self._xnat.at_rest(label, study) is not None:
+            project = self._xnat.project
+            raise NetworkError(
+                project.host,
+                f"XNAT left the session {label} in the prearchive of {project.name}.",
+                "Look there for the reason, then run the same command again.",
+            )
+
+    def confirm(self, subject: str, label: str, several: Mapping[str, Collection[str]]) -> None:
+        """Make sure that the archive has every instance of a session.
+
+        Parameters
+        ----------
+        subject, label
+            The session.
+        several
+            SeriesInstanceUID → SOPInstanceUIDs.
+
+        Raises
+        ------
+        NetworkError
+            If it lacks one.
+        """
+        there = self._xnat.archived_instances(subject, label, several)
+        for series, uids in several.items():
+            if lost := set(uids) - there:
+                raise NetworkError(
+                    self._xnat.project.host,
+                    f"The archive lacks {len(lost):,} of {len(uids):,} instances of the series {series} in"
+                    f" the session {label} of {subject}, {min(lost)} among them.",
+                    "Look at the session in XNAT, then run the same command again.",
+                )
+
+    def _looked_at(self, subject: str, label: str, study: str) -> Session:
+        session = Session(subject, label, study)
+        if self.has(label):
+            session.archived = self._xnat.find_archived(subject, label)
+            place = self._xnat.at_rest(label, study)
+            if place is not None:
+                session.uri = place.uri
+                session.scans = self._xnat.scans_before_archiving(place.uri, ())
+        return session
+
+    def _update(self, session: Session, wanted: Sequence[Instance]) -> None:
+        """Ask which files the prearchive has, and make sure that it has the wanted ones."""
+        if not wanted:
+            return
+        for known in (session.scans, {}):
+            session.scans = {**known, **self._xnat.scans_before_archiving(session.uri, known)}
+            files = session.files
+            lost = [each for each in wanted if each.name not in files]
+            if not lost:
+                return
+        raise NetworkError(
+            self._xnat.project.host,
+            f"XNAT took the series and has {len(wanted) - len(lost):,} of {len(wanted):,} instances;"
+            f" {lost[0].SOPInstanceUID} is the first that it lacks. It was not committed.",
+            "Its disk may be full, or a script of the site drops instances.",
+        )
+
+    def _refuse(self, archived: Archived, study: str) -> None:
+        project = self._xnat.project
+        where = f"{project.name} has the session {archived.label} in its archive already"
+        if archived.study and archived.study != study:
+            raise TransferError(
+                str(project),
+                f"{where}, of another study ({archived.study}); nothing of this series was sent.",
+                "Give --session a template that tells them apart.",
+            )
+        if self._existing == "error":
+            raise TransferError(
+                str(project),
+                f"{where}, without this series or a part of it; nothing was sent.",
+                "--existing append adds what it lacks, replace replaces files, skip leaves it as it is.",
+            )
+
+    def _uri_of(self, subject: str, label: str, study: str) -> str:
+        place: Prearchived | None = self._xnat.at_rest(label, study)
+        if place is not None:
+            return place.uri
+        if self._xnat.find_archived(subject, label) is None:
+            project = self._xnat.project
+            raise TransferError(
+                str(project),
+                f"The session {label} is neither in the prearchive nor in the archive of {project.name} any"
+                " more.",
+                "Run the same command again: its series will be sent anew.",
+            )
+        return ""

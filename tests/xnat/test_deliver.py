@@ -1,0 +1,242 @@
+"""Series into a project of XNAT: each instance exactly once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+import dataset_dl as dd
+from dataset_dl.testing.xnat import LocalXnat
+from dataset_dl.testing.xnat_store import instances_of
+from support.series import downloaded
+
+TWO_STUDIES = [
+    ("P-1", "1.2.1", "1.2.1.1", 4),
+    ("P-1", "1.2.1", "1.2.1.2", 3),
+    ("P.2", "1.2.2", "1.2.2.1", 5),
+]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    downloaded(tmp_path / "data", TWO_STUDIES)
+    return tmp_path / "data"
+
+
+def to(xnat: LocalXnat, **options: str) -> str:
+    query = "&".join(f"{name}={value}" for name, value in options.items())
+    return f"xnat:{xnat.url}/WARD" + (f"?{query}" if query else "")
+
+
+def exactly_once(xnat: LocalXnat, uids: set[str]) -> bool:
+    """Whether the archive has these instances, each once, and the prearchive nothing."""
+    found = instances_of(xnat.store.archive)
+    return not xnat.store.prearchive and set(found) == uids and all(len(each) == 1 for each in found.values())
+
+
+def uids_of(data: Path) -> set[str]:
+    return {str(dcmread(path).SOPInstanceUID) for path in data.rglob("*.dcm")}
+
+
+def test_each_study_is_a_session_of_the_archive(xnat: LocalXnat, data: Path) -> None:
+    delivery = dd.deliver(data, to=to(xnat))
+    assert (delivery.delivered, delivery.ok) == (3, True)
+    assert exactly_once(xnat, uids_of(data))
+    sessions = {each.label: each for each in xnat.store.archive}
+    assert set(sessions) == {"1_2_1", "1_2_2"}
+    assert {each.subject for each in xnat.store.archive} == {"P-1", "P_2-" + sessions["1_2_2"].subject[-8:]}
+    assert len(sessions["1_2_1"].scans) == 2
+    assert any("2 sessions confirmed in the archive of WARD" in each for each in delivery.summaries)
+    assert xnat.most_at_once_of_a_session == 1
+    # The bytes are those of the files.
+    import hashlib
+
+    sums = {hashlib.md5(path.read_bytes()).hexdigest() for path in data.rglob("*.dcm")}
+    assert {each.md5 for session in xnat.store.archive for each in session.instances()} == sums
+
+
+def test_a_second_run_sends_nothing(xnat: LocalXnat, data: Path) -> None:
+    dd.deliver(data, to=to(xnat))
+    before = len(xnat.requests)
+    again = dd.deliver(data, to=to(xnat))
+    assert (again.delivered, again.delivered_before) == (0, 3)
+    assert not [each for each in xnat.requests[before:] if each.startswith("POST")]
+
+
+@pytest.mark.parametrize("of", ["import", "commit"])
+@pytest.mark.parametrize("fault", ["lost once", "500 once", "409 once", "423 once", "400 once", "503 once"])
+def test_passing_failures_pass(xnat: LocalXnat, data: Path, of: str, fault: str) -> None:
+    xnat.faults[of] = fault
+    delivery = dd.deliver(data, to=to(xnat))
+    assert delivery.ok
+    assert exactly_once(xnat, uids_of(data))
+
+
+def test_a_session_that_ends_in_the_middle_begins_anew(xnat: LocalXnat, data: Path) -> None:
+    downloaded(data, [("P-9", f"1.9.{n}", f"1.9.{n}.1", 2) for n in range(6)])
+
+    class Expiring(dict[str, str]):
+        count = 0
+
+        def get(self, key: str, default: str = "") -> str:  # type: ignore[override]
+            if key == "login":
+                self.count += 1
+                return "expired" if self.count % 7 == 0 else ""
+            return default
+
+    xnat.faults = Expiring()
+    assert dd.deliver(data, to=to(xnat)).ok
+    assert exactly_once(xnat, uids_of(data))
+
+
+def test_a_page_is_no_answer(xnat: LocalXnat, data: Path) -> None:
+    xnat.faults["import"] = "html"
+    with pytest.raises(dd.DeliveryIncomplete, match="a page that is not XNAT's interface"):
+        dd.deliver(data, to=to(xnat), retries=0)
+    xnat.faults.clear()
+    assert dd.deliver(data, to=to(xnat)).ok
+    assert exactly_once(xnat, uids_of(data))
+
+
+def test_what_is_dropped_is_never_committed(xnat: LocalXnat, data: Path) -> None:
+    lost = "1.2.1.2.1"
+    xnat.store.drops = {lost}
+    with pytest.raises(dd.DeliveryIncomplete, match=rf"2 of 3 instances; {lost}"):
+        dd.deliver(data, to=to(xnat), retries=0)
+    assert [each.label for each in xnat.store.archive] == ["1_2_2"]
+    xnat.store.drops = set()
+    assert dd.deliver(data, to=to(xnat)).ok
+    assert exactly_once(xnat, uids_of(data))
+
+
+def test_a_script_that_changes_uids_loses_nothing(xnat: LocalXnat, data: Path) -> None:
+    xnat.store.changes_uids = True
+    assert dd.deliver(data, to=to(xnat)).ok
+    assert len(instances_of(xnat.store.archive)) == 12
+
+
+def test_a_wrong_password_is_tried_once(xnat: LocalXnat, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XNAT_PASS", "wr0ng")
+    with pytest.raises(dd.SelectionError, match="does not accept the user ward"):
+        dd.deliver(data, to=to(xnat))
+    assert len(xnat.requests) == 1
+
+
+def test_a_project_that_is_not_there(xnat: LocalXnat, data: Path) -> None:
+    where = f"xnat:{xnat.url}/NEW"
+    with pytest.raises(dd.SelectionError, match="has no project NEW"):
+        dd.deliver(data, to=where)
+    assert not xnat.store.prearchive
+    assert dd.deliver(data, to=f"{where}?create=yes").ok
+    assert {each.project for each in xnat.store.archive} == {"NEW"}
+    with pytest.raises(dd.SelectionError, match="does not make the project new"):
+        dd.deliver(data, to=f"xnat:{xnat.url}/new?create=yes")
+
+
+def test_what_lands_elsewhere_is_said(xnat: LocalXnat, data: Path) -> None:
+    project = xnat.store.projects.pop("WARD")
+    xnat.store.projects = Vanishing(project)
+    with pytest.raises(dd.DeliveryIncomplete, match="/prearchive/projects/Unassigned/"):
+        dd.deliver(data, to=to(xnat), retries=0)
+    assert not xnat.store.archive
+
+
+class Vanishing(dict[str, dict[str, dict[str, bytes]]]):
+    """Projects that one can see, and that imports do not find."""
+
+    def __init__(self, project: dict[str, dict[str, bytes]]) -> None:
+        super().__init__()
+        self._project = project
+
+    def __contains__(self, name: object) -> bool:
+        import inspect
+
+        return all(frame.function != "receive" for frame in inspect.stack()[:6])
+
+    def __getitem__(self, name: str) -> dict[str, dict[str, bytes]]:
+        return self._project
+
+
+@pytest.mark.parametrize("existing", ["error", "skip", "append", "replace"])
+def test_a_session_that_exists(xnat: LocalXnat, tmp_path: Path, existing: str) -> None:
+    first, more = tmp_path / "first", tmp_path / "more"
+    downloaded(first, [("P-1", "1.2.1", "1.2.1.1", 4)])
+    downloaded(more, [("P-1", "1.2.1", "1.2.1.1", 6), ("P-1", "1.2.1", "1.2.1.2", 3)])
+    dd.deliver(first, to=to(xnat))
+    delivery = dd.deliver(more, to=to(xnat, existing=existing), evict=True, check=False)
+    if existing == "error":
+        assert not delivery.ok
+        assert all(
+            "has the session 1_2_1 in its archive already" in each.message for each in delivery.failures
+        )
+        assert exactly_once(xnat, uids_of(first))
+    elif existing == "skip":
+        assert delivery.ok
+        assert exactly_once(xnat, uids_of(first))
+        assert len(list(more.rglob("*.dcm"))) == 9, "what is not in XNAT is not removed"
+    else:
+        assert delivery.ok, delivery.failures
+        assert len(instances_of(xnat.store.archive)) == 9
+        assert not list(more.rglob("*.dcm"))
+        assert exactly_once(
+            xnat, {f"1.2.1.1.{n}" for n in range(1, 7)} | {f"1.2.1.2.{n}" for n in range(1, 4)}
+        )
+
+
+def test_a_session_that_vanished_is_sent_again(xnat: LocalXnat, data: Path) -> None:
+    dd.deliver(data, to=to(xnat))
+    xnat.store.archive.clear()
+    assert dd.deliver(data, to=to(xnat)).delivered == 3
+    assert exactly_once(xnat, uids_of(data))
+
+
+def test_into_the_prearchive(xnat: LocalXnat, data: Path) -> None:
+    assert dd.deliver(data, to=to(xnat, into="prearchive")).ok
+    assert not xnat.store.archive
+    assert set(instances_of(xnat.store.prearchive)) == uids_of(data)
+
+
+def test_manifests_are_kept_with_the_project(xnat: LocalXnat, data: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "cohort.tcia"
+    manifest.write_text("ListOfSeriesToDownload=\n1.2.1.1\n")
+    dd.deliver(data, to=to(xnat, manifest=str(manifest)))
+    files = xnat.store.projects["WARD"]["TCIA"]
+    assert files["cohort.tcia"] == manifest.read_bytes()
+    filled = files["cohort-filled.csv"].decode().splitlines()
+    assert len(filled) == 4 and all(line.endswith("confirmed") for line in filled[1:])
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("xnat:https://host.test", "names no project"),
+        ("xnat:ftp://host.test/P", "names no project"),
+        ("xnat:http://host.test/P", "has no TLS"),
+        ("xnat:https://host.test/a.b", "names no project"),
+        ("xnat:https://ward:key@host.test/P", "contains a password"),
+        ("xnat:https://host.test/P", "no account"),
+        ("xnat:{url}/WARD?existing=perhaps", "no value for existing"),
+        ("xnat:{url}/WARD?colour=red", "has no option"),
+        ("xnat:{url}/WARD?session=%25Modality", "no template for the session"),
+        ("xnat:{url}/WARD?session=%25PatientID", "would both become the session"),
+        ("xnat:{url}/WARD?subject=a.b%25PatientID", "no template for the subject"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything(
+    xnat: LocalXnat, data: Path, where: str, words: str, tmp_path: Path
+) -> None:
+    downloaded(data, [*TWO_STUDIES, ("P-1", "1.2.3", "1.2.3.1", 1)])
+    with pytest.raises(dd.SelectionError, match=words):
+        dd.deliver(data, to=where.format(url=xnat.url))
+    assert not xnat.store.prearchive and not xnat.store.archive
+
+
+def test_the_password_is_nowhere(xnat: LocalXnat, data: Path) -> None:
+    xnat.faults["import"] = "500"
+    delivery = dd.deliver(data, to=to(xnat), check=False, retries=1)
+    assert "s3cret" not in json.dumps(delivery.to_dict(), default=str)
+    for path in (data / ".dataset-dl").rglob("*"):
+        assert path.is_dir() or b"s3cret" not in path.read_bytes()
