@@ -25,7 +25,7 @@ DuckNameError = duckdb.BinderException
 
 _BATCH_ROWS = 2_000
 _MOST_LITERALS = 100
-_PREPARABLE = ("SELECT", "WITH", "FROM")
+_PREPARABLE = ("SELECT", "WITH", "FROM", "INSERT", "COPY")
 
 
 class Result:
@@ -219,15 +219,16 @@ def _written(parameters: Sequence[object]) -> str | None:
     """Write parameters as SQL; return None if some have to be bound."""
     written = []
     for value in parameters:
-        if isinstance(value, str) and "\0" not in value:
+        if isinstance(value, list):
+            if len(value) > _MOST_LITERALS or (inside := _written(value)) is None:
+                return None
+            written.append(f"[{inside}]")
+        elif isinstance(value, str) and "\0" not in value:
             written.append(quote(value))
         elif isinstance(value, int):  # bool included
             written.append(str(value))
-        elif isinstance(value, list) and all(isinstance(each, str) for each in value):
-            listed = literals(value)
-            if listed is None:
-                return None
-            written.append(f"[{listed}]")
+        elif value is None:
+            written.append("NULL")
         else:
             return None
     return ", ".join(written)

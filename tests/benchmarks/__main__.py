@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 import dataset_dl as dd
-from benchmarks import adapt, again, checks, images, moves, nbia, page, plans, preview, rate, ready, stream
+from benchmarks import adapt, again, checks, deliver, images, moves, page, plans, preview, rate, ready, stream
 from benchmarks.measure import HEADER, Row, as_json, line
 
 _ROOM_BYTES = 12e9
@@ -33,7 +33,7 @@ def main() -> None:
         "suites",
         nargs="*",
         metavar="SUITE",
-        help="ready plan move far adapt stream again check preview images nbia page rate",
+        help="ready plan move far adapt stream again check preview images deliver page rate",
     )
     chosen = parser.parse_args()
     engines = moves.ENGINES if chosen.engine == "both" else (chosen.engine,)
@@ -52,7 +52,7 @@ def main() -> None:
         "check": lambda: checks.rows(scratch, times=times),
         "preview": lambda: preview.rows(scratch, _PEERS, times=times),
         "images": lambda: images.rows(scratch, times=times),
-        "nbia": lambda: nbia.rows(scratch, times=times),
+        "deliver": lambda: deliver.rows(scratch, times=times, full=chosen.full),
         "page": lambda: page.rows(scratch, full=chosen.full),
         "rate": lambda: rate.rows(scratch, engines=engines),
     }

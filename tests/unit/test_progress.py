@@ -14,9 +14,11 @@ from dataset_dl.model.events import (
     RetryStarted,
     SeriesCompleted,
     SeriesFailed,
+    SeriesSized,
     Started,
 )
 from dataset_dl.model.outcome import Report, SeriesFailure
+from dataset_dl.model.series import Size
 from dataset_dl.observers.progress import ProgressTracker
 from support.plans import row
 
@@ -55,6 +57,15 @@ def test_a_download_from_start_to_end() -> None:
     state = tracker.snapshot()
     assert (state.failed_series, state.failed_files) == (1, 1)
     assert state.elapsed_seconds == 2
+
+
+def test_a_series_that_was_estimated_is_counted_once() -> None:
+    tracker = ProgressTracker(Clock())
+    tracker.feed(Started(Path("to"), 2, 6, 60))
+    tracker.feed(FetchStarted(2, 6, 60, 0, 0, 8))
+    tracker.feed(SeriesSized("u", Size(3, 33), Size(2, 30)))
+    state = tracker.snapshot()
+    assert (state.total_files, state.total_bytes) == (7, 63)
 
 
 events = st.one_of(

@@ -65,11 +65,13 @@ class SeriesSized(Event, frozen=True):
     """Number of files and bytes of a series, unknown until now.
 
     An engine yields it for a series without numbers in the plan, before or after the files of the series. If
-    only some files of the series are wanted, `size` names them.
+    only some files of the series are wanted, `size` names them. `counted` is what the totals of `Started`
+    have counted for it, as an estimate or because it was sized before; engines leave it out.
     """
 
     key: str
     size: Size
+    counted: Size = Size(0, 0)
 
 
 class FileCompleted(Event, frozen=True, gc=False):

@@ -17,7 +17,6 @@ from dataset_dl.network.rules import (
     plain_words,
     proxy_headers,
     retrying,
-    ssl_context,
 )
 from dataset_dl.network.settings import NetworkSettings, without_secrets
 
@@ -98,7 +97,7 @@ class ManyRequests:
 
     def _made(self, proxy: str) -> urllib3.PoolManager:
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
-        context = ssl_context(self._network)
+        context = self._network.ssl_context
         if not proxy:
             return urllib3.PoolManager(maxsize=self._at_once, ssl_context=context, timeout=timeout)
         return urllib3.ProxyManager(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import urllib3
 
 from dataset_dl.errors import NetworkError
 from dataset_dl.network.reasons import Reason, unreachable
-from dataset_dl.network.settings import NetworkSettings, without_secrets
+from dataset_dl.network.settings import without_secrets
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 RETRIES = 4
@@ -50,19 +49,6 @@ def proxy_headers(proxy: str) -> dict[str, str]:
         return {}
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
     return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"}
-
-
-def ssl_context(network: NetworkSettings) -> ssl.SSLContext:
-    """Create the SSL context: the system's trust store, or the bundle if there is one."""
-    if network.bundle is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(cafile=network.bundle)
-        # Like Go, trust every certificate in the bundle, intermediate ones included.
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        return context
-    import truststore
-
-    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @contextmanager

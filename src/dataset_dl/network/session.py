@@ -14,7 +14,6 @@ from dataset_dl.network.rules import (
     RETRIES,
     proxy_headers,
     retrying,
-    ssl_context,
 )
 from dataset_dl.network.settings import NetworkSettings
 
@@ -49,7 +48,7 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, network: NetworkSettings, retries: int) -> None:
         self._network = network
-        self._context = ssl_context(network)
+        self._context = network.ssl_context
         super().__init__(pool_connections=_POOL, pool_maxsize=_POOL, max_retries=retrying(retries))
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:

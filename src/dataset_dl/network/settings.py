@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -186,6 +187,27 @@ class NetworkSettings:
         if not named and trust.has_system():
             return None
         return trust.write([*named, *trust.system(), *trust.public()], self)
+
+    @cached_property
+    def ssl_context(self) -> ssl.SSLContext:
+        """What requests from Python trust: the system's store, or the bundle if there is one.
+
+        All sessions share it, because it takes long to read all authorities.
+
+        Raises
+        ------
+        CertificateError
+            As for `bundle`.
+        """
+        if self.bundle is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_verify_locations(cafile=self.bundle)
+            # Like Go, trust every certificate in the bundle, intermediate ones included.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            return context
+        import truststore
+
+        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def child_environment(self, environment: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the environment for s5cmd: the given one, with these settings as variables that s5cmd reads.

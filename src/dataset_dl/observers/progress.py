@@ -93,8 +93,8 @@ class ProgressTracker:
             self._total_series = event.series_count
             self._total_files, self._total_bytes = event.instance_count, event.size_bytes
         elif isinstance(event, SeriesSized):
-            self._total_files += event.size.instanceCount
-            self._total_bytes += event.size.size_bytes
+            self._total_files += event.size.instanceCount - event.counted.instanceCount
+            self._total_bytes += event.size.size_bytes - event.counted.size_bytes
         elif isinstance(event, Finished):
             self._written_bytes = 0
             self._shown_bytes = event.report.complete_bytes

@@ -15,6 +15,8 @@ from dataset_dl.model.series import PlannedSeries, Size
 
 HASHES, LICENCE = "md5hashes.csv", "LICENSE"
 _MOST_TEXT_BYTES = 64_000_000
+# Fewer and larger steps leave more to the threads that wait for Python.
+_CHUNK_BYTES = 1 << 19
 UNFINISHED = ".nbia.part"
 
 
@@ -102,7 +104,7 @@ def unpack(
     names: set[str] = set()
     written = 0
     try:
-        for raw_name, _, content in stream_unzip(chunks):
+        for raw_name, _, content in stream_unzip(chunks, chunk_size=_CHUNK_BYTES):
             name = raw_name.decode("utf-8", "replace")
             if name.upper() == LICENCE:
                 _text(content)

@@ -6,6 +6,7 @@ No NBIA can be had for tests. This one answers as the public source of its inter
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import hashlib
 import io
@@ -71,6 +72,8 @@ class LocalNbia:
         Each directory is a series, or holds directories of series.
     collection
         The collection that they belong to.
+    delay_seconds
+        How long each answer takes to begin, like the way to a distant server.
 
     Attributes
     ----------
@@ -85,11 +88,12 @@ class LocalNbia:
         The path and query of each request, in order.
     """
 
-    def __init__(self, *directories: Path, collection: str = "LOCAL") -> None:
+    def __init__(self, *directories: Path, collection: str = "LOCAL", delay_seconds: float = 0.0) -> None:
         self.series: dict[str, NbiaSeries] = {}
         self.faults: dict[str, str] = {}
         self.requests: list[str] = []
         self._collection = collection
+        self._delay_seconds = delay_seconds
         self._kept: dict[str, bytes] = {}
         for directory in directories:
             for path in sorted(directory.rglob("*.dcm")):
@@ -139,6 +143,7 @@ class LocalNbia:
     def _answering(self, name: str, answer: Callable[[Request, Mapping[str, str]], Any]) -> Any:
         async def answering(request: Request) -> Response:
             self.requests.append(f"{name}?{request.url.query}")
+            await asyncio.sleep(self._delay_seconds)
             fault = self._fault(name)
             if fault.isdigit():
                 return PlainTextResponse("", int(fault), headers={"Retry-After": "0"})

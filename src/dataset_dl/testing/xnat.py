@@ -7,6 +7,7 @@ the public clients `xnat` and `xnatctl` ask for.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import secrets
@@ -121,11 +122,9 @@ class LocalXnat:
         self._served.stop()
 
     async def _answer(self, request: Request) -> Response:
-        import anyio
-
         path = request.url.path
         self.requests.append(f"{request.method} {path}?{request.url.query}")
-        await anyio.sleep(self.delay_seconds)
+        await asyncio.sleep(self.delay_seconds)
         with tempfile.TemporaryDirectory() as scratch:
             received = Path(scratch) / "body"
             with received.open("wb") as file:

@@ -175,7 +175,8 @@ class Rounds:
         """Process the engine's events, until it ends or has to be ended."""
         streak, store = _Streak(), ""
         left = self._ledger.count(State.ABSENT, State.PARTIAL)
-        for event in events:
+        for told in events:
+            event = self._counted(told, window) if isinstance(told, SeriesSized) else told
             yield event
             # By far the most events are of this kind, up to millions.
             if isinstance(event, FileCompleted):
@@ -228,6 +229,13 @@ class Rounds:
                 self._verdicts.ended = event
             elif isinstance(event, EngineStarted):
                 store = event.store
+
+    @staticmethod
+    def _counted(event: SeriesSized, window: Window) -> SeriesSized:
+        if (pending := window.find(event.key)) is None:
+            return event
+        series = pending.series
+        return SeriesSized(event.key, event.size, Size(series.expected_instances, series.expected_bytes))
 
     def _landed(self, key: str) -> None:
         """The engine is not at work on a series any more."""

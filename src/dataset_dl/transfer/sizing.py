@@ -50,6 +50,8 @@ def sized(plan: Plan, destination: Path, fleet: Fleet, part: str) -> Sized:
                         sizes[series.key] = size
                     else:
                         lacking.append((series, reason))
+    if not sizes and not lacking:
+        return Sized(plan, [])
     rows = plan.rows.sized(sizes, without=[series.key for series, _ in lacking])
     return Sized(replace(rows.plan(plan.into), origin=plan.origin), lacking)
 
