@@ -1,6 +1,6 @@
 """Stand-ins for NBIA and XNAT in a process of their own, so that their work is not ours.
 
-python -m benchmarks.servers nbia SERIES FILES PIXELS DELAY | xnat DELAY; says where it is, and ends with its input.
+python -m benchmarks.servers nbia SERIES FILES PIXELS DELAY MBPS | xnat DELAY; says where it is, and ends with its input.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataset_dl.testing.xnat import LocalXnat
 from support.dicoms import encoded, slice_of
 
 
-def _nbia(series: int, files: int, pixels: int, delay: float) -> LocalNbia:
-    server = LocalNbia(delay_seconds=delay)
+def _nbia(series: int, files: int, pixels: int, delay: float, mbps: float) -> LocalNbia:
+    server = LocalNbia(delay_seconds=delay, zip_mbps=mbps or None)
     for number in range(series):
         chance = np.random.default_rng(number)
         uid, study = generate_uid(), generate_uid()
@@ -38,7 +38,7 @@ def main() -> None:
     kind, *values = sys.argv[1:]
     if kind == "nbia":
         series, files, pixels = map(int, values[:3])
-        server: LocalNbia | LocalXnat = _nbia(series, files, pixels, float(values[3]))
+        server: LocalNbia | LocalXnat = _nbia(series, files, pixels, float(values[3]), float(values[4]))
     else:
         server = LocalXnat("WARD", delay_seconds=float(values[0]))
     with server:

@@ -11,9 +11,10 @@ import csv
 import hashlib
 import io
 import json
+import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -74,6 +75,9 @@ class LocalNbia:
         The collection that they belong to.
     delay_seconds
         How long each answer takes to begin, like the way to a distant server.
+    zip_mbps
+        How fast each zip comes, in MB of its files a second, as from a server that makes it meanwhile; as
+        fast as it can if None.
 
     Attributes
     ----------
@@ -88,12 +92,19 @@ class LocalNbia:
         The path and query of each request, in order.
     """
 
-    def __init__(self, *directories: Path, collection: str = "LOCAL", delay_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        *directories: Path,
+        collection: str = "LOCAL",
+        delay_seconds: float = 0.0,
+        zip_mbps: float | None = None,
+    ) -> None:
         self.series: dict[str, NbiaSeries] = {}
         self.faults: dict[str, str] = {}
         self.requests: list[str] = []
         self._collection = collection
         self._delay_seconds = delay_seconds
+        self._zip_mbps = zip_mbps
         self._kept: dict[str, bytes] = {}
         for directory in directories:
             for path in sorted(directory.rglob("*.dcm")):
@@ -177,8 +188,11 @@ class LocalNbia:
             return Response("<html><body>Sign in</body></html>", media_type="text/html")
         includes_md5 = given.get("IncludeMD5", "").lower() == "yes" and fault != "no md5"
         data = self._kept.get(uid) or _zip(self.series[uid], includes_md5=includes_md5, fault=fault)
+        seconds = (
+            sum(map(len, self.series[uid].files.values())) / (self._zip_mbps * 1e6) if self._zip_mbps else 0.0
+        )
         return StreamingResponse(
-            _parts(data, is_cut=fault == "cut"),
+            _parts(data, seconds, is_cut=fault == "cut"),
             media_type="application/octet-stream",
             headers={"Content-Disposition": f'attachment; filename="{uid}.zip"'},
         )
@@ -269,9 +283,13 @@ def _csv(rows: Sequence[Sequence[str]]) -> str:
     return out.getvalue()
 
 
-def _parts(data: bytes, *, is_cut: bool) -> Iterator[bytes]:
+async def _parts(data: bytes, seconds: float, *, is_cut: bool) -> AsyncIterator[bytes]:
+    """Yield a zip in so many seconds, or half of it."""
     most = len(data) // 2 if is_cut else len(data)
+    began = time.monotonic()
     for begin in range(0, most, _CHUNK_BYTES):
+        if seconds and (left := began + seconds * begin / len(data) - time.monotonic()) > 0:
+            await asyncio.sleep(left)
         yield data[begin : min(most, begin + _CHUNK_BYTES)]
     if is_cut:
         raise ConnectionResetError("the fault that was asked for")
