@@ -62,7 +62,10 @@ def test_each_series_comes_from_where_it_is(
     options = ["--to", to, "--endpoint-url", bucket.endpoint_url]
     done = cli("tcia", "download", path, *options)
     assert done.code == 3, done.err
-    assert "2 series that IDC lacks come from nbia." in done.err
+    assert "2 series that IDC lacks come from nbia (Creative Commons" in done.err
+    assert "2 come from IDC (" in done.err
+    assert "Neither IDC nor nbia has 1 of the 5 series" in done.err
+    assert "TCIA may have it" not in done.err
     assert "1.2.3.4" in done.err
     assert all(same(to, nbia, uid) for uid in nbia.series)
     assert len(list(to.rglob("*.dcm"))) == 2 * 81 + 2 * COUNT

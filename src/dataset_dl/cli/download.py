@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -203,11 +204,8 @@ def _show_plan(plan: Plan, as_json: bool, most_bytes: int | None) -> None:
         (name, rights.terms(name), count, size(size_bytes))
         for name, count, size_bytes in rights.by_licence(shares)
     ], "table", sys.stdout)  # fmt: skip
-    if plan.unsized_series:
-        click.echo(
-            f"\n{plan.unsized_series:,} series are of an earlier IDC version or have files named by address;"
-            " the tables do not contain the number and size of their files, so the download asks the store"
-        )
+    for line in _unsized(plan):
+        click.echo(f"\n{line}")
     fits = "fits" if needed <= free else "DOES NOT FIT"
     if first := next(iter(plan), None):
         click.echo()
@@ -215,6 +213,20 @@ def _show_plan(plan: Plan, as_json: bool, most_bytes: int | None) -> None:
     most = "needed for the others" if plan.unsized_series else "needed at most"
     click.echo(f"{size(needed)} {most}, {size(free)} free: {fits}; nothing was fetched")
     check_space(destination, at_once, plan.instance_count)
+
+
+def _unsized(plan: Plan) -> Iterator[str]:
+    """Say of which series the size is not exact before they are fetched, and why."""
+    if not plan.unsized_series:
+        return
+    for scheme, count in Counter(row.scheme for row in plan.rows.unsized()).items():
+        if scheme == "s3":
+            yield (
+                f"{count:,} series are of an earlier IDC version or have files named by address; the"
+                " tables do not contain the number and size of their files, so the download asks the store"
+            )
+        else:
+            yield f"{count:,} series come from {scheme}; their exact size is known when they have arrived"
 
 
 def _show_report(report: Report, md5: bool) -> None:
@@ -235,7 +247,7 @@ def _show_report(report: Report, md5: bool) -> None:
     if report.untried_series:
         rows.append(("not tried", report.untried_series, "", ""))
     if report.missing:
-        rows.append(("not in IDC", len(report.missing), "", ""))
+        rows.append((f"not in {report.asked}", len(report.missing), "", ""))
     write(("", "series", "files", "size"), rows, "table", sys.stdout)
     speed = f"{report.fetched_bytes / 1e6 / max(report.elapsed_seconds, 1e-3):.1f} MB/s"
     how = speed if report.fetched_series else "nothing was fetched"
@@ -278,7 +290,8 @@ def _all_is_well(report: Report, md5: bool) -> str:
     if not report.series_count:
         return "There was nothing to download."
     if report.missing:
-        return f"Every series that IDC has is on disk, {checked}; {len(report.missing):,} are not in IDC."
+        lacking = f"{len(report.missing):,} are not in {report.asked}"
+        return f"Every other series is on disk, {checked}; {lacking}."
     trusted, others = report.trusted_series, report.series_count - report.trusted_series
     if not trusted:
         return f"Every series is on disk, {checked}."

@@ -132,7 +132,7 @@ def selection(function: Any) -> Any:
 
 
 def planned(sources: tuple[str, ...], options: dict[str, Any], into: Path | None = None) -> Plan:
-    """Make the plan of a command and report what IDC does not have; removes the options it uses."""
+    """Make the plan of a command and report what is not to be had; removes the options it uses."""
     from dataset_dl.verbs.options import PlanOptions
     from dataset_dl.verbs.plan import plan
 
@@ -180,9 +180,11 @@ def _show_missing(plan: Plan) -> None:
     from dataset_dl.manifest.tcia import SERIES_URL, is_uid
 
     missing = plan.missing
-    click.echo(f"IDC v{plan.idc_version} does not have {len(missing):,} of what was asked for:", err=True)
+    also_asked, idc = plan.origin.also_asked, f"IDC v{plan.idc_version}"
+    who = f"Neither {idc} nor {also_asked} has" if also_asked else f"{idc} does not have"
+    click.echo(f"{who} {len(missing):,} of what was asked for:", err=True)
     for each in missing[:_MISSING_SHOWN]:
-        where = f"  TCIA may have it: {SERIES_URL.format(each)}" if is_uid(each) else ""
+        where = f"  TCIA may have it: {SERIES_URL.format(each)}" if is_uid(each) and not also_asked else ""
         click.echo(f"  {each}{where}", err=True)
     if len(missing) > _MISSING_SHOWN:
         click.echo(f"  and {len(missing) - _MISSING_SHOWN:,} more", err=True)

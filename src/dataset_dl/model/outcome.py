@@ -154,6 +154,8 @@ class Report:
         Why the download stopped before it tried every series; empty otherwise.
     missing
         Requested identifiers that IDC does not have; empty if they are skipped.
+    also_asked
+        The other source that does not have them either; empty if none was asked.
     run_id
         Id of the run, also in its events, its log records and the journal.
     delivery
@@ -177,11 +179,17 @@ class Report:
     run_id: str = ""
     bytes_by_store: Mapping[str, int] = field(default_factory=dict)
     delivery: Delivery | None = None
+    also_asked: str = ""
 
     @property
     def untried_series(self) -> int:
         """Number of series that were not tried because the download stopped early."""
         return self.series_count - self.complete_series - len(self.failures)
+
+    @property
+    def asked(self) -> str:
+        """The archives that were asked, as part of a sentence."""
+        return f"IDC or {self.also_asked}" if self.also_asked else "IDC"
 
     @property
     def ok(self) -> bool:
@@ -200,7 +208,7 @@ class Report:
             ("failed", len(self.failures), None, None),
         ]
         if self.missing:
-            rows.append(("not in IDC", len(self.missing), None, None))
+            rows.append((f"not in {self.asked}", len(self.missing), None, None))
         notes = [f"{each.planned.title}: {each.cause}, {each.message}" for each in self.failures]
         if len(notes) > ROWS_SHOWN:
             notes[ROWS_SHOWN:] = [f"and {len(notes) - ROWS_SHOWN:,} more"]

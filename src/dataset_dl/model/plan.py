@@ -96,6 +96,8 @@ class Origin(NamedTuple):
         Template for renaming files once their series is verified; empty if they keep their names.
     retries
         How often a manifest asks to retry; None if it does not say.
+    also_asked
+        The other source that was asked for what IDC lacks; empty if there was none.
     """
 
     requests: tuple[Request, ...] = ()
@@ -108,6 +110,7 @@ class Origin(NamedTuple):
     matching_series: int | None = None
     file_template: str = ""
     retries: int | None = None
+    also_asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)

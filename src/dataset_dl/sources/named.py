@@ -104,6 +104,7 @@ class Named:
             excluded=_once(name for origin in origins for name in origin.excluded),
             accounts=self.accounts,
             file_template=next((each.file_template for each in origins if each.file_template), ""),
+            also_asked=next((each.also_asked for each in origins if each.also_asked), ""),
             retries=_most([self.retries, *(each.retries for each in origins)]),
         )
 

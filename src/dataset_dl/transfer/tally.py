@@ -129,6 +129,7 @@ class Tally:
             elapsed_seconds=elapsed_seconds,
             stopped=stopped,
             missing=() if plan.skip_missing else plan.missing,
+            also_asked=plan.origin.also_asked,
             run_id=run_id,
             delivery=delivery,
         )

@@ -73,11 +73,14 @@ def _lacking(report: Report) -> TransferIncomplete:
     missing = len(report.missing)
     requested = report.series_count + missing
     others = f"the other {report.complete_series:,} are complete on disk"
+    also_asked = report.also_asked
+    who = f"Neither IDC nor {also_asked} has" if also_asked else "IDC does not have"
+    for_whom = "" if also_asked else " for TCIA's own program"
     return TransferIncomplete(
-        f"IDC does not have {missing:,} of the {requested:,} series asked for"
+        f"{who} {missing:,} of the {requested:,} series asked for"
         f" (the first: {report.missing[0]});"
         f" {others if report.series_count else 'there was nothing to download'}.",
-        f"{files_of(report.destination).missing} lists them for TCIA's own program;"
+        f"{files_of(report.destination).missing} lists them{for_whom};"
         " --skip-missing accepts that they are missing.",
         report=report,
     )

@@ -205,11 +205,17 @@ def _with_rest(made: Plan, name: str, destination: Path | None, options: PlanOpt
     there = _laid_out(source.rest(made.missing), destination, options)
     known = {str(row.SeriesInstanceUID) for row in there}
     if not known:
-        return made
+        return replace(made, origin=made.origin._replace(also_asked=name))
     missing = tuple(each for each in made.missing if each not in known)
-    note = f"{counted(len(known), 'series')} that IDC lacks come from {name}."
-    origin = made.origin._replace(missing=missing, notes=(*made.notes, note))
+    of_idc = f"; {made.series_count:,} come from IDC ({_licences(made.rows)})" if made.series_count else ""
+    note = f"{counted(len(known), 'series')} that IDC lacks come from {name} ({_licences(there)}){of_idc}."
+    origin = made.origin._replace(missing=missing, notes=(*made.notes, note), also_asked=name)
     return replace(joined(there, made.rows).plan(destination), origin=origin, idc_version=made.idc_version)
+
+
+def _licences(rows: PlanFile) -> str:
+    names = dict.fromkeys(share.license_short_name or "licence unknown" for share in rows.shares())
+    return first_few(sorted(names))
 
 
 def _laid_out(several: Iterable[PlannedSeries], destination: Path | None, options: PlanOptions) -> PlanFile:
