@@ -17,6 +17,7 @@ from pydicom import dcmread
 
 import dataset_dl as dd
 from dataset_dl.tcia.service import NbiaAddress
+from dataset_dl.tcia.source import _licence
 from dataset_dl.testing import LocalBucket
 from dataset_dl.testing.nbia import LocalNbia
 from dataset_dl.verbs.options import settings_of
@@ -62,7 +63,7 @@ def test_each_series_comes_from_where_it_is(
     options = ["--to", to, "--endpoint-url", bucket.endpoint_url]
     done = cli("tcia", "download", path, *options)
     assert done.code == 3, done.err
-    assert "2 series that IDC lacks come from nbia (Creative Commons" in done.err
+    assert "2 series that IDC lacks come from nbia (CC BY 4.0)" in done.err
     assert "2 come from IDC (" in done.err
     assert "Neither IDC nor nbia has 1 of the 5 series" in done.err
     assert "TCIA may have it" not in done.err
@@ -215,3 +216,19 @@ def test_an_address_is_one_or_is_refused(text: str) -> None:
     except (dd.SelectionError, ValueError):
         return
     assert NbiaAddress.of(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "uri", "short"),
+    [
+        ("Creative Commons Attribution 4.0 International License", "", "CC BY 4.0"),
+        ("Creative Commons Attribution 3.0 Unported License", "", "CC BY 3.0"),
+        ("Creative Commons Attribution-NonCommercial 4.0 International License", "", "CC BY-NC 4.0"),
+        ("whatever", "https://creativecommons.org/licenses/by-nc/3.0/", "CC BY-NC 3.0"),
+        ("Creative Commons Attribution-NoDerivs 4.0", "", "Creative Commons Attribution-NoDerivs 4.0"),
+        ("TCIA Restricted", "https://www.cancerimagingarchive.net/x", "TCIA Restricted"),
+        (None, None, None),
+    ],
+)
+def test_licences_have_the_names_of_idc(name: str | None, uri: str | None, short: str | None) -> None:
+    assert _licence({"LicenseName": name, "LicenseURI": uri}) == short

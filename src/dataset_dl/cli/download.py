@@ -291,7 +291,7 @@ def _all_is_well(report: Report, md5: bool) -> str:
         return "There was nothing to download."
     if report.missing:
         lacking = f"{len(report.missing):,} are not in {report.asked}"
-        return f"Every other series is on disk, {checked}; {lacking}."
+        return f"Every series that {report.asked} has is on disk, {checked}; {lacking}."
     trusted, others = report.trusted_series, report.series_count - report.trusted_series
     if not trusted:
         return f"Every series is on disk, {checked}."

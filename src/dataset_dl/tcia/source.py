@@ -16,6 +16,13 @@ from dataset_dl.tcia.service import HOSTS, Nbia, NbiaAddress, is_uid
 _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/)?(10\.[0-9]{4,9}/\S+)", re.IGNORECASE)
 
 
+_URI = re.compile(r"creativecommons\.org/licenses/(by[a-z-]*)/([0-9.]+)", re.IGNORECASE)
+_NAME = re.compile(
+    r"Creative Commons Attribution(-Non-?Commercial)? ([0-9.]+)(?: International| Unported)?( Licen[sc]e)?$",
+    re.IGNORECASE,
+)
+
+
 class _Nbia:
     """Implements `sources.protocol.Source`, and gives what IDC does not have."""
 
@@ -70,7 +77,7 @@ def _row(uid: str, facts: Mapping[str, Any], host: str) -> PlannedSeries:
         StudyInstanceUID=_text(facts.get("StudyInstanceUID")),
         SeriesInstanceUID=uid,
         Modality=_text(facts.get("Modality")),
-        license_short_name=_text(facts.get("LicenseName")),
+        license_short_name=_licence(facts),
         source_DOI=doi[1] if doi else None,
         key=f"nbia:{uid}",
         address=str(NbiaAddress(host, uid)),
@@ -80,6 +87,16 @@ def _row(uid: str, facts: Mapping[str, Any], host: str) -> PlannedSeries:
         size_bytes=None,
         estimated_bytes=size_bytes or None,
     )
+
+
+def _licence(facts: Mapping[str, Any]) -> str | None:
+    """Return a licence by IDC's short name if it is one of Creative Commons, else as NBIA calls it."""
+    name = _text(facts.get("LicenseName"))
+    if by_uri := _URI.search(str(facts.get("LicenseURI") or "")):
+        return f"CC {by_uri[1].upper()} {by_uri[2]}"
+    if by_name := _NAME.match(name or ""):
+        return f"CC BY{'-NC' if by_name[1] else ''} {by_name[2]}"
+    return name
 
 
 def _text(value: object) -> str | None:
