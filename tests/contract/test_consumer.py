@@ -63,7 +63,7 @@ def destination(tmp_path: Path) -> Path:
     return target
 
 
-@pytest.fixture(params=["plain", "copies", "thumbnails", "nifti"])
+@pytest.fixture(params=["plain", "copies", "thumbnails", "nifti", "zips"])
 def wanted(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], object]:
@@ -128,7 +128,7 @@ def test_its_name_and_options_are_the_same_in_every_run(wanted: Callable[[], obj
     json.dumps(dict(one.consumer.options))
 
 
-@pytest.mark.parametrize("name", ["thumbnails", "nifti"])
+@pytest.mark.parametrize("name", ["thumbnails", "nifti", "zips"])
 def test_an_unknown_option_is_refused(name: str, tmp_path: Path) -> None:
     make = CONSUMERS.find(name)
     assert make is not None

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 
 import dataset_dl as dd
-from dataset_dl.tcia.service import NbiaAddress
+from dataset_dl.tcia.service import Nbia, NbiaAddress
 from dataset_dl.tcia.source import _licence
 from dataset_dl.testing import LocalBucket
 from dataset_dl.testing.nbia import LocalNbia
@@ -183,6 +183,31 @@ def test_pairs_of_pet_and_ct(cli: Cli, nbia: LocalNbia, tmp_path: Path) -> None:
     done = cli("tcia", "download", table, "--to", tmp_path / "data")
     assert done.code == 0, done.err
     assert cli("tcia", "pairs", "no such thing").code == 2
+
+
+def test_the_server_of_the_manifest_is_asked_first(
+    nbia: LocalNbia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    original = Nbia.metadata
+
+    def metadata(self: Nbia, uids: Sequence[str]) -> dict[str, Mapping[str, object]]:
+        asked.append(self.host)
+        return original(self, uids)
+
+    monkeypatch.setattr(Nbia, "metadata", metadata)
+    path = tmp_path / "nlst.tcia"
+    uid = next(iter(nbia.series))
+    for server, first in (
+        ("https://nlst.cancerimagingarchive.net/nbia-download/x", "nlst.cancerimagingarchive.net"),
+        ("https://evil.test/x", "services.cancerimagingarchive.net"),
+        ("http://[", "services.cancerimagingarchive.net"),
+    ):
+        asked.clear()
+        path.write_text(f"downloadServerUrl={server}\r\nListOfSeriesToDownload=\r\n{uid}\r\n")
+        with pytest.warns(dd.SelectionWarning):
+            (row,) = dd.plan(path, rest_from="nbia")
+        assert asked == [first] and row.address == f"nbia://{first}/{uid}"
 
 
 def test_the_manifest_says_how_often_to_retry(nbia: LocalNbia, manifest: Callable[..., Path]) -> None:

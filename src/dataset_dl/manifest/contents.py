@@ -70,6 +70,8 @@ class Contents:
         The buckets in its addresses.
     retries
         How often to retry, if it says so.
+    server
+        The host of the archive that it is for, if it says so.
     """
 
     plan: PlanTable | None = None
@@ -79,6 +81,7 @@ class Contents:
     accounts: tuple[Account, ...] = ()
     buckets: tuple[str, ...] = ()
     retries: int | None = None
+    server: str = ""
 
 
 def parse(data: bytes, name: str, places: Places = Places()) -> Contents:  # noqa: B008
@@ -101,7 +104,9 @@ def parse(data: bytes, name: str, places: Places = Places()) -> Contents:  # noq
     if tcia.is_manifest(lines, name):
         uids = tcia.series(lines, name)
         account = _account(name, uids)
-        return Contents(optional=_once(uids), accounts=(account,), retries=tcia.retries(lines))
+        return Contents(
+            optional=_once(uids), accounts=(account,), retries=tcia.retries(lines), server=tcia.server(lines)
+        )
     if (contents := _delimited(every[lines[0].number - 1 :], name)) is not None:
         return contents
     if any("://" in line.text for line in lines):

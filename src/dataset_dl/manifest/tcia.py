@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
 
 from dataset_dl.manifest.entry import Line, WrongLine, wrong_lines
 
@@ -52,11 +53,21 @@ def series(lines: Sequence[Line], name: str) -> list[str]:
 
 def retries(lines: Sequence[Line]) -> int | None:
     """How often the manifest asks to try again; None if it does not say."""
-    for line in lines:
-        match = _SETTING.fullmatch(line.text)
-        if match and match[1].lower() == "noofrretry" and match[2].strip().isdecimal():
-            return min(int(match[2]), _MOST_RETRIES)
-    return None
+    value = _setting(lines, "noofrretry")
+    return min(int(value), _MOST_RETRIES) if value.isdecimal() else None
+
+
+def server(lines: Sequence[Line]) -> str:
+    """The host that the manifest names; empty if it names none."""
+    try:
+        return urlsplit(_setting(lines, "downloadserverurl")).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _setting(lines: Sequence[Line], name: str) -> str:
+    matches = (_SETTING.fullmatch(line.text) for line in lines)
+    return next((match[2].strip() for match in matches if match and match[1].lower() == name), "")
 
 
 def is_uid(identifier: str) -> bool:

@@ -69,6 +69,8 @@ class Named:
         Addresses of other sources than IDC.
     retries
         How often to retry, if a manifest says so.
+    servers
+        Hosts of archives that manifests name.
     """
 
     identifiers: tuple[str, ...] = ()
@@ -79,6 +81,7 @@ class Named:
     buckets: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     retries: int | None = None
+    servers: tuple[str, ...] = ()
 
     @property
     def names_idc(self) -> bool:
@@ -157,6 +160,7 @@ def read(sources: Iterable[Source], places: Places = Places()) -> Named:  # noqa
         _once(bucket for named in each for bucket in named.buckets),
         _once(address for named in each for address in named.addresses),
         _most(named.retries for named in each),
+        _once(server for named in each for server in named.servers),
     )
 
 
@@ -266,6 +270,7 @@ def _of_text(data: bytes, name: str, places: Places) -> Named:
         accounts=contents.accounts,
         buckets=contents.buckets,
         retries=contents.retries,
+        servers=(contents.server,) if contents.server else (),
     )
 
 

@@ -16,8 +16,8 @@ class Source(Protocol):
     A source never trusts a file: a plan from somebody else contains addresses and keys, and `problems`
     reports those that this source would not have returned.
 
-    A source of series that IDC may lack has one more method: ``rest(identifiers)`` returns the rows of those
-    that it has.
+    A source of series that IDC may lack has one more method: ``rest(identifiers, servers)`` returns the rows
+    of those that it has. It asks those first of its own servers that the user's manifests name.
     """
 
     def rows(self, address: str) -> Iterable[PlannedSeries]:

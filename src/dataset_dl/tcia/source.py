@@ -33,7 +33,7 @@ class _Nbia:
             raise SelectionError(address, f"NBIA does not have {address}; nothing was started.")
         return found
 
-    def rest(self, identifiers: Sequence[str]) -> Iterator[PlannedSeries]:
+    def rest(self, identifiers: Sequence[str], servers: Sequence[str] = ()) -> Iterator[PlannedSeries]:
         """Return the rows of those identifiers that are series of NBIA.
 
         Raises
@@ -42,7 +42,7 @@ class _Nbia:
             If it does not answer.
         """
         left = [each for each in identifiers if is_uid(each)]
-        for host in HOSTS:
+        for host in sorted(HOSTS, key=lambda each: each not in servers):
             if left:
                 found = list(_rows(left, Nbia(NetworkSettings.gather(), host)))
                 yield from found

@@ -117,7 +117,7 @@ def plan_quietly(what: Any, places: Places, options: PlanOptions) -> tuple[Plan,
         return replace(others.plan(destination), origin=origin), True
     made = _of_idc(found, chosen, origin, destination, options)
     if (rest_from := options.get("rest_from")) is not None:
-        made = _with_rest(made, rest_from, destination, options)
+        made = _with_rest(made, rest_from, found.servers, destination, options)
     if others is not None:
         made = replace(joined(others, made.rows).plan(destination), origin=made.origin)
     return made, not (found.entries or found.plans or found.accounts)
@@ -193,7 +193,9 @@ def _of_other_sources(
     return _laid_out(rows(), destination, options)
 
 
-def _with_rest(made: Plan, name: str, destination: Path | None, options: PlanOptions) -> Plan:
+def _with_rest(
+    made: Plan, name: str, servers: tuple[str, ...], destination: Path | None, options: PlanOptions
+) -> Plan:
     """Add the series that IDC lacks and another source has."""
     source: Any = SOURCES.find(name)
     if not hasattr(source, "rest"):
@@ -202,7 +204,7 @@ def _with_rest(made: Plan, name: str, destination: Path | None, options: PlanOpt
         )
     if not made.missing:
         return made
-    there = _laid_out(source.rest(made.missing), destination, options)
+    there = _laid_out(source.rest(made.missing, servers), destination, options)
     known = {str(row.SeriesInstanceUID) for row in there}
     if not known:
         return replace(made, origin=made.origin._replace(also_asked=name))
