@@ -116,6 +116,28 @@ def test_a_script_that_changes_uids_loses_nothing(xnat: LocalXnat, data: Path) -
     xnat.store.changes_uids = True
     assert dd.deliver(data, to=to(xnat)).ok
     assert len(instances_of(xnat.store.archive)) == 12
+    for path in (data / ".dataset-dl").glob("journal*"):
+        path.unlink()
+    assert dd.deliver(data, to=to(xnat)).ok
+    assert len(instances_of(xnat.store.archive)) == 12 and not xnat.store.prearchive
+
+
+def test_a_session_of_another_subject_or_study_stays_as_it_is(xnat: LocalXnat, tmp_path: Path) -> None:
+    for number, (patient, study) in enumerate([("P-1", "1.2.1"), ("P-2", "1.2.2"), ("p-1", "1.2.1")]):
+        data = tmp_path / str(number)
+        downloaded(data, [(patient, study, f"{study}.{number}", 2)])
+        delivery = dd.deliver(
+            data, to=to(xnat, session="one-%25PatientID", existing="append"), check=False, retries=0
+        )
+        assert delivery.ok, delivery.failures
+    assert {(each.subject, each.label) for each in xnat.store.archive} == {
+        ("P-1", "one-P-1"), ("P-2", "one-P-2"), ("P-1", "one-p-1"),
+    }  # fmt: skip
+    data = tmp_path / "other"
+    downloaded(data, [("P-1", "1.2.9", "1.2.9.1", 2)])
+    with pytest.raises(dd.DeliveryIncomplete, match=r"of the subject P-1 and the study 1\.2\.1"):
+        dd.deliver(data, to=to(xnat, session="one-%25PatientID", existing="append"), retries=0)
+    assert not xnat.store.prearchive
 
 
 def test_a_wrong_password_is_tried_once(xnat: LocalXnat, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

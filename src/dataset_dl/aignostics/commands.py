@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from dataset_dl.cli.help import Command
-from dataset_dl.cli.options import Directory, way_out
-from dataset_dl.model.settings import DownloadSettings
+from dataset_dl.cli.options import (
+    DISK_BUDGET,
+    DURABLE,
+    EVICT,
+    MAX_RATE,
+    RETRIES,
+    THEN,
+    TO,
+    way_out,
+)
 from dataset_dl.wording import counted, duration, size, visible
 
 if TYPE_CHECKING:
@@ -35,7 +43,7 @@ def aignostics() -> None:
     ),
 )
 @click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
-@click.option("--to", "destination", required=True, type=Directory(), help="The destination.")
+@TO
 @click.option("--dry-run", is_flag=True, help="List what would be fetched and fetch nothing.")
 @click.option(
     "--credentials",
@@ -44,38 +52,12 @@ def aignostics() -> None:
     help="The JSON file with the key of a service account.  [default: $GOOGLE_APPLICATION_CREDENTIALS]",
 )
 @click.option("--workers", type=click.IntRange(1, 64), help="Objects fetched at once.  [default: 4]")
-@click.option(
-    "--retries",
-    type=click.IntRange(0, 100),
-    help=f"Rounds for objects that failed for a transient reason.  [default: {DownloadSettings.retries}]",
-)
-@click.option(
-    "--max-rate",
-    "max_rate_mbps",
-    type=click.FloatRange(0, min_open=True),
-    metavar="MB/S",
-    help="Fetch no faster than this.",
-)
-@click.option(
-    "--durable",
-    is_flag=True,
-    default=None,
-    help="Count an object as complete only once it is on the disk itself and outlasts a power loss.",
-)
-@click.option(
-    "--then",
-    multiple=True,
-    metavar="CONSUMER",
-    help="Hand each object to a consumer as soon as it is verified. May be repeated.",
-)
-@click.option(
-    "--evict", is_flag=True, default=None, help="Remove an object when every consumer has taken it."
-)
-@click.option(
-    "--disk-budget",
-    metavar="BYTES",
-    help="Keep at most so many bytes on the disk, like 500GB; needs --evict.",
-)
+@RETRIES
+@MAX_RATE
+@DURABLE
+@THEN
+@EVICT
+@DISK_BUDGET
 @way_out
 @click.option("--json", "as_json", is_flag=True, help="One JSON event per line on standard output.")
 def download(

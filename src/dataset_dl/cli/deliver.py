@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dataset_dl.cli.help import Command
-from dataset_dl.cli.options import Directory
+from dataset_dl.cli.options import CONSUMER_PROCESSES, Directory
 from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.wording import counted, duration, visible
 
@@ -28,12 +28,7 @@ if TYPE_CHECKING:
     help="NAME, NAME:WHERE or NAME:WHERE?OPTION=VALUE. May be repeated.",
 )
 @click.option("--evict", is_flag=True, help="Remove a series when every consumer has taken it.")
-@click.option(
-    "--consumer-processes",
-    type=click.IntRange(1, 1024),
-    metavar="N",
-    help="Processes for each consumer.  [default: one a core]",
-)
+@CONSUMER_PROCESSES
 @click.option(
     "--retries",
     type=click.IntRange(0, 100),

@@ -14,7 +14,22 @@ import click
 from dataset_dl.cli.deliver import sentence
 from dataset_dl.cli.extensions import extended
 from dataset_dl.cli.help import Command
-from dataset_dl.cli.options import Directory, network, planned, selection
+from dataset_dl.cli.options import (
+    CONSUMER_PROCESSES,
+    DISK_BUDGET,
+    DURABLE,
+    ENGINE,
+    EVICT,
+    MAX_RATE,
+    RETRIES,
+    THEN,
+    TO,
+    VERIFY,
+    Directory,
+    network,
+    planned,
+    selection,
+)
 from dataset_dl.cli.tables import silence
 from dataset_dl.errors import StorageError
 from dataset_dl.model.settings import DownloadSettings
@@ -32,7 +47,7 @@ _REASONS_SHOWN = 20
 
 @click.command(cls=Command)
 @selection
-@click.option("--to", "destination", required=True, type=Directory(), help="The destination.")
+@TO
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched and fetch nothing.")
 @click.option(
     "--workers",
@@ -40,22 +55,14 @@ _REASONS_SHOWN = 20
     help="Objects fetched in parallel.  [default: by machine and distance]",
 )
 @network
-@click.option(
-    "--engine",
-    metavar="NAME",
-    help=f"The engine that fetches: auto, or its name.  [default: {DownloadSettings.engine}]",
-)
+@ENGINE
 @click.option(
     "--reuse",
     multiple=True,
     type=Directory(),
     help="Copy series from another destination on this machine instead of fetching them. May be repeated.",
 )
-@click.option(
-    "--retries",
-    type=click.IntRange(0, 100),
-    help=f"Rounds for series that failed for a transient reason.  [default: {DownloadSettings.retries}]",
-)
+@RETRIES
 @click.option(
     "--stall-timeout",
     "stall_timeout_seconds",
@@ -63,54 +70,19 @@ _REASONS_SHOWN = 20
     help="Seconds with too few bytes after which the engine is stopped, and a new one fetches the rest."
     f"  [default: {DownloadSettings.stall_timeout_seconds:g}]",
 )
-@click.option(
-    "--verify",
-    type=click.Choice(["size", "md5"]),
-    help=f"md5: also compare every file with the store's MD5 sum.  [default: {DownloadSettings.verify}]",
-)
+@VERIFY
 @click.option(
     "--trust-journal",
     is_flag=True,
     default=None,
     help="Trust the journal for series that it lists as complete, without checking the disk.",
 )
-@click.option(
-    "--max-rate",
-    "max_rate_mbps",
-    type=click.FloatRange(0, min_open=True),
-    metavar="MB/S",
-    help="Fetch no faster than this.",
-)
-@click.option(
-    "--durable",
-    is_flag=True,
-    default=None,
-    help="Count a series as complete only once it is on the disk itself and outlasts a power loss.",
-)
-@click.option(
-    "--then",
-    multiple=True,
-    metavar="CONSUMER",
-    help="Hand each series to a consumer as soon as it is verified: NAME, NAME:WHERE or"
-    " NAME:WHERE?OPTION=VALUE. May be repeated.",
-)
-@click.option(
-    "--evict",
-    is_flag=True,
-    default=None,
-    help="Remove a series when every consumer has taken it; a rerun does not fetch it again.",
-)
-@click.option(
-    "--disk-budget",
-    metavar="BYTES",
-    help="Keep at most so many bytes of series on the disk, like 500GB; needs --evict.",
-)
-@click.option(
-    "--consumer-processes",
-    type=click.IntRange(1, 1024),
-    metavar="N",
-    help="Processes for each consumer.  [default: one a core]",
-)
+@MAX_RATE
+@DURABLE
+@THEN
+@EVICT
+@DISK_BUDGET
+@CONSUMER_PROCESSES
 @click.option("--json", "as_json", is_flag=True, help="One JSON event per line on standard output.")
 @extended("idc.download")
 def download(

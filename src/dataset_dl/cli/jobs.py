@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataset_dl.cli.help import Command
-from dataset_dl.cli.options import FORMAT, Directory, planned, selection
+from dataset_dl.cli.options import (
+    ENGINE,
+    FORMAT,
+    MAX_RATE,
+    RETRIES,
+    THEN,
+    TO,
+    VERIFY,
+    Directory,
+    planned,
+    selection,
+)
 from dataset_dl.cli.tables import Format, write
 from dataset_dl.errors import SelectionError
-from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.wording import duration, size, visible
 
 if TYPE_CHECKING:
@@ -32,23 +42,13 @@ def jobs() -> None:
 
 @jobs.command(cls=Command)
 @selection
-@click.option("--to", "destination", required=True, type=Directory(), help="The destination.")
-@click.option("--engine", metavar="NAME", help="The engine that fetches.  [default: auto]")
+@TO
+@ENGINE
 @click.option("--workers", type=click.IntRange(1, 4096), help="Objects fetched in parallel.")
-@click.option(
-    "--retries",
-    type=click.IntRange(0, 100),
-    help=f"Rounds for series that failed for a transient reason.  [default: {DownloadSettings.retries}]",
-)
-@click.option("--verify", type=click.Choice(["size", "md5"]), help="md5: also compare MD5 sums.")
-@click.option(
-    "--max-rate",
-    "max_rate_mbps",
-    type=click.FloatRange(0, min_open=True),
-    metavar="MB/S",
-    help="Fetch no faster than this.",
-)
-@click.option("--then", multiple=True, metavar="CONSUMER", help="Hand each series to a consumer.")
+@RETRIES
+@VERIFY
+@MAX_RATE
+@THEN
 def add(sources: tuple[str, ...], destination: Path, **options: Any) -> None:
     """Plan a download and put it in the queue; `jobs run` or the page runs it."""
     asked = {"what": list(sources), "where": list(options["where"])}

@@ -11,6 +11,7 @@ import click
 
 from dataset_dl.cli import completion
 from dataset_dl.errors import SelectionWarning
+from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.wording import counted, first_few
 
 if TYPE_CHECKING:
@@ -33,6 +34,59 @@ class Directory(click.Path):
         return super().convert(value, param, ctx)
 
 
+TO = click.option("--to", "destination", required=True, type=Directory(), help="The destination.")
+ENGINE = click.option(
+    "--engine",
+    metavar="NAME",
+    help=f"The engine that fetches: auto, or its name.  [default: {DownloadSettings.engine}]",
+)
+RETRIES = click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    help=f"Rounds for series that failed for a transient reason.  [default: {DownloadSettings.retries}]",
+)
+VERIFY = click.option(
+    "--verify",
+    type=click.Choice(["size", "md5"]),
+    help=f"md5: also compare every file with the store's MD5 sum.  [default: {DownloadSettings.verify}]",
+)
+MAX_RATE = click.option(
+    "--max-rate",
+    "max_rate_mbps",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MB/S",
+    help="Fetch no faster than this.",
+)
+DURABLE = click.option(
+    "--durable",
+    is_flag=True,
+    default=None,
+    help="Count a series as complete only once it is on the disk itself and outlasts a power loss.",
+)
+THEN = click.option(
+    "--then",
+    multiple=True,
+    metavar="CONSUMER",
+    help="Hand each series to a consumer as soon as it is verified: NAME, NAME:WHERE or"
+    " NAME:WHERE?OPTION=VALUE. May be repeated.",
+)
+EVICT = click.option(
+    "--evict",
+    is_flag=True,
+    default=None,
+    help="Remove a series when every consumer has taken it; a rerun does not fetch it again.",
+)
+DISK_BUDGET = click.option(
+    "--disk-budget",
+    metavar="BYTES",
+    help="Keep at most so many bytes of series on the disk, like 500GB; needs --evict.",
+)
+CONSUMER_PROCESSES = click.option(
+    "--consumer-processes",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Processes, or threads, for each consumer.  [default: one a core, or as it says]",
+)
 FORMAT = click.option(
     "--format",
     "form",

@@ -18,7 +18,6 @@ import requests
 
 from dataset_dl.engines.threads import Failed
 from dataset_dl.errors import NetworkError, SelectionError
-from dataset_dl.model.outcome import Cause
 from dataset_dl.network import NetworkSettings
 from dataset_dl.network.rules import plain_words
 from dataset_dl.network.session import session
@@ -188,7 +187,6 @@ class Nbia:
 
 
 def _failure(status: int, kind: str, host: str) -> Failed:
-    cause: Cause = "server_error"
     if status == 200:
         return Failed(
             "network", f"a page came in place of the series; {host} may be down, or a sign-in page answers"
@@ -199,4 +197,4 @@ def _failure(status: int, kind: str, host: str) -> Failed:
         return Failed("access_denied", f"{host} refuses it ({status})")
     if 300 <= status < 400:
         return Failed("network", f"{host} leads elsewhere ({status}); a sign-in page may have answered")
-    return Failed(cause, f"{host} answered {status}")
+    return Failed("server_error", f"{host} answered {status}")

@@ -107,7 +107,7 @@ class Lists:
         if lists_scans is None:
             fields = {"ID": _id_of(session), "label": session.label, "project": session.project}
             return _item(
-                "xnat:ctSessionData", {**fields, "UID": session.study, "subject_ID": f"S_{session.subject}"}
+                "xnat:ctSessionData", {**fields, "UID": session.uid, "subject_ID": f"S_{session.subject}"}
             )
         if number is None:
             return table([
@@ -145,7 +145,7 @@ def _id_of(session: Session) -> str:
 
 def _row_of_experiment(session: Session) -> dict[str, str]:
     return {
-        "ID": _id_of(session), "label": session.label, "project": session.project, "UID": session.study,
+        "ID": _id_of(session), "label": session.label, "project": session.project, "UID": session.uid,
         "subject_label": session.subject, "xsiType": "xnat:ctSessionData",
         "URI": f"/data/experiments/{_id_of(session)}",
     }  # fmt: skip

@@ -47,7 +47,7 @@ class Scan:
 
 @dataclass
 class Session:
-    """A session in the prearchive or the archive."""
+    """A session in the prearchive or the archive; `uid` is its StudyInstanceUID after scripts of the site."""
 
     project: str
     subject: str
@@ -55,6 +55,7 @@ class Session:
     study: str
     timestamp: str = ""
     status: str = "READY"
+    uid: str = ""
     scans: dict[str, Scan] = field(default_factory=dict)
 
     @property
@@ -84,7 +85,7 @@ class Store:
     prearchive, archive
         The sessions.
     changes_uids
-        Whether a script of the site replaces each SOPInstanceUID, as anonymisation may.
+        Whether a script of the site replaces SOPInstanceUIDs and StudyInstanceUIDs, as anonymisation may.
     drops
         SOPInstanceUIDs of instances that are dropped without a word, as if they could not be parsed.
     """
@@ -143,12 +144,16 @@ class Store:
             taken = sum(key == number or key.startswith(f"{number}-") for key in session.scans)
             scan = session.scans[f"{number}-MR{taken}" if taken else number] = Scan(series)
             scan.description = str(header.get("SeriesDescription", ""))
-        kept_uid = f"2.25.{int(hashlib.md5(uid.encode()).hexdigest(), 16)}" if self.changes_uids else uid
+        kept_uid = self._changed(uid)
+        session.uid = self._changed(session.study)
         safe = re.sub(r"[^\w.-]", "_", name.rpartition("/")[2])
         if safe in scan.files and scan.files[safe].SOPInstanceUID != kept_uid:
             safe = f"{session.study}-{len(scan.files)}.dcm"
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
         scan.files[safe] = Instance(kept_uid, len(data), md5)
+
+    def _changed(self, uid: str) -> str:
+        return f"2.25.{int(hashlib.md5(uid.encode()).hexdigest(), 16)}" if self.changes_uids else uid
 
     def find(self, project: str, timestamp: str, label: str) -> Session | None:
         """Find a session of the prearchive."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -124,6 +125,7 @@ class XnatProject:
         if not self.check():
             self.xnat.make_project()
         self._manifests.keep_original(self.xnat)
+        assert self._sessions.known is not None, "asked once, before several threads want to know"
         self._is_begun = True
 
     def take(self, series: Series) -> Mapping[str, Any]:
@@ -170,11 +172,10 @@ class XnatProject:
         subject, label = first["subject"], group.name
         told = {"session": label, "subject": subject, "series": len(several)}
         if several and self.into == "archive":
-            self._sessions.archive(subject, label, first["study"])
+            expected = {made["series"]: unpacked(made["uids"]) for made in several}
+            there = self._sessions.archive(subject, label, first["study"], set().union(*expected.values()))
             yield {**told, "state": "committed"}
-            self._sessions.confirm(
-                subject, label, {made["series"]: unpacked(made["uids"]) for made in several}
-            )
+            self._sessions.confirm(there, label, expected)
         yield {**told, "state": "confirmed"}
         with self._lock:
             self._confirmed += 1
@@ -200,12 +201,18 @@ class XnatProject:
         return " ".join(filter(None, (said, skipped)))
 
     def close(self) -> None:
-        """Keep the filled manifest with the project, and log out."""
-        if self._is_begun:
-            try:
+        """Keep the filled manifest with the project unless the run is ended by an error, and log out.
+
+        Raises
+        ------
+        NetworkError, TransferError
+            If the manifest cannot be kept.
+        """
+        try:
+            if self._is_begun and sys.exc_info()[0] is None:
                 self._manifests.keep_filled(self.xnat)
-            finally:
-                self.xnat.close()
+        finally:
+            self.xnat.close()
 
 
 def _one_of(option: str, value: str, values: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from xml.etree import ElementTree as ET
 
 import requests
@@ -23,6 +23,7 @@ from dataset_dl.xnat.sending import Zip
 # XNAT builds a session before it answers, and archives one for up to ten minutes.
 _IMPORT_SECONDS, _COMMIT_SECONDS, _BUSY_SECONDS, _TICK_SECONDS = 900.0, 700.0, 700.0, 1.0
 _URI = re.compile(r"(?:/data)?(/prearchive/projects/([^/\s]+)/([^/\s]+)/([^/\s]+))")
+_ARCHIVED = re.compile(r"/archive/projects/[^/\s]+/subjects/([^/\s]+)/experiments/[^/\s]+")
 # Statuses of the prearchive in which a session waits for someone, and not for XNAT.
 _AT_REST = frozenset({"READY", "RECEIVING", "CONFLICT", "ERROR"})
 
@@ -123,18 +124,6 @@ class Xnat(Asking):
                 )
             time.sleep(_TICK_SECONDS)
 
-    def find_archived(self, subject: str, label: str) -> Archived | None:
-        """Return a session of the archive."""
-        path = self._path("subjects", subject, "experiments", label)
-        response = self.ask("GET", path, others=(404,), params={"format": "json"})
-        if response.status_code == 404:
-            return None
-        try:
-            fields = response.json()["items"][0]["data_fields"]
-        except (ValueError, LookupError, TypeError):
-            raise self.strange(response) from None
-        return Archived(str(fields.get("ID", "")), label, subject, str(fields.get("UID", "")))
-
     def scans_before_archiving(self, uri: str, known: Collection[str]) -> dict[str, dict[str, int]]:
         """Return the scans of a session in the prearchive but those that are known: file name → bytes."""
         found: dict[str, dict[str, int]] = {}
@@ -217,8 +206,8 @@ class Xnat(Asking):
             )
         return found[0][1]
 
-    def commit(self, uri: str, *, replaces: bool) -> bool:
-        """Archive a session of the prearchive; return whether XNAT says that it is in the archive now.
+    def commit(self, uri: str, *, replaces: bool) -> str:
+        """Archive a session of the prearchive; return the subject that it has there if XNAT says that it has.
 
         Raises
         ------
@@ -230,7 +219,8 @@ class Xnat(Asking):
         else:
             path, given = uri, {"action": "commit", "AA": "true"}
         response = self.ask("POST", path, params=given, seconds=_COMMIT_SECONDS, others=(301, 303))
-        return "/archive/projects/" in response.text
+        found = _ARCHIVED.search(response.text)
+        return unquote(found[1]) if found else ""
 
     def keep_file(self, resource: str, name: str, data: bytes) -> None:
         """Keep a file as a resource of the project, and make sure that it is there.

@@ -13,7 +13,7 @@ from typing import Literal
 
 from dataset_dl.errors import NetworkError, TransferError
 from dataset_dl.xnat.sending import Instance, batches
-from dataset_dl.xnat.service import Archived, Prearchived, Xnat
+from dataset_dl.xnat.service import Archived, Xnat
 
 Existing = Literal["error", "skip", "append", "replace"]
 
@@ -69,8 +69,13 @@ class Sessions:
         """The labels of all sessions that were in the archive or the prearchive when the run began."""
         if not self._xnat.has_project():
             return frozenset()
-        archived, waiting = self._xnat.archived(), self._xnat.prearchived()
-        return frozenset([*(each.label for each in archived), *(each.label for each in waiting)])
+        archived, waiting = self._archived, self._xnat.prearchived()
+        return frozenset([*archived, *(each.label for each in waiting)])
+
+    @cached_property
+    def _archived(self) -> dict[str, Archived]:
+        """The sessions of the archive when the run began, by label."""
+        return {each.label: each for each in self._xnat.archived()}
 
     def has(self, label: str) -> bool:
         """Whether XNAT may have a session: there was one, or something of it was sent."""
@@ -98,12 +103,12 @@ class Sessions:
         self._begun.add(label)
         there: set[str] = set()
         if session.archived is not None:
-            there = self._xnat.archived_instances(subject, label, [series])
+            there = self._xnat.archived_instances(session.archived.subject, label, [series])
             if self._existing != "replace" and all(each.SOPInstanceUID in there for each in instances):
                 return "confirmed"
             if self._existing == "skip":
                 return "skipped"
-            self._refuse(session.archived, study)
+            self._refuse(session.archived, subject, study)
             if self._existing == "replace":
                 there = set()
         wanted = [each for each in instances if each.SOPInstanceUID not in there]
@@ -115,8 +120,20 @@ class Sessions:
         self._certain[label] = session
         return "uploaded"
 
-    def archive(self, subject: str, label: str, study: str) -> None:
+    def archive(self, subject: str, label: str, study: str, instances: Collection[str]) -> str:
         """Bring a session from the prearchive to the archive, if it is not there already.
+
+        Parameters
+        ----------
+        subject, label, study
+            The session.
+        instances
+            The SOPInstanceUIDs that it has.
+
+        Returns
+        -------
+        str
+            The subject that it has in the archive, as XNAT spells it.
 
         Raises
         ------
@@ -126,12 +143,12 @@ class Sessions:
             If the session is gone.
         """
         session = self._certain.pop(label, None)
-        uri = session.uri if session is not None and session.uri else self._uri_of(subject, label, study)
+        uri = session.uri if session is not None else self._uri_of(label, study, instances)
         if not uri:
-            return
+            return self._subject_in_archive(label)
         try:
-            if self._xnat.commit(uri, replaces=self._existing == "replace"):
-                return
+            if found := self._xnat.commit(uri, replaces=self._existing == "replace"):
+                return found
         except NetworkError:
             # The answer may be lost, or late, and the session archived nevertheless.
             if self._xnat.at_rest(label, study) is not None:
@@ -143,6 +160,7 @@ class Sessions:
                 f"XNAT left the session {label} in the prearchive of {project.name}.",
                 "Look there for the reason, then run the same command again.",
             )
+        return self._subject_in_archive(label)
 
     def confirm(self, subject: str, label: str, several: Mapping[str, Collection[str]]) -> None:
         """Make sure that the archive has every instance of a session.
@@ -171,13 +189,29 @@ class Sessions:
 
     def _looked_at(self, subject: str, label: str, study: str) -> Session:
         session = Session(subject, label, study)
-        if self.has(label):
-            session.archived = self._xnat.find_archived(subject, label)
-            place = self._xnat.at_rest(label, study)
-            if place is not None:
-                session.uri = place.uri
-                session.scans = self._xnat.scans_before_archiving(place.uri, ())
+        if label in self._begun:
+            session.archived = self._in_archive(label)
+        elif label in self.known:
+            session.archived = self._archived.get(label)
+        else:
+            return session
+        if (place := self._xnat.at_rest(label, study)) is not None:
+            session.uri = place.uri
+            session.scans = self._xnat.scans_before_archiving(place.uri, ())
         return session
+
+    def _in_archive(self, label: str) -> Archived | None:
+        return next((each for each in self._xnat.archived() if each.label == label), None)
+
+    def _subject_in_archive(self, label: str) -> str:
+        if (found := self._in_archive(label)) is not None:
+            return found.subject
+        project = self._xnat.project
+        raise TransferError(
+            str(project),
+            f"The session {label} is neither in the prearchive nor in the archive of {project.name} now.",
+            "Run the same command again: its series will be sent anew.",
+        )
 
     def _update(self, session: Session, wanted: Sequence[Instance]) -> None:
         """Ask which files the prearchive has, and make sure that it has the wanted ones."""
@@ -196,13 +230,15 @@ class Sessions:
             "Its disk may be full, or a script of the site drops instances.",
         )
 
-    def _refuse(self, archived: Archived, study: str) -> None:
+    def _refuse(self, archived: Archived, subject: str, study: str) -> None:
         project = self._xnat.project
         where = f"{project.name} has the session {archived.label} in its archive already"
-        if archived.study and archived.study != study:
+        # XNAT takes subjects for the same whose labels differ by case only.
+        if archived.subject.lower() != subject.lower() or (archived.study and archived.study != study):
             raise TransferError(
                 str(project),
-                f"{where}, of another study ({archived.study}); nothing of this series was sent.",
+                f"{where}, of the subject {archived.subject} and the study {archived.study or 'unknown'};"
+                " nothing of this series was sent.",
                 "Give --session a template that tells them apart.",
             )
         if self._existing == "error":
@@ -212,16 +248,17 @@ class Sessions:
                 "--existing append adds what it lacks, replace replaces files, skip leaves it as it is.",
             )
 
-    def _uri_of(self, subject: str, label: str, study: str) -> str:
-        place: Prearchived | None = self._xnat.at_rest(label, study)
-        if place is not None:
+    def _uri_of(self, label: str, study: str, instances: Collection[str]) -> str:
+        """Return where a session is in the prearchive; empty if it is not there.
+
+        A site may replace StudyInstanceUIDs on arrival; then the session is known by its files.
+        """
+        if (place := self._xnat.at_rest(label, study)) is not None:
             return place.uri
-        if self._xnat.find_archived(subject, label) is None:
-            project = self._xnat.project
-            raise TransferError(
-                str(project),
-                f"The session {label} is neither in the prearchive nor in the archive of {project.name} any"
-                " more.",
-                "Run the same command again: its series will be sent anew.",
-            )
+        names = {f"{each}.dcm" for each in instances}
+        for other in self._xnat.prearchived():
+            if other.label == label and names:
+                scans = self._xnat.scans_before_archiving(other.uri, ())
+                if names <= {name for files in scans.values() for name in files}:
+                    return other.uri
         return ""

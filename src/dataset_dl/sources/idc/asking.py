@@ -12,7 +12,7 @@ from dataset_dl.model.plan import Share
 from dataset_dl.model.selection import Condition
 from dataset_dl.sources.idc import releases
 from dataset_dl.sources.idc.columns import FACETS_OF_SERIES, SIZE_BYTES
-from dataset_dl.sources.idc.conditions import among, where_sql
+from dataset_dl.sources.idc.conditions import where_sql
 from dataset_dl.sources.idc.cube import Totals, document
 from dataset_dl.sources.idc.resolve import resolve
 from dataset_dl.sources.idc.tables import table_sql
@@ -151,10 +151,5 @@ def _clauses(
             "Some of this is a single file, or of an earlier IDC version, which cannot be counted here.",
             "`dataset-dl idc download` takes it.",
         )
-    terms: list[str] = []
-    parameters: list[object] = []
-    for column, values in matches.values.items():
-        term, more = among(f'"{column}"', values)
-        terms.append(term)
-        parameters += more
+    terms, parameters = matches.terms()
     return " AND ".join([f"({' OR '.join(terms)})", *several]), [*parameters, *bound]

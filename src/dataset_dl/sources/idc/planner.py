@@ -17,7 +17,6 @@ from dataset_dl.sources.idc import instances, references
 from dataset_dl.sources.idc.accounting import accounted, nothing_selected, studies_among
 from dataset_dl.sources.idc.columns import NEEDED
 from dataset_dl.sources.idc.conditions import (
-    among,
     own_clauses,
     where_sql,
 )
@@ -291,12 +290,7 @@ def _keep_whole(database: Database, condition: str, parameters: list[object]) ->
 
 def _chosen(matches: Matches, *, with_entries: bool, otherwise: str) -> tuple[str, list[object]]:
     """One condition for all identifiers and entries, and values to bind; `otherwise` if there are none."""
-    terms: list[str] = []
-    parameters: list[object] = []
-    for column, values in matches.values.items():
-        term, bound = among(f'"{column}"', values)
-        terms.append(term)
-        parameters += bound
+    terms, parameters = matches.terms()
     if with_entries:
         terms.append("crdc_series_uuid IN (SELECT uuid FROM entry)")
     if not terms:

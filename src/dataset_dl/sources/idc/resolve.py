@@ -58,6 +58,16 @@ class Matches:
     files: tuple[instances.NamedFile, ...] = ()
     growing: frozenset[str] = frozenset()
 
+    def terms(self) -> tuple[list[str], list[object]]:
+        """Return a condition for each column, any of which may hold, and what to bind to them."""
+        terms: list[str] = []
+        parameters: list[object] = []
+        for column, values in self.values.items():
+            term, bound = among(f'"{column}"', values)
+            terms.append(term)
+            parameters += bound
+        return terms, parameters
+
 
 def resolve(
     database: Database,

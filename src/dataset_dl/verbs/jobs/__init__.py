@@ -68,9 +68,11 @@ class Jobs:
         SelectionError, PlanError
             As for `dataset_dl.download`.
         """
+        from dataset_dl.model.plan import Plan
+        from dataset_dl.sources.named import is_table
         from dataset_dl.verbs.download import planned
 
-        if not (isinstance(what, (str, Path)) or hasattr(what, "columns") or hasattr(what, "rows")):
+        if not (isinstance(what, (str, Path, Plan)) or is_table(what)):
             what = list(cast("Iterable[str | Path]", what))
         made, rest = planned(what, into, options)
         asked = {

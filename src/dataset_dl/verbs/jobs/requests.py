@@ -31,7 +31,10 @@ def plain(value: Any) -> Any:
         return str(value.absolute())
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
-    if hasattr(value, "columns") or hasattr(value, "rows"):
+    from dataset_dl.model.plan import Plan
+    from dataset_dl.sources.named import is_table
+
+    if is_table(value) or isinstance(value, Plan):
         return ""  # a table or a plan, whose series are in the plan of the job
     raise PlanError(
         type(value).__name__,
