@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
 import dataset_dl as dd
+from dataset_dl.plans.file import PlanFile
 from dataset_dl.testing.xnat import LocalXnat
-from dataset_dl.testing.xnat_store import instances_of
+from dataset_dl.testing.xnat_store import Session, Store, instances_of
 from support.series import downloaded
 
 TWO_STUDIES = [
@@ -137,6 +139,50 @@ def test_a_session_of_another_subject_or_study_stays_as_it_is(xnat: LocalXnat, t
     downloaded(data, [("P-1", "1.2.9", "1.2.9.1", 2)])
     with pytest.raises(dd.DeliveryIncomplete, match=r"of the subject P-1 and the study 1\.2\.1"):
         dd.deliver(data, to=to(xnat, session="one-%25PatientID", existing="append"), retries=0)
+    assert not xnat.store.prearchive
+
+
+def test_a_series_in_several_parts_is_confirmed_as_a_whole(
+    xnat: LocalXnat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    (row,) = downloaded(data, [("P-1", "1.2.1", "1.2.1.1", 4)])
+    sizes = {path.name: path.stat().st_size for path in (data / row.directory).iterdir()}
+    parts = [
+        row._replace(key=f"{row.key[:-1]}{number}", instanceCount=2, size_bytes=sum(sizes[n] for n in names),
+                     files="/".join(f"{name}:{sizes[name]}" for name in names),
+                     address=f"s3://idc-open-data/{row.key[:-1]}{number}/*")
+        for number, names in enumerate((("0.dcm", "1.dcm"), ("2.dcm", "3.dcm")))
+    ]  # fmt: skip
+    plan = PlanFile.of(parts).plan(data)
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "commit", losing("1.2.1.1.1"))
+        with pytest.raises(dd.DeliveryIncomplete, match=r"lacks 1 of 4 instances of the series 1\.2\.1\.1"):
+            dd.deliver(plan, to=to(xnat), retries=0)
+    xnat.store.archive.clear()
+    assert dd.deliver(plan, to=to(xnat)).delivered == 2
+    assert exactly_once(xnat, uids_of(data))
+    assert len(xnat.store.archive) == 1
+
+
+def losing(uid: str) -> Callable[..., Session]:
+    """A commit in which an instance is lost."""
+    original = Store.commit
+
+    def commit(self: Store, session: Session, *, overwrites: bool) -> Session:
+        for scan in session.scans.values():
+            scan.files.pop(f"{uid}.dcm", None)
+        return original(self, session, overwrites=overwrites)
+
+    return commit
+
+
+def test_a_series_without_a_study_is_refused(xnat: LocalXnat, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (row,) = downloaded(data, [("P-1", "1.2.1", "1.2.1.1", 1)])
+    plan = PlanFile.of([row._replace(StudyInstanceUID=None)]).plan(data)
+    with pytest.raises(dd.DeliveryIncomplete, match="has no StudyInstanceUID in the plan"):
+        dd.deliver(plan, to=to(xnat))
     assert not xnat.store.prearchive
 
 

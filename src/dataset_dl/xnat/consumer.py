@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Literal, cast, get_args
 
 from dataset_dl.destination.consumers import ConsumerRequest, Group
-from dataset_dl.errors import SelectionError
+from dataset_dl.errors import SelectionError, UnreadableObject
 from dataset_dl.model.series import PlannedSeries, Series
 from dataset_dl.network import NetworkSettings
 from dataset_dl.wording import counted
@@ -142,8 +142,12 @@ class XnatProject:
         """
         row = series.planned
         subject, label = self.labels.subject_of(row), self.labels.session_of(row)
-        study, uid = row.StudyInstanceUID or "", row.SeriesInstanceUID or row.key
-        instances = instances_of(series.paths, row.StudyInstanceUID)
+        study, uid = row.StudyInstanceUID, row.SeriesInstanceUID or row.key
+        if not study:
+            raise UnreadableObject(
+                row.key, f"{row.title} has no StudyInstanceUID in the plan, so no session is its own."
+            )
+        instances = instances_of(series.paths, study)
         state = self._sessions.take(subject, label, study, uid, instances)
         with self._lock:
             self._skipped += state == "skipped"
@@ -172,7 +176,9 @@ class XnatProject:
         subject, label = first["subject"], group.name
         told = {"session": label, "subject": subject, "series": len(several)}
         if several and self.into == "archive":
-            expected = {made["series"]: unpacked(made["uids"]) for made in several}
+            expected: dict[str, set[str]] = {}
+            for made in several:  # a plan may have a series in several parts
+                expected.setdefault(made["series"], set()).update(unpacked(made["uids"]))
             there = self._sessions.archive(subject, label, first["study"], set().union(*expected.values()))
             yield {**told, "state": "committed"}
             self._sessions.confirm(there, label, expected)
