@@ -185,6 +185,17 @@ def test_pairs_of_pet_and_ct(cli: Cli, nbia: LocalNbia, tmp_path: Path) -> None:
     assert cli("tcia", "pairs", "no such thing").code == 2
 
 
+@pytest.mark.parametrize("layout", [".", "%PatientID"])
+def test_series_may_share_a_directory(cli: Cli, nbia: LocalNbia, tmp_path: Path, layout: str) -> None:
+    for _ in range(4):
+        for data in made(8).values():
+            nbia.add(data)
+    done = cli("tcia", "download", *nbia.series, "--to", tmp_path / "data", "--layout", layout)
+    assert done.code == 0, done.err
+    found = {path.stem: path.read_bytes() for path in (tmp_path / "data").rglob("*.dcm")}
+    assert found == {uid: data for each in nbia.series.values() for uid, data in each.files.items()}
+
+
 def test_the_server_of_the_manifest_is_asked_first(
     nbia: LocalNbia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,35 @@ def test_a_zip_that_is_not_whole_is_never_opened(
     assert len(contents(tmp_path / "back")) == 8
 
 
+def test_strange_zips_fail_alone(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    (tree / "1.2.7/1.2.7.1").mkdir(parents=True)
+    (tree / "1.2.7/1.2.7.1/img.zip").symlink_to("nowhere")
+    (tree / "1.2.8/1.2.8.1/img.zip").mkdir(parents=True)
+    encrypted = bytearray((tree / "1.2.1/1.2.1.1/img.zip").read_bytes())
+    encrypted[6] |= 1
+    (tree / "1.2.1/1.2.1.1/img.zip").write_bytes(encrypted)
+    shutil.copytree(tree / "1.2.2", tree / "copy")
+    done = cli("tcia", "unzip", tree, "--to", tmp_path / "back")
+    assert done.code == 3, done.err
+    assert "3 series failed" in done.out or "3 of 5 series failed" in done.err
+    assert len(contents(tmp_path / "back")) == 8
+    (tree / "1.2.8").chmod(0)
+
+
+def test_no_zip_of_another_is_replaced(tree: Path, tmp_path: Path) -> None:
+    place = tree / "1.2.1/1.2.1.1/img.zip"
+    place.write_bytes(b"of another program")
+    with pytest.raises(dd.DeliveryIncomplete, match="is there already and is another zip"):
+        dd.deliver(tmp_path / "data", to=f"zips:{tree}")
+    assert place.read_bytes() == b"of another program"
+
+
+def test_series_of_zips_may_share_a_directory(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    done = cli("tcia", "unzip", tree, "--to", tmp_path / "back", "--layout", ".")
+    assert done.code == 0, done.err
+    assert contents(tmp_path / "back") == contents(tmp_path / "data")
+
+
 def test_what_is_no_tree_of_zips(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = cli("tcia", "unzip", tmp_path / "empty", "--to", tmp_path / "back")

@@ -15,10 +15,10 @@ from dataset_dl.testing import LocalBucket
 from dataset_dl.testing.nbia import LocalNbia
 from dataset_dl.testing.xnat import LocalXnat
 from dataset_dl.testing.xnat_store import instances_of
+from support.archives import TWO_STUDIES, exactly_once, uids_of
 from support.cli import PROGRAM, Cli
 from support.series import downloaded
 from tcia.conftest import made
-from xnat.test_deliver import TWO_STUDIES, exactly_once, uids_of
 
 
 def test_a_rehearsal_a_delivery_and_where_it_stands(xnat: LocalXnat, cli: Cli, tmp_path: Path) -> None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
+from starlette.responses import Response
 
 import dataset_dl as dd
 from dataset_dl.plans.file import PlanFile
 from dataset_dl.testing.xnat import LocalXnat
 from dataset_dl.testing.xnat_store import Session, Store, instances_of
+from dataset_dl.xnat.standing import standings
+from support.archives import TWO_STUDIES, exactly_once, uids_of
 from support.series import downloaded
-
-TWO_STUDIES = [
-    ("P-1", "1.2.1", "1.2.1.1", 4),
-    ("P-1", "1.2.1", "1.2.1.2", 3),
-    ("P.2", "1.2.2", "1.2.2.1", 5),
-]
 
 
 @pytest.fixture
@@ -33,16 +30,6 @@ def to(xnat: LocalXnat, **options: str) -> str:
     return f"xnat:{xnat.url}/WARD" + (f"?{query}" if query else "")
 
 
-def exactly_once(xnat: LocalXnat, uids: set[str]) -> bool:
-    """Whether the archive has these instances, each once, and the prearchive nothing."""
-    found = instances_of(xnat.store.archive)
-    return not xnat.store.prearchive and set(found) == uids and all(len(each) == 1 for each in found.values())
-
-
-def uids_of(data: Path) -> set[str]:
-    return {str(dcmread(path).SOPInstanceUID) for path in data.rglob("*.dcm")}
-
-
 def test_each_study_is_a_session_of_the_archive(xnat: LocalXnat, data: Path) -> None:
     delivery = dd.deliver(data, to=to(xnat))
     assert (delivery.delivered, delivery.ok) == (3, True)
@@ -54,8 +41,6 @@ def test_each_study_is_a_session_of_the_archive(xnat: LocalXnat, data: Path) -> 
     assert any("2 sessions confirmed in the archive of WARD" in each for each in delivery.summaries)
     assert xnat.most_at_once_of_a_session == 1
     # The bytes are those of the files.
-    import hashlib
-
     sums = {hashlib.md5(path.read_bytes()).hexdigest() for path in data.rglob("*.dcm")}
     assert {each.md5 for session in xnat.store.archive for each in session.instances()} == sums
 
@@ -255,10 +240,114 @@ def test_a_session_that_exists(xnat: LocalXnat, tmp_path: Path, existing: str) -
 
 
 def test_a_session_that_vanished_is_sent_again(xnat: LocalXnat, data: Path) -> None:
+    # Several series of one session: what the first one begins must not stand for the others.
+    downloaded(data, [*TWO_STUDIES, *(("P-1", "1.2.1", f"1.2.1.{n}", 1) for n in range(3, 40))])
     dd.deliver(data, to=to(xnat))
     xnat.store.archive.clear()
-    assert dd.deliver(data, to=to(xnat)).delivered == 3
+    assert dd.deliver(data, to=to(xnat)).delivered == 40
     assert exactly_once(xnat, uids_of(data))
+
+
+def test_what_the_prearchive_lost_is_sent_again(xnat: LocalXnat, data: Path) -> None:
+    xnat.faults["commit"] = "500"
+    assert not dd.deliver(data, to=to(xnat), check=False, retries=0).ok
+    xnat.faults.clear()
+    lost = next(each for each in xnat.store.prearchive if each.label == "1_2_1")
+    next(iter(lost.scans.values())).files.popitem()
+    assert dd.deliver(data, to=to(xnat), retries=0).delivered == 1
+    assert exactly_once(xnat, uids_of(data))
+
+
+def test_old_receipts_do_not_stand_for_what_is_gone(xnat: LocalXnat, data: Path) -> None:
+    dd.deliver(data, to=to(xnat))
+    xnat.store.archive.clear()
+    xnat.store.drops = {"1.2.1.2.1"}
+    assert not dd.deliver(data, to=to(xnat), check=False, retries=0).ok
+    xnat.store.drops = set()
+    kept = uids_of(data)
+    assert dd.deliver(data, to=to(xnat), evict=True).ok
+    assert exactly_once(xnat, kept)
+
+
+def test_another_version_in_the_prearchive_is_replaced(xnat: LocalXnat, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for data in (old, new):
+        downloaded(data, [("P-1", "1.2.1", "1.2.1.1", 1)])
+    (path,) = new.rglob("*.dcm")
+    path.write_bytes(path.read_bytes()[:-1] + b"z")
+    xnat.faults["commit"] = "500 once"
+    assert not dd.deliver(old, to=to(xnat), check=False, retries=0).ok
+    assert dd.deliver(new, to=to(xnat)).ok
+    (instance,) = xnat.store.archive[0].instances()
+    assert instance.md5 == hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_a_study_of_two_patients_is_no_session(xnat: LocalXnat, tmp_path: Path) -> None:
+    downloaded(tmp_path, [("P-1", "1.2.1", "1.2.1.1", 1), ("P-2", "1.2.1", "1.2.1.2", 1)])
+    with pytest.raises(dd.SelectionError, match="would both become the session"):
+        dd.deliver(tmp_path, to=to(xnat))
+    assert dd.deliver(tmp_path, to=to(xnat, session="%25PatientID_%25StudyInstanceUID")).ok
+    assert {each.subject for each in xnat.store.archive} == {"P-1", "P-2"}
+
+
+def test_a_series_that_was_skipped_may_be_appended_later(xnat: LocalXnat, tmp_path: Path) -> None:
+    first, more = tmp_path / "first", tmp_path / "more"
+    downloaded(first, [("P-1", "1.2.1", "1.2.1.1", 2)])
+    downloaded(more, [("P-1", "1.2.1", "1.2.1.2", 3)])
+    dd.deliver(first, to=to(xnat))
+    skipped = dd.deliver(more, to=to(xnat, existing="skip"))
+    assert "confirmed" not in " ".join(skipped.summaries)
+    assert dd.deliver(more, to=to(xnat, existing="skip")).delivered == 0
+    assert dd.deliver(more, to=to(xnat, existing="append")).delivered == 1
+    assert exactly_once(xnat, uids_of(tmp_path))
+
+
+def test_another_subject_for_a_session_is_refused(xnat: LocalXnat, data: Path) -> None:
+    dd.deliver(data, to=to(xnat))
+    with pytest.raises(dd.DeliveryIncomplete, match="of the subject P-1"):
+        dd.deliver(data, to=to(xnat, subject="X-%25PatientID"), retries=0)
+
+
+def test_files_of_another_series_are_not_sent(xnat: LocalXnat, data: Path) -> None:
+    paths = sorted(data.rglob("*.dcm"))
+    size = paths[0].stat().st_size
+    assert paths[4].stat().st_size == size
+    paths[0].write_bytes(paths[4].read_bytes())
+    with pytest.raises(dd.DeliveryIncomplete, match=r"belongs to the series 1\.2\.1\.2"):
+        dd.deliver(data, to=to(xnat), retries=0)
+    assert [each.label for each in xnat.store.archive] == ["1_2_2"]
+
+
+def test_a_project_is_looked_for_before_anything(xnat: LocalXnat, data: Path) -> None:
+    with pytest.raises(dd.SelectionError, match="has no project NONE"):
+        dd.deliver(data, to=[f"xnat:{xnat.url}/NONE", f"zips:{data.parent / 'zips'}"])
+    assert not (data.parent / "zips").exists()
+
+
+@pytest.mark.parametrize("rows", ["null", "5"])
+def test_a_listing_that_is_none(
+    xnat: LocalXnat, data: Path, monkeypatch: pytest.MonkeyPatch, rows: str
+) -> None:
+    body = f'{{"ResultSet":{{"Result":{rows}}}}}'
+    monkeypatch.setattr(
+        "dataset_dl.testing.xnat.Lists.list_prearchive",
+        lambda *_: Response(body, media_type="application/json"),
+    )
+    with (
+        LocalXnat("WARD", password=xnat.password) as other,
+        pytest.raises(dd.NetworkError, match="not XNAT's"),
+    ):
+        monkeypatch.setenv("XNAT_HOST", other.url)
+        dd.deliver(data, to=to(other))
+
+
+def test_a_later_run_archives_what_waits_in_the_prearchive(xnat: LocalXnat, data: Path) -> None:
+    kept = uids_of(data)
+    assert dd.deliver(data, to=to(xnat, into="prearchive"), evict=True).ok
+    assert {row.state for row in standings(data)} == {"uploaded"}
+    assert dd.deliver(data, to=to(xnat), evict=True).ok
+    assert {row.state for row in standings(data)} == {"confirmed"}
+    assert exactly_once(xnat, kept)
 
 
 def test_into_the_prearchive(xnat: LocalXnat, data: Path) -> None:

@@ -17,12 +17,13 @@ from dataset_dl.model.series import STATE_DIRECTORY, Series
 class Consumer(Protocol):
     """Takes verified series somewhere else: a PACS, an XNAT project, thumbnails, a training loop.
 
-    It may have more methods, which are called in the process that started the run: ``begin()`` before the
-    first series, ``keep(series, made)`` after each `take`, for one series at a time, and ``close()`` at the
-    end. `keep` is for what several processes must not write at once, like a database; it returns the values
-    for the receipt. ``summary()`` returns a sentence on what was made in this run, or an empty text.
-    ``confirms(key, made)`` says whether what a receipt tells of is still there; if not, the series is taken
-    anew. ``frees(made)`` says whether a series with such a receipt may be removed.
+    It may have more methods, which are called in the process that started the run: ``check()`` before
+    anything happens, which may refuse the run, ``begin()`` before the first series, ``keep(series,
+    made)`` after each `take`, for one series at a time, and ``close()`` at the end. `keep` is for what
+    several processes must not write at once, like a database; it returns the values for the receipt.
+    ``summary()`` returns a sentence on what was made in this run, or an empty text. ``confirms(key,
+    made)`` says whether what a receipt tells of is still there; if not, the series is taken anew.
+    ``frees(made)`` says whether a series with such a receipt may be removed.
 
     A consumer may put series together that belong together, like those of a study: ``group(planned)``
     returns the name of a series' group. Series of one group are taken one after the other, never two at

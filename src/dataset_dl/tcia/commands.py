@@ -12,6 +12,7 @@ from dataset_dl.cli.download import download as idc_download
 from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import FORMAT, Directory, way_out
 from dataset_dl.cli.tables import Format, write
+from dataset_dl.errors import SelectionError
 from dataset_dl.tcia import REST
 
 _SERIES = (
@@ -91,6 +92,11 @@ UNPACKED = ".unpacked"
 def _download(keep_zips: bool, **options: Any) -> None:
     if keep_zips:
         target = options["destination"]
+        if "?" in str(target):
+            raise SelectionError(
+                str(target),
+                f"The directory {target} holds “?”, which a consumer cannot; nothing was started.",
+            )
         options["destination"] = target / UNPACKED
         options["then"] = (*options["then"], f"zips:{target}")
         options["evict"] = True

@@ -142,7 +142,7 @@ class _Fetching:
             raise Failed("altered", f"the zip has the instance {strange}, which NBIA does not list")
         for number, instance in enumerate(each for each in wanted if each not in found.parts):
             self._receiving.check()
-            path = directory / f".m{number}{UNFINISHED}"
+            path = directory / f".{uid}.m{number}{UNFINISHED}"
             try:
                 part: Part = save(
                     self._received(nbia.instance(uid, instance)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,11 +54,11 @@ class Zips:
                 row.key, f"{row.title} has no UIDs of a study and a series, so no zip has."
             )
         place = self.target / row.StudyInstanceUID / row.SeriesInstanceUID / NAME
-        unfinished = place.with_name(f".{NAME}.part")
+        unfinished = place.with_name(f".{NAME}.{hashlib.md5(row.key.encode()).hexdigest()}.part")
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             _write(series, unfinished)
-            unfinished.replace(place)
+            _give_name(unfinished, place, row.key)
         except OSError as error:
             raise StorageError(str(place), f"{place} cannot be written ({error.strerror}).") from None
         return {"file": str(place), "size_bytes": place.stat().st_size}
@@ -70,9 +71,44 @@ class Zips:
             return False
 
 
+def _give_name(unfinished: Path, place: Path, key: str) -> None:
+    """Name a zip, but never in place of one that holds something else.
+
+    Raises
+    ------
+    UnreadableObject
+        If there is such a one.
+    """
+    try:
+        os.link(unfinished, place)
+        unfinished.unlink()
+        return
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not place.exists():
+            unfinished.replace(place)
+            return
+    try:
+        with zipfile.ZipFile(place) as there:
+            is_same = there.comment == key.encode()
+    except (zipfile.BadZipFile, OSError):
+        is_same = False
+    if not is_same:
+        unfinished.unlink()
+        raise UnreadableObject(
+            str(place),
+            f"{place} is there already and is another zip: of another version or part of the series, or of"
+            " another program. It stays as it is.",
+            "Move it away, or name another directory.",
+        )
+    unfinished.replace(place)
+
+
 def _write(series: Series, place: Path) -> None:
     sums = [("Filename", "MD5Hash")]
     with zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = series.planned.key.encode()
         archive.writestr(zipfile.ZipInfo(LICENCE, _NO_DATE), _licence(series.planned))
         for path in series.paths:
             digest = hashlib.md5(usedforsecurity=False)

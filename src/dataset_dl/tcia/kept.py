@@ -10,16 +10,16 @@ import io
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from dataset_dl.engines.feeding import Feed
 from dataset_dl.engines.threads import Failed, Stopped, Threads
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.events import EngineStarted, Event
+from dataset_dl.model.outcome import Cause
 from dataset_dl.model.plan import Rights
 from dataset_dl.model.series import Fetch, Pause, PlannedSeries, StoredObject
 from dataset_dl.model.settings import DownloadSettings
@@ -63,14 +63,15 @@ class _Zips:
 
     def rows(self, address: str) -> Iterable[PlannedSeries]:
         path = path_of(address)
-        several = [path] if path.is_file() else sorted(path.rglob(NAME))
+        several = [path] if path.is_file() else sorted(_below(path))
         if not several:
             raise SelectionError(
                 str(path),
                 f"There is no {NAME} in {path}; nothing was started.",
                 f"It should hold STUDY/SERIES/{NAME}.",
             )
-        return map(_row, several)
+        # The same zip at two places is one series.
+        return {row.key: row for row in map(_row, several)}.values()
 
     def problems(self, rows: PlanFile) -> Iterator[tuple[int, str]]:
         for number, row in enumerate(rows, 1):
@@ -129,11 +130,10 @@ class _Reading:
         path = path_of(row.address)
         try:
             found = unpack(self._chunks(path), directory, str(row.SeriesInstanceUID), row.estimated_bytes)
-        except FileNotFoundError:
-            raise Failed("not_found", f"{path} is not there") from None
         except Failed as error:
             # A file on this machine will not be another one soon.
-            raise Failed("damaged", f"{path}: {error.words}") from None
+            cause: Cause = "not_found" if error.cause == "not_found" else "damaged"
+            raise Failed(cause, f"{path}: {error.words}") from None
         if found.named is None:
             raise Failed("damaged", f"{path} has no {HASHES}, so it may have been cut off; fetch it again")
         if not found.is_whole or len(found.parts) != found.named:
@@ -142,18 +142,50 @@ class _Reading:
         yield from named(row, directory, found)
 
     def _chunks(self, path: Path) -> Iterator[bytes]:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise Failed("not_found", f"it cannot be read ({error.strerror})") from None
+        with file:
+            while chunk := self._read(file):
                 if self._is_stopped:
                     raise Stopped
                 yield chunk
                 self.read_bytes += len(chunk)
 
+    def _read(self, file: BinaryIO) -> bytes:
+        try:
+            return file.read(_CHUNK_BYTES)
+        except OSError as error:
+            raise Failed("damaged", f"it cannot be read ({error.strerror})") from None
+
+
+def _below(directory: Path) -> Iterator[Path]:
+    """Yield all zips below a directory, also those that cannot be read: each is a series.
+
+    Raises
+    ------
+    SelectionError
+        If a directory cannot be read, whose series would be forgotten.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise SelectionError(
+            str(error.filename),
+            f"{error.filename} cannot be read ({error.strerror}), so its series would be forgotten; nothing"
+            " was started.",
+            "Make it readable, or move it away.",
+        )
+
+    for place, directories, names in os.walk(directory, onerror=refuse):
+        if NAME in names or NAME in directories:
+            yield Path(place, NAME)
+
 
 def _row(path: Path) -> PlannedSeries:
     """Return the row of a zip; one that is damaged has a row, too, and fails when it is opened."""
     header: Any = {}
-    digest, count, size_bytes = hashlib.blake2b(digest_size=16), 0, path.stat().st_size
+    digest, count, size_bytes = hashlib.blake2b(digest_size=16), 0, 0
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [each for each in archive.infolist() if each.filename.upper() != LICENCE]
@@ -163,8 +195,8 @@ def _row(path: Path) -> PlannedSeries:
             count = len(files)
             size_bytes = sum(each.file_size for each in archive.infolist())
             header = _header(archive, files[0]) if files else {}
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError):
-        digest.update(repr((path.stat().st_size, path.stat().st_mtime_ns)).encode())
+    except Exception:  # a zip that is strange in whatever way has a row, and fails when it is opened
+        digest.update(repr(_state(path)).encode())
     uid = str(header.get("SeriesInstanceUID") or path.parent.name)
     study = str(header.get("StudyInstanceUID") or path.parent.parent.name)
     if not is_uid(uid):
@@ -186,20 +218,26 @@ def _row(path: Path) -> PlannedSeries:
         directory="",
         instanceCount=count or None,
         size_bytes=None,
-        estimated_bytes=size_bytes,
+        estimated_bytes=size_bytes or None,
     )
+
+
+def _state(path: Path) -> tuple[object, ...]:
+    try:
+        return path.stat().st_size, path.stat().st_mtime_ns
+    except OSError as error:
+        return (error.errno,)
 
 
 def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Any:
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
     wanted = ["PatientID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"]
     with archive.open(entry) as file:
         beginning = io.BytesIO(file.read(_HEADER_BYTES))
     try:
         return dcmread(beginning, stop_before_pixels=True, specific_tags=wanted)
-    except (InvalidDicomError, EOFError):
+    except Exception:  # pydicom raises whatever a strange file leads to
         return {}
 
 

@@ -85,8 +85,9 @@ class Courier:
         self._is_begun = False
 
     def expect(self, rows: Iterable[PlannedSeries]) -> None:
-        """Say which series this run has, for consumers that put them in groups."""
+        """Say which series this run has, for consumers that put them in groups, and let them look first."""
         for hand in self._hands:
+            hand.ask("check")
             if hasattr(hand.consumer, "group"):
                 self._groups[hand.consumer.name] = Groups(rows, partial(hand.ask, "group"))
 
@@ -147,9 +148,11 @@ class Courier:
         if groups is None or (last := groups.taken(series)) is None:
             return
         group_name, keys = last
-        receipts = ((key, self.journal.receipt(name, key)) for key in keys)
-        group = Group(group_name, {key: receipt.made for key, receipt in receipts if receipt is not None})
-        if not hand.has_receipt(self.journal, group.key, _digest_of_group(hand, group)):
+        receipts = {key: receipt for key in keys if (receipt := self.journal.receipt(name, key)) is not None}
+        group = Group(group_name, {key: receipt.made for key, receipt in receipts.items()})
+        # A group whose series were taken again after it was completed is completed again.
+        since = max((receipt.delivered_at for receipt in receipts.values()), default=0.0)
+        if not hand.has_receipt(self.journal, group.key, _digest_of_group(hand, group), since):
             self._begin()
             self._completing[name, group.key] = group
             hand.crew.give(group)

@@ -55,7 +55,7 @@ class Crew(Protocol):
 
 def failed(key: str, error: BaseException) -> Taken:
     """Return what an exception of a consumer means."""
-    message = (error.message if isinstance(error, DatasetDlError) else str(error)) or type(error).__name__
+    message = str(error).rstrip(".") or type(error).__name__
     if isinstance(error, StorageError):
         return Taken(key, None, "disk", message, error)
     return Taken(key, None, "network" if isinstance(error, NetworkError) else "consumer", message)

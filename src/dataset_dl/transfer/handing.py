@@ -47,12 +47,13 @@ class Hand:
                 "Mend it, then run the same command again.",
             ) from error
 
-    def has_receipt(self, journal: Journal, key: str, digest: str) -> bool:
-        """Whether a journal has a receipt with a digest, and the consumer says that it still holds."""
+    def has_receipt(self, journal: Journal, key: str, digest: str, since: float = 0.0) -> bool:
+        """Whether a journal has a receipt with a digest since a time, which the consumer says still holds."""
         receipt = journal.receipt(self.consumer.name, key)
         return (
             receipt is not None
             and receipt.options_digest == digest
+            and receipt.delivered_at >= since
             and bool(self.ask("confirms", key, receipt.made, default=True))
         )
 

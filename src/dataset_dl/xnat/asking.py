@@ -20,6 +20,8 @@ from dataset_dl.xnat.project import PASS, USER, Account, Project
 # A full disk and its own failures reach a client of XNAT as 400, so this may pass, too.
 _PASSING = (400, 409, 423, 429, 500, 502, 503, 504)
 _MOST_WORDS = 300
+# A program that ends does not wait for a server that does not answer.
+_LOGOUT = (3.0, 3.0)
 
 
 class Asking:
@@ -61,7 +63,7 @@ class Asking:
         for each in self._sessions:
             with suppress(DatasetDlError, requests.RequestException):
                 if each.cookies:
-                    each.delete(f"{self.project.url}/data/JSESSION", allow_redirects=False)
+                    each.delete(f"{self.project.url}/data/JSESSION", allow_redirects=False, timeout=_LOGOUT)
             each.close()
 
     def rows(self, path: str, *, none_if_missing: bool = False, **given: str) -> list[Mapping[str, Any]]:
@@ -72,6 +74,8 @@ class Asking:
             return []
         try:
             rows = response.json()["ResultSet"]["Result"]
+            if not isinstance(rows, list):
+                raise TypeError
         except (ValueError, LookupError, TypeError):
             raise self.strange(response) from None
         return [row for row in rows if isinstance(row, dict)]

@@ -15,6 +15,7 @@ from dataset_dl.cli.download import download
 from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import FORMAT, Directory
 from dataset_dl.cli.tables import Format, write
+from dataset_dl.errors import SelectionError
 from dataset_dl.wording import counted
 from dataset_dl.xnat.names import SESSION, SUBJECT
 
@@ -112,6 +113,18 @@ def deliver(
 
     The directory is that of a download, or a tree of zips (STUDY/SERIES/img.zip). The same command resumes.
     """
+    if not to.startswith("xnat:") or "?" in to:
+        raise SelectionError(
+            to,
+            f"“{to}” is no project of XNAT; nothing was started.",
+            "Write xnat:https://HOST/PROJECT; what follows “?” elsewhere are options here, like --existing.",
+        )
+    if evict and _is_of_zips(directory):
+        raise SelectionError(
+            "evict",
+            "Zips are not removed after they were delivered; nothing was started.",
+            "Leave --evict out.",
+        )
     given = {"subject": subject, "session": session, "existing": existing, "into": into}
     given |= {"create": "yes"} if create_project else {}
     given |= {"manifest": os.fspath(manifest.absolute())} if manifest else {}

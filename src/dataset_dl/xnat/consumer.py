@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Literal, cast, get_args
 
 from dataset_dl.destination.consumers import ConsumerRequest, Group
-from dataset_dl.errors import SelectionError, UnreadableObject
+from dataset_dl.errors import SelectionError, TransferError, UnreadableObject
 from dataset_dl.model.series import PlannedSeries, Series
 from dataset_dl.network import NetworkSettings
 from dataset_dl.wording import counted
@@ -58,15 +58,14 @@ class XnatProject:
         self._creates = _one_of("create", given.get("create", "no"), ("yes", "no")) == "yes"
         self.labels = Labels(given.get("subject", SUBJECT), given.get("session", SESSION))
         self.name = f"xnat:{self.project}"
-        # What to do with sessions that exist changes nothing of what was delivered before.
-        self.options: Mapping[str, Any] = {
-            "subject": self.labels.subject, "session": self.labels.session, "into": self.into,
-        }  # fmt: skip
-        self._manifests = Manifests(given.get("manifest", ""), request.destination)
+        # What to do with sessions changes nothing of what was sent before.
+        self.options: Mapping[str, Any] = {"subject": self.labels.subject, "session": self.labels.session}
+        self._manifests = Manifests(given.get("manifest", ""), self._final)
         self._account = find_account(self.project)
         self._lock = threading.Lock()
+        self._taken: set[str] = set()
         self._confirmed = self._skipped = 0
-        self._is_begun = False
+        self._is_begun = self._has_project = False
 
     @cached_property
     def xnat(self) -> Xnat:
@@ -76,6 +75,11 @@ class XnatProject:
     @cached_property
     def _sessions(self) -> Sessions:
         return Sessions(self.xnat, self.existing)
+
+    @property
+    def _final(self) -> str:
+        """The last state of a session."""
+        return "confirmed" if self.into == "archive" else "uploaded"
 
     def group(self, planned: PlannedSeries) -> str:
         """Return the session of a series.
@@ -90,8 +94,8 @@ class XnatProject:
         self._manifests.expect(planned, self.labels.subject_of(planned), label)
         return label
 
-    def check(self) -> bool:
-        """Log in, and return whether the project exists.
+    def check(self) -> None:
+        """Log in, and find the project, before anything else happens.
 
         Raises
         ------
@@ -100,20 +104,21 @@ class XnatProject:
         NetworkError
             If the server does not answer.
         """
-        self.xnat.log_in()
-        if exists := self.xnat.has_project():
-            return exists
-        if not self._creates:
+        try:
+            self.xnat.log_in()
+            self._has_project = self.xnat.has_project()
+        except TransferError as error:
+            raise SelectionError(error.reference, f"{error.message} Nothing was sent.", error.hint) from None
+        if not self._has_project and not self._creates:
             raise SelectionError(
                 str(self.project),
                 f"{self.project.host} has no project {self.project.name}, or the account may not see it;"
                 " nothing was sent.",
                 "`--create-project` makes it (`?create=yes` behind a consumer).",
             )
-        return False
 
     def begin(self) -> None:
-        """Log in, and find or make the project; keep the original manifest with it.
+        """Make the project if there is none, and keep the original manifest with it.
 
         Raises
         ------
@@ -122,10 +127,10 @@ class XnatProject:
         NetworkError
             If the server does not answer.
         """
-        if not self.check():
+        if not self._has_project:
             self.xnat.make_project()
         self._manifests.keep_original(self.xnat)
-        assert self._sessions.known is not None, "asked once, before several threads want to know"
+        _ = self._sessions.known  # asked once, before several threads want to know
         self._is_begun = True
 
     def take(self, series: Series) -> Mapping[str, Any]:
@@ -147,9 +152,10 @@ class XnatProject:
             raise UnreadableObject(
                 row.key, f"{row.title} has no StudyInstanceUID in the plan, so no session is its own."
             )
-        instances = instances_of(series.paths, study)
+        instances = instances_of(series.paths, study, row.SeriesInstanceUID)
         state = self._sessions.take(subject, label, study, uid, instances)
         with self._lock:
+            self._taken.add(row.key)
             self._skipped += state == "skipped"
         return {
             "state": state,
@@ -175,25 +181,38 @@ class XnatProject:
         first = next(iter(group.made.values()))
         subject, label = first["subject"], group.name
         told = {"session": label, "subject": subject, "series": len(several)}
-        if several and self.into == "archive":
+        if not several:
+            yield {**told, "state": "skipped"}
+            return
+        if self.into == "archive":
             expected: dict[str, set[str]] = {}
             for made in several:  # a plan may have a series in several parts
                 expected.setdefault(made["series"], set()).update(unpacked(made["uids"]))
             there = self._sessions.archive(subject, label, first["study"], set().union(*expected.values()))
             yield {**told, "state": "committed"}
             self._sessions.confirm(there, label, expected)
-        yield {**told, "state": "confirmed"}
+        yield {**told, "state": self._final}
         with self._lock:
             self._confirmed += 1
-        self._manifests.confirm(group.made)
+        self._manifests.finish(label, group.made)
 
     def confirms(self, key: str, made: Mapping[str, Any]) -> bool:
         """Whether XNAT still has the session that a receipt tells of."""
-        label = str(made["session"])
+        label, state = str(made["session"]), made["state"]
+        if state == "skipped":
+            return self.existing == "skip" and label in self._sessions.known
         if key.startswith("group:"):
             # What was sent in this run is to be archived once more.
-            return made["state"] == "confirmed" and self._sessions.is_unchanged(label)
-        return self._sessions.has(label)
+            holds = state in ("confirmed", self._final) and self._sessions.is_unchanged(label)
+            if holds:
+                self._manifests.finish(label, {})
+            return holds
+        if key in self._taken:
+            return True
+        holds = self._sessions.still_has(label, unpacked(made["uids"]))
+        if holds:
+            self._manifests.keep(key, made)
+        return holds
 
     def frees(self, made: Mapping[str, Any]) -> bool:
         """Whether a series with such a receipt may be removed: one that was skipped is not in XNAT."""
@@ -201,8 +220,8 @@ class XnatProject:
 
     def summary(self) -> str:
         """Say what became of sessions."""
-        where = f"the {self.into} of {self.project.name} on {self.project.host}"
-        said = f"{counted(self._confirmed, 'session')} confirmed in {where}." if self._confirmed else ""
+        where = f"in the {self.into} of {self.project.name} on {self.project.host}"
+        said = f"{counted(self._confirmed, 'session')} {self._final} {where}." if self._confirmed else ""
         skipped = f"{self._skipped:,} series skipped, as their sessions exist." if self._skipped else ""
         return " ".join(filter(None, (said, skipped)))
 

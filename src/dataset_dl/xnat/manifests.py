@@ -28,8 +28,8 @@ class Manifests:
     ----------
     original
         The file that named the series; none if empty.
-    destination
-        Where the series come from; its name is that of the filled manifest if there is no original.
+    final
+        The last state of a series.
 
     Raises
     ------
@@ -37,23 +37,29 @@ class Manifests:
         If the file cannot be read.
     """
 
-    def __init__(self, original: str, destination: Path) -> None:
+    def __init__(self, original: str, final: str) -> None:
         self._original = Path(original) if original else None
         self._content = _read(self._original) if self._original else b""
-        stem = self._original.stem if self._original else destination.name
-        self._name = f"{stem}-filled.csv"
+        self._final = final
         self._lock = threading.Lock()
         self._rows: dict[str, tuple[PlannedSeries, str, str]] = {}
         self._made: dict[str, Mapping[str, Any]] = {}
+        self._finished: set[str] = set()
 
     def expect(self, row: PlannedSeries, subject: str, session: str) -> None:
         """Remember a series and where it goes."""
         self._rows[row.key] = row, subject, session
 
-    def confirm(self, made: Mapping[str, Mapping[str, Any]]) -> None:
-        """Remember series that are in XNAT."""
+    def keep(self, key: str, made: Mapping[str, Any]) -> None:
+        """Remember a series that XNAT has."""
+        with self._lock:
+            self._made[key] = made
+
+    def finish(self, session: str, made: Mapping[str, Mapping[str, Any]]) -> None:
+        """Remember that a session is where it is to be, with series of it."""
         with self._lock:
             self._made |= made
+            self._finished.add(session)
 
     def keep_original(self, xnat: Xnat) -> None:
         """Keep the original with the project."""
@@ -61,9 +67,9 @@ class Manifests:
             xnat.keep_file(RESOURCE, self._original.name, self._content)
 
     def keep_filled(self, xnat: Xnat) -> None:
-        """Keep the table of all series with the project, if any of them was confirmed in this run."""
-        if self._made:
-            xnat.keep_file(RESOURCE, self._name, self._table().encode())
+        """Keep the table of all series beside the original, if there is one."""
+        if self._original is not None and self._made:
+            xnat.keep_file(RESOURCE, f"{self._original.stem}-filled.csv", self._table().encode())
 
     def _table(self) -> str:
         out = io.StringIO(newline="")
@@ -71,7 +77,9 @@ class Manifests:
         table.writerow(_COLUMNS)
         for key, (row, subject, session) in sorted(self._rows.items()):
             made = self._made.get(key, {})
-            state = "skipped" if made.get("state") == "skipped" else "confirmed" if made else ""
+            state = str(made.get("state", ""))
+            if state == "uploaded" and session in self._finished:
+                state = self._final
             table.writerow([
                 row.StudyInstanceUID, row.SeriesInstanceUID, row.PatientID, row.Modality, row.collection_id,
                 row.license_short_name, row.address, subject, session,

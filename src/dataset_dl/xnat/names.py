@@ -63,10 +63,10 @@ class Labels:
         Raises
         ------
         SelectionError
-            If another study has the same label.
+            If another study, or the same one of another subject, has the same label.
         """
-        study = (row.StudyInstanceUID or "",)
-        return self._unique("session", _filled(self.session, row), study, self._studies)
+        of = (row.StudyInstanceUID or "", f"of {self.subject_of(row)}")
+        return self._unique("session", _filled(self.session, row), of, self._studies)
 
     def _unique(self, what: str, label: str, of: tuple[str, ...], known: dict[str, tuple[str, ...]]) -> str:
         if known.setdefault(label.lower(), of) != of:

@@ -100,7 +100,7 @@ def find_account(project: Project) -> Account:
         found = None
     if found and found[0] and found[2]:
         return Account(found[0], found[2])
-    other = f" ({USER} and {PASS} are for {named})" if user and password else ""
+    other = f" ({USER} and {PASS} are for {_hosts(named)[0]})" if user and password else ""
     raise SelectionError(
         project.host,
         f"There is no account for {project.host}{other}; nothing was started.",

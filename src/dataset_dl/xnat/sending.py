@@ -24,7 +24,7 @@ _MOST_BYTES = (1 << 32) - (1 << 20)
 # the time, and the end.
 _LOCAL, _CENTRAL, _TIME, _END = 30, 46, 9, 22
 _NO_DATE = datetime(1980, 1, 1)
-_WANTED, _SYNTAX = (0x00080018, 0x0020000D), 0x00020010
+_WANTED, _SYNTAX = (0x00080018, 0x0020000D, 0x0020000E), 0x00020010
 
 
 class Instance(NamedTuple):
@@ -89,15 +89,15 @@ def batches(instances: Sequence[Instance]) -> Iterator[Zip]:
         yield Zip(batch)
 
 
-def instances_of(paths: Sequence[Path], study: str | None) -> list[Instance]:
+def instances_of(paths: Sequence[Path], study: str | None, series: str | None = None) -> list[Instance]:
     """Read which instances files are.
 
     Parameters
     ----------
     paths
         The files of a series.
-    study
-        The StudyInstanceUID that they must have; any if None.
+    study, series
+        The StudyInstanceUID and the SeriesInstanceUID that they must have; any if None.
 
     Raises
     ------
@@ -106,10 +106,14 @@ def instances_of(paths: Sequence[Path], study: str | None) -> list[Instance]:
     """
     found: dict[str, Instance] = {}
     for path in paths:
-        uid, of_study = _uids_of(path)
+        uid, of_study, of_series = _uids_of(path)
         if study is not None and of_study != study:
             raise UnreadableObject(
                 str(path), f"{path} belongs to the study {of_study}, so nothing of its series was sent."
+            )
+        if series is not None and of_series != series:
+            raise UnreadableObject(
+                str(path), f"{path} belongs to the series {of_series}, so nothing of {series} was sent."
             )
         if uid in found:
             raise UnreadableObject(
@@ -121,20 +125,20 @@ def instances_of(paths: Sequence[Path], study: str | None) -> list[Instance]:
     return list(found.values())
 
 
-def _uids_of(path: Path) -> tuple[str, str]:
+def _uids_of(path: Path) -> tuple[str, str, str]:
     from pydicom.errors import InvalidDicomError
 
     try:
         with path.open("rb") as file:
             found = _elements(file)
-        uid, study = (found[tag] for tag in _WANTED)
+        uid, study, series = (found[tag] for tag in _WANTED)
     except (InvalidDicomError, LookupError, ValueError, EOFError, struct.error) as error:
         raise UnreadableObject(
             str(path), f"{path} is no DICOM file that XNAT could take ({type(error).__name__})."
         ) from None
     if not uid.replace(".", "").isdigit() or not uid.isascii() or len(uid) > 64:
         raise UnreadableObject(str(path), f"{path} has no valid SOPInstanceUID.")
-    return uid, study
+    return uid, study, series
 
 
 def _elements(file: BinaryIO) -> dict[int, str]:

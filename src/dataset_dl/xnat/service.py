@@ -145,12 +145,12 @@ class Xnat(Asking):
         subject, label
             The session.
         series
-            Only the scans with these SeriesInstanceUIDs, if there is one for each; otherwise all.
+            Only the scans with these SeriesInstanceUIDs, if there is one for each; otherwise all scans.
         """
         base = self._path("subjects", subject, "experiments", label, "scans")
         scans = self.rows(base, columns="ID,UID", none_if_missing=True)
         wanted = set(series)
-        if wanted <= {str(each.get("UID", "")) for each in scans}:
+        if wanted and wanted <= {str(each.get("UID", "")) for each in scans}:
             scans = [each for each in scans if str(each.get("UID", "")) in wanted]
         found: set[str] = set()
         for scan in scans:

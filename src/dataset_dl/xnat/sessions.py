@@ -15,6 +15,10 @@ from dataset_dl.errors import NetworkError, TransferError
 from dataset_dl.xnat.sending import Instance, batches
 from dataset_dl.xnat.service import Archived, Xnat
 
+_ANEW = (
+    "Look at the session in XNAT. While its series are on this disk, you may delete it there; then the same"
+    " command sends it anew."
+)
 Existing = Literal["error", "skip", "append", "replace"]
 
 
@@ -63,23 +67,38 @@ class Sessions:
         self._existing = existing
         self._certain: dict[str, Session] = {}
         self._begun: set[str] = set()
+        self._names: dict[str, set[str]] = {}
 
     @cached_property
     def known(self) -> frozenset[str]:
         """The labels of all sessions that were in the archive or the prearchive when the run began."""
         if not self._xnat.has_project():
             return frozenset()
-        archived, waiting = self._archived, self._xnat.prearchived()
-        return frozenset([*archived, *(each.label for each in waiting)])
+        return frozenset([*self._archived, *self._waiting])
 
     @cached_property
     def _archived(self) -> dict[str, Archived]:
         """The sessions of the archive when the run began, by label."""
         return {each.label: each for each in self._xnat.archived()}
 
-    def has(self, label: str) -> bool:
-        """Whether XNAT may have a session: there was one, or something of it was sent."""
-        return label in self._begun or label in self.known
+    @cached_property
+    def _waiting(self) -> dict[str, list[str]]:
+        """Where the sessions of the prearchive were when the run began, by label."""
+        found: dict[str, list[str]] = {}
+        for each in self._xnat.prearchived():
+            found.setdefault(each.label, []).append(each.uri)
+        return found
+
+    def still_has(self, label: str, instances: Collection[str]) -> bool:
+        """Whether XNAT still has what an earlier run has sent: the session in the archive, or each file."""
+        if label not in self.known:
+            return False
+        if label in self._archived:
+            return True
+        if label not in self._names:
+            every = (self._xnat.scans_before_archiving(uri, ()) for uri in self._waiting[label])
+            self._names[label] = {name for scans in every for files in scans.values() for name in files}
+        return all(f"{each}.dcm" in self._names[label] for each in instances)
 
     def is_unchanged(self, label: str) -> bool:
         """Whether there was a session before, and nothing of it was sent in this run."""
@@ -103,18 +122,18 @@ class Sessions:
         self._begun.add(label)
         there: set[str] = set()
         if session.archived is not None:
+            self._refuse_other_subject(session.archived, subject)
             there = self._xnat.archived_instances(session.archived.subject, label, [series])
             if self._existing != "replace" and all(each.SOPInstanceUID in there for each in instances):
                 return "confirmed"
             if self._existing == "skip":
                 return "skipped"
-            self._refuse(session.archived, subject, study)
+            self._refuse(session.archived, study)
             if self._existing == "replace":
                 there = set()
         wanted = [each for each in instances if each.SOPInstanceUID not in there]
-        files = session.files
-        # A file that is sent again replaces the one in the prearchive, so none gets double.
-        for each in batches([each for each in wanted if files.get(each.name) != each.size_bytes]):
+        # A file that is sent again replaces the one in the prearchive, which may be of another version.
+        for each in batches(wanted):
             session.uri = self._xnat.send(each, subject, label)
         self._update(session, wanted)
         self._certain[label] = session
@@ -146,6 +165,8 @@ class Sessions:
         uri = session.uri if session is not None else self._uri_of(label, study, instances)
         if not uri:
             return self._subject_in_archive(label)
+        if session is None:
+            self._refuse_incomplete(uri, label, instances)
         try:
             if found := self._xnat.commit(uri, replaces=self._existing == "replace"):
                 return found
@@ -184,8 +205,23 @@ class Sessions:
                     self._xnat.project.host,
                     f"The archive lacks {len(lost):,} of {len(uids):,} instances of the series {series} in"
                     f" the session {label} of {subject}, {min(lost)} among them.",
-                    "Look at the session in XNAT, then run the same command again.",
+                    _ANEW,
                 )
+
+    def _refuse_incomplete(self, uri: str, label: str, instances: Collection[str]) -> None:
+        """Make sure that a session that an earlier run has sent still has all instances."""
+        scans = self._xnat.scans_before_archiving(uri, ())
+        names = {name for files in scans.values() for name in files}
+        lost = {each for each in instances if f"{each}.dcm" not in names}
+        if lost and (archived := self._in_archive(label)) is not None:
+            lost -= self._xnat.archived_instances(archived.subject, label, ())
+        if lost:
+            raise TransferError(
+                str(self._xnat.project),
+                f"The prearchive has lost {len(lost):,} of {len(instances):,} instances of the session"
+                f" {label}, {min(lost)} among them, so it was not committed.",
+                _ANEW,
+            )
 
     def _looked_at(self, subject: str, label: str, study: str) -> Session:
         session = Session(subject, label, study)
@@ -230,17 +266,25 @@ class Sessions:
             "Its disk may be full, or a script of the site drops instances.",
         )
 
-    def _refuse(self, archived: Archived, subject: str, study: str) -> None:
+    def _refuse_other_subject(self, archived: Archived, subject: str) -> None:
+        # XNAT takes subjects for the same whose labels differ by case only.
+        if archived.subject.lower() != subject.lower():
+            raise self._of_another(archived)
+
+    def _of_another(self, archived: Archived) -> TransferError:
+        project = self._xnat.project
+        return TransferError(
+            str(project),
+            f"{project.name} has the session {archived.label} in its archive already, of the subject"
+            f" {archived.subject} and the study {archived.study or 'unknown'}; nothing was sent.",
+            "Give --session a template that tells them apart.",
+        )
+
+    def _refuse(self, archived: Archived, study: str) -> None:
         project = self._xnat.project
         where = f"{project.name} has the session {archived.label} in its archive already"
-        # XNAT takes subjects for the same whose labels differ by case only.
-        if archived.subject.lower() != subject.lower() or (archived.study and archived.study != study):
-            raise TransferError(
-                str(project),
-                f"{where}, of the subject {archived.subject} and the study {archived.study or 'unknown'};"
-                " nothing of this series was sent.",
-                "Give --session a template that tells them apart.",
-            )
+        if archived.study and archived.study != study:
+            raise self._of_another(archived)
         if self._existing == "error":
             raise TransferError(
                 str(project),
