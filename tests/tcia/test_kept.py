@@ -144,6 +144,12 @@ def test_series_of_zips_may_share_a_directory(cli: Cli, tree: Path, tmp_path: Pa
     assert contents(tmp_path / "back") == contents(tmp_path / "data")
 
 
+def test_a_directory_that_no_consumer_can_name(cli: Cli, nbia: LocalNbia, tmp_path: Path) -> None:
+    done = cli("tcia", "download", *nbia.series, "--keep-zips", "--to", tmp_path / "what?")
+    assert (done.code, "holds “?”" in done.err) == (2, True)
+    assert not [each for each in nbia.requests if each.startswith("getImage")]
+
+
 def test_what_is_no_tree_of_zips(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = cli("tcia", "unzip", tmp_path / "empty", "--to", tmp_path / "back")

@@ -151,3 +151,44 @@ def test_the_password_is_in_no_argv_and_no_record(xnat: LocalXnat, tmp_path: Pat
     assert not any(xnat.password.encode() in each for each in seen)
     for path in (log, *(data / ".dataset-dl").rglob("*")):
         assert path.is_dir() or xnat.password.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "to", ["pacs:X", "zips:/tmp/x", "https://host.test/P", "xnat:{url}/WARD?existing=append"]
+)
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_what_is_no_project_is_refused_in_a_rehearsal_too(
+    xnat: LocalXnat, cli: Cli, tmp_path: Path, to: str, more: tuple[str, ...]
+) -> None:
+    downloaded(tmp_path, TWO_STUDIES)
+    done = cli("xnat", "deliver", tmp_path, "--to", to.format(url=xnat.url), *more)
+    assert (done.code, "is no project of XNAT" in done.err) == (2, True)
+    assert not xnat.requests
+
+
+def test_a_password_in_the_address_of_the_server_is_not_shown(
+    xnat: LocalXnat, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloaded(tmp_path, TWO_STUDIES)
+    monkeypatch.setenv("XNAT_HOST", "https://bob:hunter2@xnat.test")
+    done = cli("xnat", "deliver", tmp_path, "--to", f"xnat:{xnat.url}/WARD")
+    assert done.code == 2 and "are for xnat.test" in done.err
+    assert "hunter2" not in done.err
+
+
+def test_zips_are_not_removed(xnat: LocalXnat, cli: Cli, tmp_path: Path) -> None:
+    downloaded(tmp_path / "data", TWO_STUDIES)
+    assert cli("deliver", tmp_path / "data", "--to", f"zips:{tmp_path / 'tree'}").code == 0
+    done = cli("xnat", "deliver", tmp_path / "tree", "--to", f"xnat:{xnat.url}/WARD", "--evict")
+    assert (done.code, "Zips are not removed" in done.err) == (2, True)
+
+
+def test_interrupted_it_ends_soon_though_the_server_is_silent(xnat: LocalXnat, tmp_path: Path) -> None:
+    downloaded(tmp_path, TWO_STUDIES)
+    words = [PROGRAM, "xnat", "deliver", tmp_path, "--to", f"xnat:{xnat.url}/WARD"]
+    child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while child.poll() is None and not any("import" in each for each in xnat.requests):
+        time.sleep(0.01)
+    xnat.delay_seconds = 1000.0
+    child.send_signal(signal.SIGINT)
+    assert child.wait(60) == 130

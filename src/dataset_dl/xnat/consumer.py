@@ -188,7 +188,7 @@ class XnatProject:
             expected: dict[str, set[str]] = {}
             for made in several:  # a plan may have a series in several parts
                 expected.setdefault(made["series"], set()).update(unpacked(made["uids"]))
-            there = self._sessions.archive(subject, label, first["study"], set().union(*expected.values()))
+            there = self._sessions.archive(label, first["study"], set().union(*expected.values()))
             yield {**told, "state": "committed"}
             self._sessions.confirm(there, label, expected)
         yield {**told, "state": self._final}

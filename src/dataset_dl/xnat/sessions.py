@@ -139,12 +139,12 @@ class Sessions:
         self._certain[label] = session
         return "uploaded"
 
-    def archive(self, subject: str, label: str, study: str, instances: Collection[str]) -> str:
+    def archive(self, label: str, study: str, instances: Collection[str]) -> str:
         """Bring a session from the prearchive to the archive, if it is not there already.
 
         Parameters
         ----------
-        subject, label, study
+        label, study
             The session.
         instances
             The SOPInstanceUIDs that it has.
