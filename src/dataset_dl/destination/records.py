@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
@@ -209,10 +209,8 @@ def reading_renamed(destination: Path) -> Iterator[Callable[[str], dict[str, str
 @contextmanager
 def reading_used(destination: Path) -> Iterator[Callable[[PlannedSeries], bool]]:
     """Give a function: whether a series was delivered and then removed, by the journals of all writers."""
-    with ExitStack() as stack:
-        files = _every_writer(destination)
-        writers = [stack.enter_context(reading_evicted(each.journal)) for each in files]
-        yield lambda series: any(is_evicted(series) for is_evicted in writers)
+    with _by_any_writer(destination, reading_evicted) as is_used:
+        yield is_used
 
 
 def receipts(destination: Path, kind: str) -> list[Receipt]:
@@ -223,10 +221,20 @@ def receipts(destination: Path, kind: str) -> list[Receipt]:
 @contextmanager
 def reading_whole(destination: Path) -> Iterator[Callable[[PlannedSeries], bool]]:
     """Give a function: whether a series is complete, by the journals of all writers."""
+    with _by_any_writer(destination, reading_complete) as is_whole:
+        yield is_whole
+
+
+@contextmanager
+def _by_any_writer(
+    destination: Path,
+    reading: Callable[[Path], AbstractContextManager[Callable[[PlannedSeries], bool]]],
+) -> Iterator[Callable[[PlannedSeries], bool]]:
+    """Give a function: whether the journal of any writer says so of a series."""
     with ExitStack() as stack:
         files = _every_writer(destination)
-        writers = [stack.enter_context(reading_complete(each.journal)) for each in files]
-        yield lambda series: any(is_complete(series) for is_complete in writers)
+        writers = [stack.enter_context(reading(each.journal)) for each in files]
+        yield lambda series: any(says(series) for says in writers)
 
 
 def gather(destination: Path) -> Report | None:

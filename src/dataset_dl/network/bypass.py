@@ -30,10 +30,16 @@ def bypasses(url: str, no_proxy: str) -> bool:
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".").lower()
     port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-    address = _address(host)
-    if host == "localhost" or (address is not None and address.is_loopback):
+    if is_loopback(host):
         return True
+    address = _address(host)
     return any(_matches(entry, host, port, address) for entry in entries(no_proxy))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself."""
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def entries(no_proxy: str) -> list[str]:

@@ -17,7 +17,7 @@ from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
 from dataset_dl.tcia import require
 from dataset_dl.tcia.service import Nbia, NbiaAddress
-from dataset_dl.tcia.unpacking import UNFINISHED, Part, Unpacked, named, save, unpack
+from dataset_dl.tcia.unpacking import UNFINISHED, Part, Unpacked, is_unfinished, named, save, unpack
 
 # As many as TCIA's own program uses.
 WORKERS, _MOST_WORKERS = 4, 16
@@ -85,7 +85,7 @@ class NbiaEngine:
 
     def is_unfinished(self, name: str) -> bool:
         """Whether a file is one that was not proven."""
-        return name.startswith(".") and name.endswith(UNFINISHED)
+        return is_unfinished(name)
 
 
 class _Fetching:

@@ -28,7 +28,7 @@ from dataset_dl.plans.file import PlanFile
 from dataset_dl.tcia import require
 from dataset_dl.tcia.keeping import NAME
 from dataset_dl.tcia.service import is_uid
-from dataset_dl.tcia.unpacking import HASHES, LICENCE, UNFINISHED, named, unpack
+from dataset_dl.tcia.unpacking import HASHES, LICENCE, is_unfinished, named, unpack
 
 _SCHEME = "zip"
 _CHUNK_BYTES = 1 << 18
@@ -109,7 +109,7 @@ class ZipEngine:
 
     def is_unfinished(self, name: str) -> bool:
         """Whether a file is one that was not proven."""
-        return name.startswith(".") and name.endswith(UNFINISHED)
+        return is_unfinished(name)
 
 
 class _Reading:

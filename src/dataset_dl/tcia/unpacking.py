@@ -20,6 +20,11 @@ _CHUNK_BYTES = 1 << 19
 UNFINISHED = ".nbia.part"
 
 
+def is_unfinished(name: str) -> bool:
+    """Whether a file is one that was not proven."""
+    return name.startswith(".") and name.endswith(UNFINISHED)
+
+
 @dataclass
 class Part:
     """A file of a series under its unfinished name.

@@ -17,7 +17,6 @@ import zipfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -26,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from dataset_dl.testing.served import Served
+from dataset_dl.testing.served import StandIn
 
 _BASE = "/nbia-api/services/v4"
 _LICENCE = "Data use: CC BY 4.0. Cite the collection.\n"
@@ -62,7 +61,7 @@ class NbiaSeries:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-class LocalNbia:
+class LocalNbia(StandIn):
     """Serves directories of DICOM files as NBIA does.
 
     Use it as a context manager; `url` is then the address that ``DATASET_DL_NBIA_URL`` takes.
@@ -100,8 +99,6 @@ class LocalNbia:
         zip_mbps: float | None = None,
     ) -> None:
         self.series: dict[str, NbiaSeries] = {}
-        self.faults: dict[str, str] = {}
-        self.requests: list[str] = []
         self._collection = collection
         self._delay_seconds = delay_seconds
         self._zip_mbps = zip_mbps
@@ -120,12 +117,7 @@ class LocalNbia:
                 ("getSeries", self._list, ["GET"]),
             )
         ]
-        self._served = Served(Starlette(routes=routes))
-
-    @property
-    def url(self) -> str:
-        """The address of the server."""
-        return self._served.url
+        super().__init__(Starlette(routes=routes))
 
     def add(self, data: bytes) -> str:
         """Add a DICOM file; return the SeriesInstanceUID that it belongs to."""
@@ -142,15 +134,6 @@ class LocalNbia:
         """Make all zips now, and once: for measuring, where the server's own work should not count."""
         self._kept = {uid: _zip(each, includes_md5=True, fault="") for uid, each in self.series.items()}
 
-    def __enter__(self) -> LocalNbia:
-        self._served.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._served.stop()
-
     def _answering(self, name: str, answer: Callable[[Request, Mapping[str, str]], Any]) -> Any:
         async def answering(request: Request) -> Response:
             self.requests.append(f"{name}?{request.url.query}")
@@ -166,12 +149,6 @@ class LocalNbia:
             return answer(request, dict(request.query_params))  # type: ignore[no-any-return]
 
         return answering
-
-    def _fault(self, of: str) -> str:
-        fault = self.faults.get(of, "")
-        if fault.endswith(" once"):
-            del self.faults[of]
-        return fault.removesuffix(" once")
 
     def _image(self, request: Request, given: Mapping[str, str]) -> Response:
         """V4_getImage: a zip that is made while it is sent; what fails inside is swallowed."""

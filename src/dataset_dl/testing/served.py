@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 import uvicorn
 
@@ -55,3 +56,46 @@ class Served:
             self._server.force_exit = self._server.should_exit = True
             self._thread.join()
             self._server = self._thread = None
+
+
+class StandIn:
+    """A stand-in for a server: a context manager, which counts what it is asked and fails as it is told.
+
+    Parameters
+    ----------
+    app
+        What answers.
+
+    Attributes
+    ----------
+    faults
+        What fails → how; with ``once`` behind it, only the first time.
+    requests
+        What was asked, in order.
+    """
+
+    def __init__(self, app: Starlette) -> None:
+        self.faults: dict[str, str] = {}
+        self.requests: list[str] = []
+        self._served = Served(app)
+
+    @property
+    def url(self) -> str:
+        """The address of the server."""
+        return self._served.url
+
+    def __enter__(self) -> Self:
+        self._served.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._served.stop()
+
+    def _fault(self, of: str) -> str:
+        """Return the fault of something, which may be for once; empty without one."""
+        fault = self.faults.get(of, "")
+        if fault.endswith(" once"):
+            del self.faults[of]
+        return fault.removesuffix(" once")

@@ -15,7 +15,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from dataset_dl.testing.served import Served
+from dataset_dl.testing.served import StandIn
 from dataset_dl.testing.xnat_lists import Lists, files_of, prearchived, table
 from dataset_dl.testing.xnat_schema import SCHEMA
 from dataset_dl.testing.xnat_store import Refused, Store
@@ -34,7 +33,7 @@ Answer = Callable[[Mapping[str, str], re.Match[str], bytes], Response]
 _LOST = "lost"
 
 
-class LocalXnat:
+class LocalXnat(StandIn):
     """Serves projects, prearchive and archive as XNAT does.
 
     Use it as a context manager.
@@ -65,8 +64,6 @@ class LocalXnat:
     ) -> None:
         self.store = Store({name: {} for name in projects})
         self.user, self.password = user, password
-        self.faults: dict[str, str] = {}
-        self.requests: list[str] = []
         self.busy: dict[str, int] = {}
         self.most_at_once_of_a_session = self.most_at_once = 0
         self.delay_seconds = delay_seconds
@@ -74,7 +71,7 @@ class LocalXnat:
         self._lock = threading.RLock()
         lists = self._lists = Lists(self.store)
         methods = ["GET", "POST", "PUT", "DELETE"]
-        self._served = Served(Starlette(routes=[Route("/{path:path}", self._answer, methods=methods)]))
+        super().__init__(Starlette(routes=[Route("/{path:path}", self._answer, methods=methods)]))
         self._routes: list[tuple[str, re.Pattern[str], Answer]] = [
             (method, re.compile(pattern), answer)
             for method, pattern, answer in (
@@ -106,20 +103,6 @@ class LocalXnat:
                  r"(?:/([^/]+))?(/scans)?(?:/([^/]+))?(/resources/DICOM)?", lists.experiments),
             )
         ]  # fmt: skip
-
-    @property
-    def url(self) -> str:
-        """The address of the server."""
-        return self._served.url
-
-    def __enter__(self) -> LocalXnat:
-        self._served.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._served.stop()
 
     async def _answer(self, request: Request) -> Response:
         path = request.url.path
@@ -183,12 +166,6 @@ class LocalXnat:
         token = secrets.token_hex(16)
         self._sessions.add(token)
         return _with(token, PlainTextResponse(token))
-
-    def _fault(self, of: str) -> str:
-        fault = self.faults.get(of, "")
-        if fault.endswith(" once"):
-            del self.faults[of]
-        return fault.removesuffix(" once")
 
     def _failing(self, fault: str) -> Response | None:
         if fault.isdigit():

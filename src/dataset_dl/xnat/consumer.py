@@ -43,6 +43,11 @@ class XnatProject:
     ------
     SelectionError
         If an option is wrong, or there is no account.
+
+    Attributes
+    ----------
+    has_project
+        Whether the project exists, as `check` has found.
     """
 
     threads = _THREADS
@@ -65,7 +70,7 @@ class XnatProject:
         self._lock = threading.Lock()
         self._taken: set[str] = set()
         self._confirmed = self._skipped = 0
-        self._is_begun = self._has_project = False
+        self._is_begun = self.has_project = False
 
     @cached_property
     def xnat(self) -> Xnat:
@@ -74,7 +79,7 @@ class XnatProject:
 
     @cached_property
     def _sessions(self) -> Sessions:
-        return Sessions(self.xnat, self.existing)
+        return Sessions(self.xnat, self.existing, has_project=self.has_project)
 
     @property
     def _final(self) -> str:
@@ -89,9 +94,8 @@ class XnatProject:
         SelectionError
             If two patients or two studies would get the same label.
         """
-        self.labels.subject_of(planned)
-        label = self.labels.session_of(planned)
-        self._manifests.expect(planned, self.labels.subject_of(planned), label)
+        subject, label = self.labels.subject_of(planned), self.labels.session_of(planned)
+        self._manifests.expect(planned, subject, label)
         return label
 
     def check(self) -> None:
@@ -106,10 +110,10 @@ class XnatProject:
         """
         try:
             self.xnat.log_in()
-            self._has_project = self.xnat.has_project()
+            self.has_project = self.xnat.has_project()
         except TransferError as error:
             raise SelectionError(error.reference, f"{error.message} Nothing was sent.", error.hint) from None
-        if not self._has_project and not self._creates:
+        if not self.has_project and not self._creates:
             raise SelectionError(
                 str(self.project),
                 f"{self.project.host} has no project {self.project.name}, or the account may not see it;"
@@ -127,7 +131,7 @@ class XnatProject:
         NetworkError
             If the server does not answer.
         """
-        if not self._has_project:
+        if not self.has_project:
             self.xnat.make_project()
         self._manifests.keep_original(self.xnat)
         _ = self._sessions.known  # asked once, before several threads want to know

@@ -95,11 +95,11 @@ def write_files(directory: Path, image: str) -> list[Path]:
     }
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            with written_whole(directory / name) as unfinished:
-                unfinished.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StorageError(str(directory), f"{directory} cannot be written ({error.strerror}).") from None
+    for name, text in files.items():
+        with written_whole(directory / name) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
     return [directory / name for name in files]
 
 

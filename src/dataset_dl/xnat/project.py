@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import netrc
 import os
 import re
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from dataset_dl.errors import SelectionError
+from dataset_dl.network.bypass import is_loopback
 
 # XNAT's Container Service sets these three.
 HOST, USER, PASS = "XNAT_HOST", "XNAT_USER", "XNAT_PASS"
@@ -45,7 +45,7 @@ class Project(NamedTuple):
             raise SelectionError(
                 text, f"“{text}” names no project of an XNAT server; nothing was started.", _HOW
             )
-        if parts.scheme == "http" and not _is_loopback(parts.hostname or "") and url != given:
+        if parts.scheme == "http" and not is_loopback(parts.hostname or "") and url != given:
             raise SelectionError(
                 text,
                 f"{url} has no TLS, so anyone on the way could read the password; nothing was started.",
@@ -114,12 +114,3 @@ def _hosts(url: str) -> tuple[str | None, int | None]:
         return parts.hostname, parts.port
     except ValueError:
         return None, None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

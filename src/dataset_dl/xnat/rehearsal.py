@@ -46,8 +46,8 @@ def rehearse(directory: Path, consumer: str, zips: str | None) -> list[tuple[Any
         sessions.setdefault(made.group(row), []).append(row)
     made.check()
     try:
-        archived = {each.label for each in made.xnat.archived()} if made.xnat.has_project() else set()
-        waiting = {each.label for each in made.xnat.prearchived()} if made.xnat.has_project() else set()
+        archived = {each.label for each in made.xnat.archived()} if made.has_project else set()
+        waiting = {each.label for each in made.xnat.prearchived()} if made.has_project else set()
     finally:
         made.xnat.close()
     has_records = kept_plan(directory / OF_ZIPS if zips else directory, checked=False) is not None

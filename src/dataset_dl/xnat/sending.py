@@ -37,7 +37,12 @@ class Instance(NamedTuple):
     @property
     def name(self) -> str:
         """What it is called in a zip; XNAT keeps such a name."""
-        return f"{self.SOPInstanceUID}.dcm"
+        return name_of(self.SOPInstanceUID)
+
+
+def name_of(uid: str) -> str:
+    """Return the name of an instance's file."""
+    return f"{uid}.dcm"
 
 
 class Zip:

@@ -124,16 +124,20 @@ class Xnat(Asking):
                 )
             time.sleep(_TICK_SECONDS)
 
-    def scans_before_archiving(self, uri: str, known: Collection[str]) -> dict[str, dict[str, int]]:
-        """Return the scans of a session in the prearchive but those that are known: file name → bytes."""
-        found: dict[str, dict[str, int]] = {}
+    def scans_before_archiving(self, uri: str, known: Collection[str]) -> dict[str, set[str]]:
+        """Return the scans of a session in the prearchive but those that are known: the names of files."""
+        found: dict[str, set[str]] = {}
         for scan in self.rows(f"{uri}/scans", none_if_missing=True):
             number = str(scan.get("ID", ""))
             if number not in known:
                 path = f"{uri}/scans/{quote(number, safe='')}/resources/DICOM/files"
                 rows = self.rows(path, none_if_missing=True)
-                found[number] = {str(row.get("Name", "")): _number(row.get("Size")) for row in rows}
+                found[number] = {str(row.get("Name", "")) for row in rows}
         return found
+
+    def files_before_archiving(self, uri: str) -> set[str]:
+        """Return the names of all files of a session in the prearchive."""
+        return set().union(*self.scans_before_archiving(uri, ()).values())
 
     def archived_instances(self, subject: str, label: str, series: Iterable[str]) -> set[str]:
         """Return the SOPInstanceUIDs in a session of the archive, also as the names of files give them.
@@ -257,10 +261,3 @@ class Xnat(Asking):
                 found.add(entry.get("UID", ""))
                 found.add(entry.get("URI", "").rpartition("/")[2].removesuffix(".dcm"))
         return found
-
-
-def _number(value: object) -> int:
-    try:
-        return int(str(value))
-    except ValueError:
-        return -1

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 from dataset_dl.errors import NetworkError, TransferError
-from dataset_dl.xnat.sending import Instance, batches
+from dataset_dl.xnat.sending import Instance, batches, name_of
 from dataset_dl.xnat.service import Archived, Xnat
 
 _ANEW = (
@@ -24,31 +24,21 @@ Existing = Literal["error", "skip", "append", "replace"]
 
 @dataclass
 class Session:
-    """A session, and what is known of it.
+    """What is known of a session.
 
     Attributes
     ----------
-    subject, label, study
-        What it is.
     archived
         The session of the archive, if there is one.
     uri
-        Its address in the prearchive; empty if it is not there.
+        Where its instances went in the prearchive.
     scans
-        The scans in the prearchive: file name → bytes.
+        The scans in the prearchive: the names of their files.
     """
 
-    subject: str
-    label: str
-    study: str
     archived: Archived | None = None
     uri: str = ""
-    scans: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    @property
-    def files(self) -> Mapping[str, int]:
-        """All files in the prearchive."""
-        return {name: size for files in self.scans.values() for name, size in files.items()}
+    scans: dict[str, set[str]] = field(default_factory=dict)
 
 
 class Sessions:
@@ -60,10 +50,13 @@ class Sessions:
         The server.
     existing
         What to do with a session that the archive has already.
+    has_project
+        Whether there was the project when the run began.
     """
 
-    def __init__(self, xnat: Xnat, existing: Existing) -> None:
+    def __init__(self, xnat: Xnat, existing: Existing, *, has_project: bool) -> None:
         self._xnat = xnat
+        self._has_project = has_project
         self._existing = existing
         self._certain: dict[str, Session] = {}
         self._begun: set[str] = set()
@@ -72,7 +65,7 @@ class Sessions:
     @cached_property
     def known(self) -> frozenset[str]:
         """The labels of all sessions that were in the archive or the prearchive when the run began."""
-        if not self._xnat.has_project():
+        if not self._has_project:
             return frozenset()
         return frozenset([*self._archived, *self._waiting])
 
@@ -96,9 +89,9 @@ class Sessions:
         if label in self._archived:
             return True
         if label not in self._names:
-            every = (self._xnat.scans_before_archiving(uri, ()) for uri in self._waiting[label])
-            self._names[label] = {name for scans in every for files in scans.values() for name in files}
-        return all(f"{each}.dcm" in self._names[label] for each in instances)
+            every = map(self._xnat.files_before_archiving, self._waiting[label])
+            self._names[label] = set().union(*every)
+        return all(name_of(each) in self._names[label] for each in instances)
 
     def is_unchanged(self, label: str) -> bool:
         """Whether there was a session before, and nothing of it was sent in this run."""
@@ -118,7 +111,7 @@ class Sessions:
         TransferError
             If XNAT refuses it, or has the session already.
         """
-        session = self._certain.pop(label, None) or self._looked_at(subject, label, study)
+        session = self._certain.pop(label, None) or self._looked_at(label, study)
         self._begun.add(label)
         there: set[str] = set()
         if session.archived is not None:
@@ -210,9 +203,8 @@ class Sessions:
 
     def _refuse_incomplete(self, uri: str, label: str, instances: Collection[str]) -> None:
         """Make sure that a session that an earlier run has sent still has all instances."""
-        scans = self._xnat.scans_before_archiving(uri, ())
-        names = {name for files in scans.values() for name in files}
-        lost = {each for each in instances if f"{each}.dcm" not in names}
+        names = self._xnat.files_before_archiving(uri)
+        lost = {each for each in instances if name_of(each) not in names}
         if lost and (archived := self._in_archive(label)) is not None:
             lost -= self._xnat.archived_instances(archived.subject, label, ())
         if lost:
@@ -223,18 +215,16 @@ class Sessions:
                 _ANEW,
             )
 
-    def _looked_at(self, subject: str, label: str, study: str) -> Session:
-        session = Session(subject, label, study)
+    def _looked_at(self, label: str, study: str) -> Session:
         if label in self._begun:
-            session.archived = self._in_archive(label)
+            archived = self._in_archive(label)
         elif label in self.known:
-            session.archived = self._archived.get(label)
+            archived = self._archived.get(label)
         else:
-            return session
-        if (place := self._xnat.at_rest(label, study)) is not None:
-            session.uri = place.uri
-            session.scans = self._xnat.scans_before_archiving(place.uri, ())
-        return session
+            return Session()
+        # What is sent while XNAT works on a session may be lost.
+        self._xnat.at_rest(label, study)
+        return Session(archived)
 
     def _in_archive(self, label: str) -> Archived | None:
         return next((each for each in self._xnat.archived() if each.label == label), None)
@@ -255,8 +245,8 @@ class Sessions:
             return
         for known in (session.scans, {}):
             session.scans = {**known, **self._xnat.scans_before_archiving(session.uri, known)}
-            files = session.files
-            lost = [each for each in wanted if each.name not in files]
+            names = set().union(*session.scans.values())
+            lost = [each for each in wanted if each.name not in names]
             if not lost:
                 return
         raise NetworkError(
@@ -299,10 +289,8 @@ class Sessions:
         """
         if (place := self._xnat.at_rest(label, study)) is not None:
             return place.uri
-        names = {f"{each}.dcm" for each in instances}
+        names = set(map(name_of, instances))
         for other in self._xnat.prearchived():
-            if other.label == label and names:
-                scans = self._xnat.scans_before_archiving(other.uri, ())
-                if names <= {name for files in scans.values() for name in files}:
-                    return other.uri
+            if other.label == label and names and names <= self._xnat.files_before_archiving(other.uri):
+                return other.uri
         return ""
