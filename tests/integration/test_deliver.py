@@ -147,7 +147,7 @@ def test_functions_are_consumers(store: LocalBucket, tmp_path: Path) -> None:
 def test_what_is_not_complete_is_not_delivered(store: LocalBucket, tmp_path: Path) -> None:
     dd.download(keys(store, 2), tmp_path / "data", endpoint_url=store.endpoint_url, progress="none")
     instances(tmp_path / "data")[0].unlink()
-    with pytest.raises(dd.DeliveryIncomplete, match="are not complete and were not delivered") as raised:
+    with pytest.raises(dd.DeliveryIncomplete, match=r"are not complete, .* and were not delivered") as raised:
         dd.deliver(tmp_path / "data", to=print)
     assert raised.value.delivery.delivered == 1
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dataset_dl.errors import SelectionError
-from dataset_dl.pixels.headers import Unreadable
+from dataset_dl.pixels.unreadable import Unreadable
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

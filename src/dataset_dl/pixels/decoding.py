@@ -12,7 +12,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dataset_dl.pixels.frames import whole_number
-from dataset_dl.pixels.headers import Unreadable
+from dataset_dl.pixels.unreadable import Unreadable
 
 if TYPE_CHECKING:
     from dataset_dl.pixels.headers import Header

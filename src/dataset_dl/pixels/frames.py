@@ -9,8 +9,9 @@ from itertools import pairwise
 from threading import Lock
 from typing import NamedTuple
 
-from dataset_dl.pixels.headers import Header, Unreadable
+from dataset_dl.pixels.headers import Header
 from dataset_dl.pixels.tiff import tile_spans
+from dataset_dl.pixels.unreadable import Unreadable
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM = b"\xfe\xff\x00\xe0"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pydicom.filereader import read_dataset, read_partial
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from dataset_dl.pixels.unreadable import Unreadable
 from dataset_dl.wording import size
 
 if TYPE_CHECKING:
@@ -39,13 +40,6 @@ _MOST_INFLATED_BYTES = 256 << 20
 
 # Returns the bytes from an offset to before another one, and the bytes of the whole object.
 Read = Callable[[int, int], tuple[bytes, int]]
-
-
-class Unreadable(ValueError):
-    """An object cannot be read or decoded; the message is half a sentence about it.
-
-    Whoever knows the name of the object makes an `errors.UnreadableObject` of it.
-    """
 
 
 @dataclass(frozen=True)

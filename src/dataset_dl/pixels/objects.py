@@ -11,7 +11,8 @@ from pydicom.dataset import Dataset
 from dataset_dl.pixels.contrast import frame_attributes
 from dataset_dl.pixels.decoding import decode, keyword_of
 from dataset_dl.pixels.frames import CostlyScan, Frames, ReadBytes
-from dataset_dl.pixels.headers import Header, Unreadable
+from dataset_dl.pixels.headers import Header
+from dataset_dl.pixels.unreadable import Unreadable
 
 
 class PixelObject:

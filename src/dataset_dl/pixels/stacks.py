@@ -15,10 +15,10 @@ from pydicom.tag import BaseTag, Tag
 from dataset_dl.errors import SelectionError, StorageError, UnreadableObject
 from dataset_dl.model.series import Series
 from dataset_dl.pixels.files import open_file
-from dataset_dl.pixels.headers import Unreadable
 from dataset_dl.pixels.objects import PixelObject
 from dataset_dl.pixels.order import TELLING, Slice, order
 from dataset_dl.pixels.places import numbers, slice_of
+from dataset_dl.pixels.unreadable import Unreadable
 
 # Distances between slices may differ by this much of the usual one, and by this many mm, for rounding.
 _SAME_GAP, _SAME_GAP_MM = 0.01, 0.005

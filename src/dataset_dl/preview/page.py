@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from dataset_dl.errors import SelectionError
-from dataset_dl.model.page import Answer, Call, Given, Page, Place
+from dataset_dl.model.page import EVERYBODY, Answer, Call, Given, Page, Place
 from dataset_dl.preview import look, require
 
 if TYPE_CHECKING:
@@ -30,19 +30,20 @@ class _Views:
     """The series that were looked at last, which stay open."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[str, tuple[SeriesView, Lock]] = OrderedDict()
+        self._open: OrderedDict[str | Path, tuple[SeriesView, Lock]] = OrderedDict()
         self._lock = Lock()
 
     @contextmanager
-    def view(self, identifier: str) -> Iterator[SeriesView]:
-        """Give a series whose index is built; it is built once."""
+    def view(self, place: Place, identifier: str) -> Iterator[SeriesView]:
+        """Give a series whose index is built; it is built once. One that was downloaded is not fetched."""
         if not _IDENTIFIER.fullmatch(identifier) or len(identifier) > 64:
             raise SelectionError(identifier, "This is neither a SeriesInstanceUID nor a crdc series uuid.")
+        which = place.directory_of(identifier) or identifier
         with self._lock:
-            known = self._open.get(identifier)
+            known = self._open.get(which)
             if known is None:
-                known = self._open[identifier] = look(identifier), Lock()
-            self._open.move_to_end(identifier)
+                known = self._open[which] = look(which), Lock()
+            self._open.move_to_end(which)
             while len(self._open) > _MOST_OPEN:
                 # Forgotten, not closed, because another thread may be reading.
                 self._open.popitem(last=False)
@@ -61,11 +62,13 @@ def series(place: Place, given: Given) -> dict[str, Any]:
     from dataset_dl.sources.idc import asking
 
     identifier = given.text("series")
-    with _views.view(identifier) as view:
+    with _views.view(place, identifier) as view:
         instances = view.index.instances
         levels = view.levels() if any(each.TotalPixelMatrixColumns for each in instances) else []
-        rows = asking.series([identifier], (), limit=1)
-        modality = rows[0]["Modality"].lower() if rows else ""
+        rows = []
+        with suppress(SelectionError):  # one of another archive, which was fetched to be looked at
+            rows = asking.series([identifier], (), limit=1)
+        modality = (rows[0]["Modality"] if rows else str(view.header(0).get("Modality") or "")).lower()
         return {
             "title": view.title,
             "frames": len(view),
@@ -94,7 +97,7 @@ def series(place: Place, given: Given) -> dict[str, Any]:
 
 def image(place: Place, given: Given) -> Answer:
     """Return a picture of a slice."""
-    with _views.view(given.text("series")) as view:
+    with _views.view(place, given.text("series")) as view:
         return _picture(
             view.image(
                 int(given.number("position", 0, most=10**7)), contrast=_contrast(given), width=_width(given)
@@ -106,21 +109,21 @@ def mosaic(place: Place, given: Given) -> Answer:
     """Return a sheet of slices."""
     side = [int(given.number(name, 6, least=1, most=12)) for name in ("columns", "rows")]
     width = int(given.number("width", 160, least=16, most=512))
-    with _views.view(given.text("series")) as view:
+    with _views.view(place, given.text("series")) as view:
         return _picture(view.mosaic(*side, contrast=_contrast(given), width=width))
 
 
 def slide(place: Place, given: Given) -> Answer:
     """Return a whole image of a slide."""
     level = given.text("level", "")
-    with _views.view(given.text("series")) as view:
+    with _views.view(place, given.text("series")) as view:
         return _picture(view.slide(int(level) if level.isdigit() else level or None, width=_width(given)))
 
 
 def tile(place: Place, given: Given) -> Answer:
     """Return a tile of a slide."""
     column, row, level = (int(given.number(name, 0, most=10**6)) for name in ("column", "row", "level"))
-    with _views.view(given.text("series")) as view:
+    with _views.view(place, given.text("series")) as view:
         return _picture(view.tile(column, row, level=level))
 
 
@@ -128,7 +131,7 @@ def header(place: Place, given: Given) -> list[tuple[str, str, str, Any]]:
     """Return the header of a slice: tag, VR, keyword and value of each element."""
     from dataset_dl.preview.tables import element_rows
 
-    with _views.view(given.text("series")) as view:
+    with _views.view(place, given.text("series")) as view:
         return element_rows(view.header(int(given.number("position", 0, most=10**7))))
 
 
@@ -157,27 +160,45 @@ PAGE = Page(
     "Series",
     Path(__file__).parent / "static" / "page.js",
     (
-        Call("series/{series}", series, "What a series is, and how it can be shown.", _SERIES),
-        Call("series/{series}/image", image, "A picture of a slice.", {**_SERIES, **_POSITION, **_SHOWN}),
+        Call(
+            "series/{series}", series, "What a series is, and how it can be shown.", _SERIES, rights=EVERYBODY
+        ),
+        Call(
+            "series/{series}/image",
+            image,
+            "A picture of a slice.",
+            {**_SERIES, **_POSITION, **_SHOWN},
+            rights=EVERYBODY,
+        ),
         Call(
             "series/{series}/mosaic",
             mosaic,
             "A sheet of slices.",
             {**_SERIES, **_SHOWN, "columns": "Tiles across.", "rows": "Tiles down."},
+            rights=EVERYBODY,
         ),
-        Call("series/{series}/header", header, "The header of a slice.", {**_SERIES, **_POSITION}),
+        Call(
+            "series/{series}/header",
+            header,
+            "The header of a slice.",
+            {**_SERIES, **_POSITION},
+            rights=EVERYBODY,
+        ),
         Call(
             "series/{series}/slide",
             slide,
             "A whole image of a slide.",
             {**_SERIES, **_LEVEL, "width": _SHOWN["width"]},
+            rights=EVERYBODY,
         ),
         Call(
             "series/{series}/tile",
             tile,
             "A tile of a slide.",
             {**_SERIES, "level": "From 0.", "column": "From 0.", "row": "From 0."},
+            rights=EVERYBODY,
         ),
     ),
     require,
+    rights=EVERYBODY,
 )

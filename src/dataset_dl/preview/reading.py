@@ -12,8 +12,9 @@ from pydicom.dataset import Dataset
 
 from dataset_dl.errors import SelectionError, UnreadableObject
 from dataset_dl.pixels.frames import CostlyScan
-from dataset_dl.pixels.headers import FIRST_BYTES, Header, Unreadable, read_header
+from dataset_dl.pixels.headers import FIRST_BYTES, Header, read_header
 from dataset_dl.pixels.objects import PixelObject
+from dataset_dl.pixels.unreadable import Unreadable
 from dataset_dl.preview.finding import StoredFile
 from dataset_dl.store.ranges import Ranges
 from dataset_dl.wording import size

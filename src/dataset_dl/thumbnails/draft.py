@@ -10,8 +10,8 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 
 from dataset_dl.pixels.contrast import frame_attributes
-from dataset_dl.pixels.headers import Unreadable
 from dataset_dl.pixels.objects import PixelObject
+from dataset_dl.pixels.unreadable import Unreadable
 
 _SYNTAXES = (uid.JPEG2000Lossless, uid.JPEG2000)
 

@@ -24,11 +24,11 @@ from dataset_dl.pixels.colours import as_seen
 from dataset_dl.pixels.contrast import Contrast
 from dataset_dl.pixels.files import open_file
 from dataset_dl.pixels.frames import CostlyScan
-from dataset_dl.pixels.headers import Unreadable
 from dataset_dl.pixels.objects import PixelObject
 from dataset_dl.pixels.pictures import fitted, picture
 from dataset_dl.pixels.places import shown_spacing
 from dataset_dl.pixels.tiles import Grid, kind_of
+from dataset_dl.pixels.unreadable import Unreadable
 from dataset_dl.scratch import written_whole
 from dataset_dl.thumbnails.rows import NUMBERS, TEXTS, VECTORS, FileState, Row, described
 from dataset_dl.thumbnails.settings import Settings

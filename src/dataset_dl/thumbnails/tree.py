@@ -14,15 +14,14 @@ from dataset_dl.destination import disk
 from dataset_dl.destination.consumers import ConsumerRequest
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.events import Event, Working
-from dataset_dl.model.series import PlannedSeries, Series
+from dataset_dl.model.series import Series, nameless
+from dataset_dl.pixels.identity import is_dicom
 from dataset_dl.thumbnails.consumer import Thumbnails, require
 from dataset_dl.thumbnails.database import settings_text
 from dataset_dl.thumbnails.rows import NO_FAILURE, FileState, Row, described
 from dataset_dl.thumbnails.settings import Settings
 from dataset_dl.transfer.crew import Processes, Taken
 
-_ENDINGS = (".dcm", ".dicom", ".dic", ".ima")
-_MAGIC_AT, _MAGIC = 128, b"DICM"
 # Files that a process gets together; the levels of a slide are fewer.
 _FILES_TOGETHER = 64
 _WAIT_SECONDS = 0.005
@@ -184,7 +183,7 @@ class _Run:
     def _give(self, files: list[Path]) -> None:
         self._number += 1
         key = str(self._number)
-        series = Series(_nameless(key), files[0].parent, tuple(files))
+        series = Series(nameless(key), files[0].parent, tuple(files))
         self._open[key] = series
         self._crew.give(series)
 
@@ -235,10 +234,6 @@ class _Run:
         return {"rows": [row], "files": [state], "seconds": {}}
 
 
-def _nameless(key: str) -> PlannedSeries:
-    return PlannedSeries(None, None, None, None, None, None, None, key, "", "", None, None)
-
-
 def _directories(tree: Path, target: Path) -> Iterator[list[tuple[Path, FileState]]]:
     """Yield the DICOM files of each directory, in a fixed order."""
     from dataset_dl.thumbnails.making import state_of
@@ -247,17 +242,6 @@ def _directories(tree: Path, target: Path) -> Iterator[list[tuple[Path, FileStat
         here = Path(directory)
         below[:] = sorted(each for each in below if not each.startswith(".") and here / each != target)
         found = [here / name for name in sorted(names) if not name.startswith(".")]
-        files = [each for each in found if each.is_file() and _is_dicom(each)]
+        files = [each for each in found if each.is_file() and is_dicom(each)]
         if files:
             yield [(each, state_of(each, tree)) for each in files]
-
-
-def _is_dicom(path: Path) -> bool:
-    if path.suffix.lower() in _ENDINGS:
-        return True
-    try:
-        with path.open("rb") as file:
-            file.seek(_MAGIC_AT)
-            return file.read(len(_MAGIC)) == _MAGIC
-    except OSError:
-        return False

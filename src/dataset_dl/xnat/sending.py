@@ -6,14 +6,15 @@ bytes. So each file is read for its CRC first: small ones once, into memory; lar
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from dataset_dl.errors import StorageError, UnreadableObject
+from dataset_dl.pixels.identity import Identity, identify, is_uid
+from dataset_dl.pixels.unreadable import Unreadable
 
 _SMALL_BYTES = 32 << 20
 _CHUNK_BYTES = 1 << 20
@@ -24,7 +25,6 @@ _MOST_BYTES = (1 << 32) - (1 << 20)
 # the time, and the end.
 _LOCAL, _CENTRAL, _TIME, _END = 30, 46, 9, 22
 _NO_DATE = datetime(1980, 1, 1)
-_WANTED, _SYNTAX = (0x00080018, 0x0020000D, 0x0020000E), 0x00020010
 
 
 class Instance(NamedTuple):
@@ -111,7 +111,10 @@ def instances_of(paths: Sequence[Path], study: str | None, series: str | None = 
     """
     found: dict[str, Instance] = {}
     for path in paths:
-        uid, of_study, of_series = _uids_of(path)
+        identity = _identify(path)
+        uid, of_study, of_series = (
+            identity.SOPInstanceUID, identity.StudyInstanceUID, identity.SeriesInstanceUID
+        )  # fmt: skip
         if study is not None and of_study != study:
             raise UnreadableObject(
                 str(path), f"{path} belongs to the study {of_study}, so nothing of its series was sent."
@@ -130,48 +133,14 @@ def instances_of(paths: Sequence[Path], study: str | None, series: str | None = 
     return list(found.values())
 
 
-def _uids_of(path: Path) -> tuple[str, str, str]:
-    from pydicom.errors import InvalidDicomError
-
+def _identify(path: Path) -> Identity:
     try:
-        with path.open("rb") as file:
-            found = _elements(file)
-        uid, study, series = (found[tag] for tag in _WANTED)
-    except (InvalidDicomError, LookupError, ValueError, EOFError, struct.error) as error:
-        raise UnreadableObject(
-            str(path), f"{path} is no DICOM file that XNAT could take ({type(error).__name__})."
-        ) from None
-    if not uid.replace(".", "").isdigit() or not uid.isascii() or len(uid) > 64:
+        found = identify(path)
+    except Unreadable as error:
+        raise UnreadableObject(str(path), f"{path} cannot go to XNAT: {error}.") from None
+    if not is_uid(found.SOPInstanceUID):
         raise UnreadableObject(str(path), f"{path} has no valid SOPInstanceUID.")
-    return uid, study, series
-
-
-def _elements(file: BinaryIO) -> dict[int, str]:
-    """Return the wanted elements.
-
-    pydicom's data sets take four times as long, and a delivery would wait for them before it sends.
-    """
-    from pydicom import dcmread
-    from pydicom.filereader import data_element_generator, read_preamble
-    from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
-
-    read_preamble(file, force=False)
-    meta = data_element_generator(file, False, True, lambda tag, vr, length: tag >> 16 != 2)
-    syntax = "".join(_text(each.value) for each in list(meta) if each.tag == _SYNTAX)
-    if syntax in ("", DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
-        file.seek(0)
-        header = dcmread(file, stop_before_pixels=True)
-        return {tag: str(header[tag].value) for tag in _WANTED}
-    last = max(_WANTED)
-    elements = data_element_generator(
-        file, syntax == ImplicitVRLittleEndian, True, lambda tag, vr, length: tag > last
-    )
-    return {int(each.tag): _text(each.value) for each in elements if each.tag in _WANTED}
-
-
-def _text(value: object) -> str:
-    """Return a UID, which is padded to an even length."""
-    return value.decode("ascii").rstrip("\0 ") if isinstance(value, bytes) else str(value or "")
+    return found
 
 
 def _read(instance: Instance) -> tuple[Instance, int, Iterator[bytes]]:

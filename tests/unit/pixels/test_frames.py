@@ -13,7 +13,8 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPE
 from dataset_dl.pixels import codecs
 from dataset_dl.pixels.decoding import decode, keyword_of
 from dataset_dl.pixels.frames import CostlyScan, Frames
-from dataset_dl.pixels.headers import Unreadable, parse_header, read_header
+from dataset_dl.pixels.headers import parse_header, read_header
+from dataset_dl.pixels.unreadable import Unreadable
 from support.dicoms import compressed, corpus, encoded, quietly_read, slice_of
 
 # What pydicom cannot decode either, or only decodes with a warning that pixels are missing.

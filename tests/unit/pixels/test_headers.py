@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_dl.pixels.headers import Header, Unreadable, parse_header, read_header
+from dataset_dl.pixels.headers import Header, parse_header, read_header
+from dataset_dl.pixels.unreadable import Unreadable
 from support.dicoms import corpus, encoded, quietly_read, slice_of
 
 FILES = corpus()
