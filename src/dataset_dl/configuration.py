@@ -10,7 +10,7 @@ from typing import Any
 from dataset_dl.errors import SelectionError
 
 _PREFIX = "DATASET_DL_"
-_TABLES = ("network", "download", "index")
+_TABLES = ("network", "download", "index", "pacs")
 _KINDS = {bool: "Boolean", int: "whole number", float: "number", str: "string"}
 
 # A value, and where it was set.

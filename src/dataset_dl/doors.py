@@ -1,4 +1,4 @@
-"""The doors: registries that sources, engines, consumers, kinds of jobs, commands and options attach to.
+"""The doors: registries for sources, engines, consumers, steps, kinds of jobs, commands, options and pages.
 
 This package's own entries are import strings, so nothing is imported before it is used. Other packages add
 entries through entry points of the same group; a program calls `register`.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from dataset_dl.destination.consumers import MakeConsumer
+    from dataset_dl.destination.consumers import MakeConsumer, MakeStep
     from dataset_dl.engines.protocol import MakeEngine
     from dataset_dl.model.job import JobKind
     from dataset_dl.model.page import Page
@@ -121,6 +121,7 @@ ENGINES: Registry[MakeEngine] = Registry(
     {"s3.curl": "dataset_dl.engines.curl.making:make", "s3.s5cmd": "dataset_dl.engines.s5cmd.engine:make"},
 )
 CONSUMERS: Registry[MakeConsumer] = Registry("dataset_dl.consumers")
+STEPS: Registry[MakeStep] = Registry("dataset_dl.steps")
 # Keyed by the kind of the job.
 JOBS: Registry[JobKind] = Registry(
     "dataset_dl.jobs",

@@ -11,7 +11,8 @@ DatasetDlError
 │   ├── CertificateError
 │   └── ConnectionTimeout
 ├── StorageError              a disk or the memory is full or unusable
-│   └── InsufficientDiskSpace
+│   ├── InsufficientDiskSpace
+│   └── Superseded            another attempt has taken over this part of a plan
 ├── MissingExtra              an optional dependency is not installed
 ├── TransferError             the download failed
 │   ├── EngineMissing         the engine is not installed, or has an untested version
@@ -144,6 +145,10 @@ class InsufficientDiskSpace(StorageError):
         super().__init__(reference, message, hint)
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
+
+
+class Superseded(StorageError):
+    """A part of a plan was begun again by another process, so this one may not write there any more."""
 
 
 class MissingExtra(DatasetDlError):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import dataset_dl as dd
-from dataset_dl.destination.records import gather
+from dataset_dl.destination.reports import gather
 from dataset_dl.doors import ENGINES, SOURCES
 from dataset_dl.model.events import (
     DeliveryFailed,

@@ -7,13 +7,14 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 import dataset_dl as dd
+from dataset_dl.cluster import DaskEngine
 from dataset_dl.engines.curl.engine import CurlEngine
 from dataset_dl.engines.protocol import Engine
 from dataset_dl.engines.s5cmd.binary import require
@@ -23,6 +24,7 @@ from dataset_dl.model.events import CommandFailed, Event, FileCompleted, Finishe
 from dataset_dl.model.outcome import Report
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import Fetch, Pause
+from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
 from dataset_dl.testing import LocalBucket
 from dataset_dl.transfer import transfer
@@ -33,7 +35,7 @@ NOWHERE = "http://127.0.0.1:9"
 MakeEngine = Callable[..., Engine]
 
 
-@pytest.fixture(params=["scripted", "s5cmd", "curl"])
+@pytest.fixture(params=["scripted", "s5cmd", "curl", "dask"])
 def make(request: pytest.FixtureRequest, own: LocalBucket) -> MakeEngine:
     def scripted(*, reachable: bool = True) -> Engine:
         return ScriptedEngine(own, reachable=reachable)
@@ -45,17 +47,24 @@ def make(request: pytest.FixtureRequest, own: LocalBucket) -> MakeEngine:
     def curl(*, reachable: bool = True) -> Engine:
         return CurlEngine(NetworkSettings(endpoint_url=own.endpoint_url if reachable else NOWHERE))
 
+    def dask(*, reachable: bool = True) -> Engine:
+        network = NetworkSettings.gather(endpoint_url=own.endpoint_url if reachable else NOWHERE)
+        engine = DaskEngine(request.getfixturevalue("dask_client"))
+        return engine.configured(DownloadSettings(), network)
+
     if request.param == "scripted":
         return scripted
     own.serve()
-    return s5cmd if request.param == "s5cmd" else curl
+    return {"s5cmd": s5cmd, "curl": curl, "dask": dask}[request.param]
 
 
 def children() -> list[psutil.Process]:
-    several = psutil.Process().children(recursive=True)
-    return [
-        each for each in several if "s5cmd" in each.name() or "dataset_dl.engines" in " ".join(each.cmdline())
-    ]
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            if "s5cmd" in each.name() or "dataset_dl.engines" in " ".join(each.cmdline()):
+                found.append(each)
+    return found
 
 
 def plan_of(bucket: LocalBucket, layout: str | None = None) -> Plan:

@@ -17,7 +17,7 @@ import pytest
 
 import dataset_dl as dd
 from dataset_dl.engines.curl.engine import CurlEngine
-from dataset_dl.engines.curl.saving import PIECE_BYTES
+from dataset_dl.engines.curl.large import PIECE_BYTES
 from dataset_dl.model.events import (
     BytesWritten,
     CommandFailed,
@@ -149,7 +149,7 @@ def test_s5cmd_starts_a_large_object_again(large: tuple[FaultServer, Path, dd.Pl
     server, file, plan = large
     directory = tmp_path / "to" / next(iter(plan)).directory
     directory.mkdir(parents=True)
-    (directory / f"{file.name}.{'0' * 32}.large").write_bytes(b"x")
+    (directory / f"{file.name}.{'0' * 32}.0.large").write_bytes(b"x")
     assert dd.download(plan, engine="s5cmd", endpoint_url=server.endpoint_url, progress="none").ok
     assert in_place(plan, tmp_path / "to") == [file.name]
 

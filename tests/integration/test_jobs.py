@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -93,7 +94,8 @@ def test_a_running_job_is_paused_and_goes_on(
     child = runner()
     until(lambda: (now := jobs.job(job.id)).progress is not None and now.progress.completed_series >= 1)
     assert jobs.pause(job.id).state == "IN_PROGRESS"
-    until(lambda: jobs.job(job.id).state == "PAUSED")
+    until(lambda: jobs.job(job.id).state != "IN_PROGRESS")
+    assert jobs.job(job.id).state == "PAUSED", jobs.job(job.id)
     assert child.wait(30) == 0
     before = files(tmp_path / "data")
     complete = {path: when for path, when in before.items() if len(list(path.parent.iterdir())) == 81}
@@ -104,6 +106,40 @@ def test_a_running_job_is_paused_and_goes_on(
     after = files(tmp_path / "data")
     assert {path: after[path] for path in complete} == complete
     assert len(after) == 4 * 81
+
+
+def test_a_job_ends_although_its_signal_was_ignored(jobs: dd.Jobs, tmp_path: Path) -> None:
+    # A signal that comes while Python runs a finalizer raises there, and Python ignores that.
+    script = tmp_path / "goes_on.py"
+    script.write_text(
+        "import signal\n"
+        "from dataset_dl.doors import JOBS\n"
+        "from dataset_dl.model.events import Working\n"
+        "from dataset_dl.model.job import Ended\n"
+        "from dataset_dl.verbs.jobs import worker\n"
+        "class Finalized:\n"
+        "    def __del__(self):\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "def goes_on(job, plan_path, observers):\n"
+        "    Finalized()\n"
+        "    for observer in observers:\n"
+        "        observer(Working('Going on', 0))\n"
+        "    return Ended('SUCCESS', '', {})\n"
+        "JOBS.register('goes_on', goes_on)\n"
+        "worker.main()\n"
+    )
+    remove = JOBS.register("goes_on", lambda job, path, observers: Ended("SUCCESS", "", {}))
+    job = jobs.add_check("goes_on", tmp_path)
+    remove()
+    order = json.dumps({"job": job.to_dict(), "plan": ""}) + "\n"
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdin is not None and child.stdout is not None
+        child.stdin.write(order)
+        child.stdin.flush()
+        told = [json.loads(line) for line in child.stdout if line.strip()]
+    assert told[-1]["state"] == "PAUSED"
 
 
 def test_a_job_outlasts_the_program_that_runs_it(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dataset_dl as dd
-from dataset_dl.destination.records import gather
+from dataset_dl.destination.reports import gather
 from dataset_dl.model.events import Event, Finished, Working
 from dataset_dl.testing import LocalBucket
 from support.cli import Cli

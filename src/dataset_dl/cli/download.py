@@ -83,6 +83,24 @@ _REASONS_SHOWN = 20
 @EVICT
 @DISK_BUDGET
 @CONSUMER_PROCESSES
+@click.option(
+    "--part",
+    metavar="K/N",
+    help="Download only part K of N, from 1; several machines can so share a plan and a destination.",
+)
+@click.option(
+    "--take-over",
+    is_flag=True,
+    default=None,
+    help="Begin the part although an earlier attempt at it seems to live, and end that one.",
+)
+@click.option(
+    "--shared-rate",
+    "shared_rate_mbps",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MB/S",
+    help="Limit of all running parts of the destination together; each takes an equal share.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON event per line on standard output.")
 @extended("idc.download")
 def download(
@@ -99,10 +117,10 @@ def download(
     """
     from dataset_dl.observers.display import display
     from dataset_dl.verbs.complaints import raise_for_report
-    from dataset_dl.verbs.download import check_consumers, destination_of, run, transferred
+    from dataset_dl.verbs.download import check_consumers, cut, destination_of, run, transferred
     from dataset_dl.verbs.options import settings_of
 
-    made = planned(sources, options, into=destination)
+    made = cut(planned(sources, options, into=destination), options["part"])
     if dry_run:
         check_consumers(made, destination_of(made, None), cast("DownloadOptions", options))
         _show_plan(made, as_json, settings_of(options).disk_budget_bytes)

@@ -272,6 +272,7 @@ def way_out(function: Any) -> Any:
     authorities = click.option(
         "--ca-bundle",
         metavar="PATH",
+        callback=_for_command,
         help="A PEM file, or a folder of PEM files, with certificate authorities to trust.",
     )
     return proxy(authorities(function))
@@ -285,4 +286,13 @@ def no_password(context: click.Context, parameter: click.Parameter, value: str |
             context,
             parameter,
         )
+    return _for_command(context, parameter, value)
+
+
+def _for_command(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Let an option hold for all that the command does, also for sources and consumers."""
+    if value is not None:
+        from dataset_dl.network.settings import set_for_command
+
+        set_for_command(**{str(parameter.name): value})
     return value

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from dataset_dl.errors import SelectionError
-from dataset_dl.model.series import STATE_DIRECTORY, Series
+from dataset_dl.model.series import STATE_DIRECTORY, PlannedSeries, Series
+
+_THROUGH = "through"
 
 
 class Consumer(Protocol):
@@ -19,7 +21,8 @@ class Consumer(Protocol):
 
     It may have more methods, which are called in the process that started the run: ``check()`` before
     anything happens, which may refuse the run, ``begin()`` before the first series, ``keep(series,
-    made)`` after each `take`, for one series at a time, and ``close()`` at the end. `keep` is for what
+    made)`` after each `take`, for one series at a time, ``stop()`` when the run ends, which should end a
+    `take` that is still at work, and ``close()`` last. `keep` is for what
     several processes must not write at once, like a database; it returns the values for the receipt.
     ``summary()`` returns a sentence on what was made in this run, or an empty text. ``confirms(key,
     made)`` says whether what a receipt tells of is still there; if not, the series is taken anew.
@@ -42,6 +45,8 @@ class Consumer(Protocol):
         Optional: in how many threads of this process it takes series. One without it, but a consumer that a
         package registers then runs in processes; what waits for a network is better off in threads. A
         consumer with groups always runs in threads.
+    target
+        Optional: the absolute path of the directory that it writes to.
     """
 
     name: str
@@ -62,6 +67,41 @@ class Consumer(Protocol):
             in this run, otherwise in the next one; a `StorageError` ends the run, because the others would
             fail, too.
         """
+
+
+class Step(Protocol):
+    """Changes series on the way to a consumer: puts pseudonyms into them, for example.
+
+    Any consumer takes what a step has made if its request says so: ``NAME:WHERE?through=STEP``; options of
+    the step are written ``through.OPTION=VALUE``. The originals stay as they are.
+
+    Attributes
+    ----------
+    name
+        Its name.
+    options
+        All settings that change what it makes; they count among those of the consumer.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+
+    def renamed(self, planned: PlannedSeries) -> PlannedSeries:
+        """Return a row as it is called after the step, without a look at its files."""
+
+    def apply(self, series: Series, into: Path) -> tuple[Series, str]:
+        """Write the files of a series anew, into an empty directory. Several threads may do so at once.
+
+        Returns
+        -------
+        tuple
+            The new series, and a sentence on files that stay behind; empty if none does. With such files the
+            series counts as failed, although the consumer gets the others.
+        """
+
+
+# Makes a step from its options.
+MakeStep = Callable[[Mapping[str, str]], Step]
 
 
 @dataclass(frozen=True)
@@ -112,6 +152,23 @@ class ConsumerRequest:
                 text, f"“{text}” is no consumer.", "Write NAME, NAME:WHERE, or NAME:WHERE?OPTION=VALUE."
             )
         return cls(name, where, destination, dict(pairs))
+
+    @property
+    def through(self) -> tuple[str, Mapping[str, str]]:
+        """The step on the way to it and its options; an empty name without one."""
+        prefix = f"{_THROUGH}."
+        given = {
+            name.removeprefix(prefix): value
+            for name, value in self.options.items()
+            if name.startswith(prefix)
+        }
+        return self.options.get(_THROUGH, ""), given
+
+    @property
+    def direct(self) -> ConsumerRequest:
+        """The request without its step."""
+        rest = {name: value for name, value in self.options.items() if name.partition(".")[0] != _THROUGH}
+        return replace(self, options=rest)
 
     def refuse_inside(self, target: Path) -> None:
         """Refuse to write into the destination, where everything is taken for data.

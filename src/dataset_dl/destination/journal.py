@@ -9,7 +9,7 @@ import sqlite3
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,8 @@ class Journal:
         The file; created if it does not exist.
     run_id
         The run to record with each entry.
+    check
+        Called before entries are committed, and raises if they no longer may be.
 
     Attributes
     ----------
@@ -41,8 +43,9 @@ class Journal:
         program; None if there was none.
     """
 
-    def __init__(self, path: Path, run_id: str = "") -> None:
+    def __init__(self, path: Path, run_id: str = "", check: Callable[[], object] = lambda: None) -> None:
         self._made_in = os.getpid()
+        self._check = check
         self.set_aside: Path | None = None
         if not _is_sound(path):
             self.set_aside = path.with_suffix(".damaged")
@@ -75,14 +78,14 @@ class Journal:
         if self._digests is None:
             rows = self._connection.execute("SELECT digest FROM series")
             self._digests = array("q", sorted(row[0] for row in rows))
-        digest = _digest_of(series)
+        digest = digest_of(series)
         place = bisect_left(self._digests, digest)
         return place < len(self._digests) and self._digests[place] == digest
 
     def names(self, series: PlannedSeries) -> list[str] | None:
         """Return the files of a series that shares its directory; None if it is incomplete or alone there."""
         found = self._connection.execute(
-            "SELECT names FROM series WHERE key = ? AND digest = ?", (series.key, _digest_of(series))
+            "SELECT names FROM series WHERE key = ? AND digest = ?", (series.key, digest_of(series))
         ).fetchone()
         return found[0].split("/") if found and found[0] else None
 
@@ -101,7 +104,7 @@ class Journal:
             kept, directory = "/".join(sorted(names)), _digest(series.directory)  # no name contains a slash
         values = (
             series.key,
-            _digest_of(series),
+            digest_of(series),
             series.instanceCount,
             directory,
             kept,
@@ -151,7 +154,8 @@ class Journal:
 
     def evict(self, series: PlannedSeries) -> None:
         """Record durably that a delivered series is about to be removed; `forget` it when it is."""
-        values = (series.key, _digest_of(series), time.time())
+        self._check()
+        values = (series.key, digest_of(series), time.time())
         self._write("INSERT OR REPLACE INTO evicted VALUES (?, ?, ?)", values)
         self._evicts = True
         self.commit()
@@ -165,6 +169,12 @@ class Journal:
         if self._evicts is None:
             self._evicts = self._connection.execute("SELECT 1 FROM evicted LIMIT 1").fetchone() is not None
         return self._evicts
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The open file, for `merging`; nothing may be waiting to be committed."""
+        self.commit()
+        return self._connection
 
     def finish_run(self, report: str) -> None:
         """Record the report of a run, as JSON."""
@@ -204,6 +214,7 @@ class Journal:
             self._began = now
         self._connection.execute(sql, values)
         if now - self._began >= _COMMIT_SECONDS:
+            self._check()
             self.commit()
 
 
@@ -218,13 +229,13 @@ def renamed_files(connection: sqlite3.Connection, key: str) -> dict[str, str]:
 def is_complete(connection: sqlite3.Connection, series: PlannedSeries) -> bool:
     """Whether a journal of the current version records a series as complete in its directory."""
     found = connection.execute("SELECT digest FROM series WHERE key = ?", (series.key,)).fetchone()
-    return found is not None and found[0] == _digest_of(series)
+    return found is not None and found[0] == digest_of(series)
 
 
 def is_evicted(connection: sqlite3.Connection, series: PlannedSeries) -> bool:
     """Whether a journal of the current version says that a series was delivered and then removed."""
     found = connection.execute("SELECT digest FROM evicted WHERE key = ?", (series.key,)).fetchone()
-    return found is not None and found[0] == _digest_of(series)
+    return found is not None and found[0] == digest_of(series)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -258,7 +269,7 @@ def _is_sound(path: Path) -> bool:
     return is_ours and is_whole and 1 <= version <= VERSION
 
 
-def _digest_of(series: PlannedSeries) -> int:
+def digest_of(series: PlannedSeries) -> int:
     """Return a digest of what makes a series complete: key, directory, files and bytes."""
     text = f"{series.key} {series.instanceCount} {series.size_bytes} {series.directory}"
     return _digest(text if series.files is None else f"{text} {series.files}")

@@ -6,20 +6,24 @@ import errno
 import json
 import os
 import platform
+import secrets
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
 from dataset_dl.destination.disk import is_link
-from dataset_dl.destination.paths import files_of, identity, parts
-from dataset_dl.errors import StorageError
+from dataset_dl.destination.paths import attempt_name, attempt_of, files_of, identity, parts
+from dataset_dl.errors import StorageError, Superseded
+from dataset_dl.process.kernel import kernel_id
 
 # A writer of a part takes the lock of the whole only to see that it is free, and waits for others doing that.
-_GLANCE_SECONDS = 5.0
+HOLDER = "holder.json"
+_GLANCE_SECONDS, _SHORT_SECONDS = 5.0, 0.2
 
 
 class Hold:
@@ -28,6 +32,7 @@ class Hold:
     def __init__(self, destination: Path, part: str = "") -> None:
         self._destination = destination
         self._records = files_of(destination, part).folder
+        self._attempt = attempt_of(part)
         self._identity = self._look()
 
     def check(self) -> None:
@@ -37,18 +42,50 @@ class Hold:
         ------
         StorageError
             If it is gone, like a lost mount, or another directory has taken its place.
+        Superseded
+            If another process has begun a newer attempt at this part.
         """
-        if self._look() != self._identity:
-            raise StorageError(
+        if (newer := self._newer()) is not None:
+            raise Superseded(
                 str(self._destination),
-                f"{self._destination} is no longer there: was it moved, or its disk unmounted?"
-                " Finished files stay where they are.",
-                "Bring it back, then run the same command again to continue.",
+                f"Part {newer[0].replace('-of-', '/')} of {self._destination} was begun again by another"
+                f" process{newer[1]}, so this one has ended. What it had finished is kept, and the other one"
+                " checks it.",
             )
+        if self._look() == self._identity:
+            return
+        if self._attempt is not None and os.path.isdir(self._records.parents[1]):
+            part = self._attempt[0].replace("-of-", "/")
+            raise Superseded(
+                str(self._destination),
+                f"Part {part} of {self._destination} was gathered or begun again by another process, so this"
+                " one has ended. What it had finished is kept.",
+            )
+        raise StorageError(
+            str(self._destination),
+            f"{self._destination} is no longer there: was it moved, or its disk unmounted?"
+            " Finished files stay where they are.",
+            "Bring it back, then run the same command again to continue.",
+        )
 
-    def _look(self) -> list[int]:
+    @property
+    def is_superseded(self) -> bool:
+        """Whether another process has begun a newer attempt at this part, or gathered it."""
+        return self._attempt is not None and (self._newer() is not None or self._look() != self._identity)
+
+    def _newer(self) -> tuple[str, str] | None:
+        """Return the part and who has begun it again; None if nobody has."""
+        if self._attempt is None:
+            return None
+        part, number = self._attempt
+        folder = self._records.with_name(attempt_name(part, number + 1))
+        return (part, _holder(folder / HOLDER)) if os.path.lexists(folder) else None
+
+    def _look(self) -> list[object]:
         try:
-            return [*identity(self._destination), *identity(self._records)]
+            found: list[object] = [*identity(self._destination), *identity(self._records)]
+            # A later attempt may have the same number once the parts were gathered, and even the same inode.
+            return [*found, (self._records / HOLDER).read_bytes()] if self._attempt is not None else found
         except OSError:
             return []
 
@@ -67,17 +104,19 @@ def hold(destination: Path, part: str = "") -> Iterator[Hold]:
     """
     folder = files_of(destination, part).folder
     _refuse_links(folder)
-    holder = folder / "holder.json"
+    holder = folder / HOLDER
     lock = _lock(folder)
-    _acquire(lock, destination, folder, 0)
+    # The records of an attempt are new, so whoever has their lock only looks whether it is held.
+    _acquire(lock, destination, folder, _GLANCE_SECONDS if attempt_of(part) else 0)
     owner = os.getpid()
     try:
         if part:
             _glance(destination, files_of(destination).folder, _GLANCE_SECONDS)
         else:
             for name in parts(destination):
-                _glance(destination, files_of(destination, name).folder, 0)
-        own = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+                _glance(destination, files_of(destination, name).folder, _SHORT_SECONDS)
+        own = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+               "kernel": kernel_id(), "token": secrets.token_hex(8)}  # fmt: skip
         holder.write_text(json.dumps(own), encoding="utf-8")
         yield Hold(destination, part)
     finally:
@@ -115,6 +154,56 @@ def _acquire(lock: FileLock, destination: Path, folder: Path, timeout_seconds: f
             raise
 
 
+class Holder(NamedTuple):
+    """What is known of the writer of some records.
+
+    Attributes
+    ----------
+    is_locked
+        Whether a process holds their lock, as far as this machine can tell.
+    is_left
+        Whether the last writer did not end in order, or is still there.
+    is_of_this_kernel
+        Whether it ran, or runs, on this machine since this was started.
+    words
+        Who it is, to be put behind a noun; empty if unknown.
+    """
+
+    is_locked: bool
+    is_left: bool
+    is_of_this_kernel: bool
+    words: str
+
+
+def refuse_writer_of_the_whole(destination: Path) -> None:
+    """Make sure that nobody writes the whole of a destination.
+
+    Raises
+    ------
+    StorageError
+        If somebody does.
+    """
+    _glance(destination, files_of(destination).folder, _GLANCE_SECONDS)
+
+
+def holder_of(destination: Path, part: str) -> Holder:
+    """Look who writes, or has written, the records of a part."""
+    folder = files_of(destination, part).folder
+    path = folder / HOLDER
+    try:
+        _glance(destination, folder, 0)
+        is_locked = False
+    except StorageError:
+        is_locked = True
+    except OSError:  # on a disk that may only be read, no lock can be tried
+        is_locked = False
+    try:
+        kernel = json.loads(path.read_text(encoding="utf-8")).get("kernel")
+    except (OSError, ValueError, AttributeError):
+        kernel = None
+    return Holder(is_locked, os.path.lexists(path), kernel == kernel_id(), _holder(path))
+
+
 def _refuse_links(records: Path) -> None:
     """Refuse records that are links, pipes or other special files."""
     for path in [records, *records.iterdir()]:
@@ -133,5 +222,5 @@ def _holder(path: Path) -> str:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return f" (process {found['pid']} on {found['host']}, since {found['since']})"
-    except (OSError, ValueError, LookupError):
+    except (OSError, ValueError, LookupError, TypeError):
         return ""

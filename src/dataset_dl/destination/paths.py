@@ -19,6 +19,7 @@ from dataset_dl.model.series import STATE_DIRECTORY
 
 PARTS = "parts"
 _PART = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_ATTEMPT = re.compile(r"(?P<part>[0-9]+-of-[0-9]+)-attempt-(?P<number>[0-9]+)")
 # These identify the directory that records outside belong to.
 _IDENTITY, _ATTRIBUTE = "destination.json", "user.dataset_dl"
 
@@ -133,6 +134,16 @@ class Files:
         return self.folder / "failed.csv"
 
     @property
+    def progress(self) -> Path:
+        """How far the writer of a part is."""
+        return self.folder / "progress.json"
+
+    @property
+    def doubtful(self) -> Path:
+        """Is there until the files that an earlier attempt may not have written have been compared."""
+        return self.folder / "doubtful"
+
+    @property
     def replaced(self) -> Path:
         """The folder for files that a newer version of the data no longer contains."""
         return self.folder / "replaced"
@@ -144,9 +155,40 @@ def files_of(destination: Path, part: str = "") -> Files:
 
 
 def parts(destination: Path) -> list[str]:
-    """Return the sorted names of all parts with records in a destination."""
+    """Return the sorted names of all parts with records in a destination; of each, the newest attempt."""
+    found = _folders_of_parts(destination)
+    newest: dict[str, str] = {}
+    for name in sorted(found, key=lambda name: (attempt_of(name) or (name, 0))[1]):
+        attempt = attempt_of(name)
+        newest[attempt[0] if attempt else name] = name
+    return sorted(newest.values())
+
+
+def writers(destination: Path) -> list[Files]:
+    """Return the record files of the writer of the whole, then those of each part."""
+    return [files_of(destination, part) for part in ("", *parts(destination))]
+
+
+def attempts(destination: Path, part: str) -> list[int]:
+    """Return the numbers of all attempts at a part, sorted."""
+    found = (attempt_of(name) for name in _folders_of_parts(destination))
+    return sorted(each[1] for each in found if each is not None and each[0] == part)
+
+
+def attempt_of(name: str) -> tuple[str, int] | None:
+    """Return the part, like ``3-of-16``, and the number of an attempt; None if a name is of no attempt."""
+    match = _ATTEMPT.fullmatch(name)
+    return (match["part"], int(match["number"])) if match else None
+
+
+def attempt_name(part: str, number: int) -> str:
+    """Return the name of an attempt at a part."""
+    return f"{part}-attempt-{number}"
+
+
+def _folders_of_parts(destination: Path) -> list[str]:
     folder = state(destination) / PARTS
-    return sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+    return [each.name for each in folder.iterdir() if each.is_dir()] if folder.is_dir() else []
 
 
 def prepare(destination: Path, part: str = "") -> None:

@@ -9,8 +9,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from dataset_dl.destination.consumers import Receipt
-from dataset_dl.destination.journal import is_complete, is_evicted, renamed_files
-from dataset_dl.destination.schema import schema_version, tables
+from dataset_dl.destination.journal import digest_of, is_complete, is_evicted, renamed_files
+from dataset_dl.destination.schema import VERSION, schema_version, tables
 from dataset_dl.model.series import PlannedSeries, Size
 
 
@@ -58,6 +58,39 @@ def reading_evicted(path: Path) -> Iterator[Callable[[PlannedSeries], bool]]:
             yield lambda series: False
         else:
             yield lambda series: is_evicted(connection, series)
+
+
+class Entries:
+    """What a journal that another process may hold says of the series of a part, read at once.
+
+    Parameters
+    ----------
+    path
+        The journal; it need not be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._complete: dict[str, tuple[int, str | None]] = {}
+        self._evicted: dict[str, int] = {}
+        with reading(path) as connection:
+            if connection is None or schema_version(connection) < VERSION:
+                return
+            for key, digest, names in connection.execute("SELECT key, digest, names FROM series"):
+                self._complete[key] = digest, names
+            self._evicted.update(connection.execute("SELECT key, digest FROM evicted"))
+
+    def is_complete(self, series: PlannedSeries) -> bool:
+        """Whether a series is complete in the directory that the plan gives it."""
+        return series.key in self._complete and self._complete[series.key][0] == digest_of(series)
+
+    def is_evicted(self, series: PlannedSeries) -> bool:
+        """Whether a series was delivered and then removed."""
+        return series.key in self._evicted and self._evicted[series.key] == digest_of(series)
+
+    def names(self, series: PlannedSeries) -> list[str] | None:
+        """Return the files of a series that shares its directory; None if it is alone there."""
+        names = self._complete.get(series.key, (0, None))[1]
+        return names.split("/") if names else None
 
 
 def receipts_of(path: Path, kind: str) -> list[Receipt]:

@@ -6,29 +6,25 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-import msgspec
 
 from dataset_dl.destination import lists, paths
 from dataset_dl.destination.consumers import Receipt
 from dataset_dl.destination.journal import Journal
 from dataset_dl.destination.lock import Hold, hold
 from dataset_dl.destination.reading import (
-    last_report,
     reading_complete,
     reading_evicted,
     reading_names,
     receipts_of,
 )
+from dataset_dl.destination.reports import encoded
 from dataset_dl.errors import ManifestError
-from dataset_dl.model.outcome import Delivery, Report
+from dataset_dl.model.outcome import Report
 from dataset_dl.model.plan import Origin, Plan, Rights
 from dataset_dl.model.series import PlannedSeries
-from dataset_dl.plans.compare import Comparison, compare, joined
+from dataset_dl.plans.compare import Comparison, compare, joined, together
 from dataset_dl.plans.file import PlanFile
 from dataset_dl.plans.opening import copy_of, open_plan
 
@@ -76,7 +72,9 @@ class Records:
     def __enter__(self) -> Records:
         with ExitStack() as stack:
             self._hold = stack.enter_context(hold(self.destination, self._part))
-            self.journal = stack.enter_context(Journal(self.files.journal, self._run_id))
+            self.journal = stack.enter_context(
+                Journal(self.files.journal, self._run_id, check=self._hold.check)
+            )
             self.kept = _kept_or_damaged(self.files.plan)
             self._stack = stack.pop_all()
         return self
@@ -93,9 +91,16 @@ class Records:
         ------
         StorageError
             If it is gone, or another directory has taken its place.
+        Superseded
+            If another process has begun this part again.
         """
         assert self._hold is not None, "records are entered before they are used"
         self._hold.check()
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether another process has begun this part again, so that nothing here may be touched any more."""
+        return self._hold is not None and self._hold.is_superseded
 
     def compare(self, plan: Plan) -> Comparison:
         """Hold a plan against the kept one; the answer is remembered until something is kept."""
@@ -138,9 +143,10 @@ class Records:
 
     def finish(self, report: Report, plan: Plan) -> None:
         """Write the report of a run, and the lists of failed series and of series that IDC lacks."""
+        self.check()
         lists.write_failures(self.files, report.failures, plan.idc_version)
         lists.write_missing(self.files, plan.missing)
-        self.journal.finish_run(_encode(report))
+        self.journal.finish_run(encoded(report))
 
 
 def open_records(destination: Path, part: str = "", run_id: str = "") -> Records | None:
@@ -168,18 +174,20 @@ def kept_plan(destination: Path, *, checked: bool = True) -> PlanFile | None:
     ManifestError
         If a kept plan is damaged or a symbolic link.
     """
-    together: PlanFile | None = None
-    for files in _every_writer(destination):
-        rows = _kept_by(files.plan, checked=checked)
-        if rows is None:
-            continue
-        if together is not None:
-            origin = _both(together.origin, rows.origin)
-            together = joined(rows, together)
-            together.origin = origin
-        else:
-            together = rows
-    return together
+    several = [
+        rows for files in paths.writers(destination) if (rows := _kept_by(files.plan, checked=checked))
+    ]
+    if len(several) < 2:
+        return several[0] if several else None
+    origin = several[0].origin
+    for rows in several[1:]:
+        origin = _both(origin, rows.origin)
+    if (everything := together(several)) is None:
+        everything, *rest = several
+        for rows in rest:
+            everything = joined(rows, everything)
+    everything.origin = origin._replace(cut=None)
+    return everything
 
 
 def kept_with_requests(destination: Path) -> PlanFile | None:
@@ -192,7 +200,7 @@ def kept_with_requests(destination: Path) -> PlanFile | None:
     """
     rows = kept_plan(destination)
     if rows is not None:
-        every = [lists.requests(files) for files in _every_writer(destination)]
+        every = [lists.requests(files) for files in paths.writers(destination)]
         requests = dict.fromkeys(request for several in every for request in several)
         rows.origin = rows.origin._replace(requests=tuple(requests))
     return rows
@@ -202,7 +210,7 @@ def kept_with_requests(destination: Path) -> PlanFile | None:
 def reading_renamed(destination: Path) -> Iterator[Callable[[str], dict[str, str]]]:
     """Give a function from key to object name → file name, over the journals of all writers."""
     with ExitStack() as stack:
-        writers = [stack.enter_context(reading_names(files.journal)) for files in _every_writer(destination)]
+        writers = [stack.enter_context(reading_names(files.journal)) for files in paths.writers(destination)]
         yield lambda key: next((names for each in writers if (names := each(key))), {})
 
 
@@ -215,7 +223,7 @@ def reading_used(destination: Path) -> Iterator[Callable[[PlannedSeries], bool]]
 
 def receipts(destination: Path, kind: str) -> list[Receipt]:
     """Return the receipts of all writers for consumers of a kind, like ``xnat``."""
-    return [each for files in _every_writer(destination) for each in receipts_of(files.journal, kind)]
+    return [each for files in paths.writers(destination) for each in receipts_of(files.journal, kind)]
 
 
 @contextmanager
@@ -232,44 +240,9 @@ def _by_any_writer(
 ) -> Iterator[Callable[[PlannedSeries], bool]]:
     """Give a function: whether the journal of any writer says so of a series."""
     with ExitStack() as stack:
-        files = _every_writer(destination)
+        files = paths.writers(destination)
         writers = [stack.enter_context(reading(each.journal)) for each in files]
         yield lambda series: any(says(series) for says in writers)
-
-
-def gather(destination: Path) -> Report | None:
-    """Combine the last reports of all writers of a destination into one; None if there are none."""
-    found = [last_report(files.journal) for files in _every_writer(destination)]
-    reports = [_decode(text) for text in found if text is not None]
-    if not reports:
-        return None
-    together = reports[0]
-    for each in reports[1:]:
-        sums = {
-            field.name: getattr(together, field.name) + getattr(each, field.name)
-            for field in fields(Report)
-            if field.type == "int"
-        }
-        together = replace(
-            together,
-            **sums,
-            failures=together.failures + each.failures,
-            elapsed_seconds=max(together.elapsed_seconds, each.elapsed_seconds),
-            stopped=together.stopped or each.stopped,
-            missing=tuple(dict.fromkeys(together.missing + each.missing)),
-            run_id=" ".join(filter(None, (together.run_id, each.run_id))),
-            delivery=_joined(together.delivery, each.delivery),
-        )
-    return replace(together, destination=destination)
-
-
-def _joined(one: Delivery | None, other: Delivery | None) -> Delivery | None:
-    return one.joined(other) if one is not None and other is not None else one or other
-
-
-def _every_writer(destination: Path) -> list[paths.Files]:
-    """Return the record files of the writer of the whole, then those of each part."""
-    return [paths.files_of(destination, part) for part in ("", *paths.parts(destination))]
 
 
 def _kept_by(path: Path, *, checked: bool) -> PlanFile | None:
@@ -296,21 +269,6 @@ def _both(earlier: Origin, now: Origin) -> Origin:
     left = set(earlier.missing) - set(now.missing)
     skip = (earlier.skip_missing or not left) and (now.skip_missing or not now.missing)
     template = now.file_template or earlier.file_template
-    return Origin(missing=missing, skip_missing=skip, file_template=template)
-
-
-def _encode(report: Report) -> str:
-    return msgspec.json.encode(report, enc_hook=_plain).decode()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return os.fsencode(value).decode(errors="backslashreplace")
-    raise NotImplementedError
-
-
-def _decode(text: str) -> Report:
-    def path(kind: type, value: Any) -> Any:
-        return kind(value)
-
-    return msgspec.json.decode(text, type=Report, dec_hook=path)
+    # Which part it is; or of which plan everything was requested, whatever else was.
+    cut = now.cut or earlier.cut
+    return Origin(missing=missing, skip_missing=skip, file_template=template, cut=cut)

@@ -14,16 +14,21 @@ from dataset_dl.network import NetworkSettings
 def chooser(settings: DownloadSettings, network: NetworkSettings) -> Callable[[str], Engine]:
     """Return a function from a scheme to its engine: the one in the settings, else the first installed one.
 
-    An engine given as an object serves the schemes in its attribute `schemes`, or all if it has none.
+    An engine given as an object serves the schemes in its attribute `schemes`, or all if it has none. If it
+    has a method ``configured(settings, network)``, the engine which that returns is used. A name may be an
+    address, like ``dask://host:8786``: what is before ``://`` is the name of the engine, which finds the
+    address in the settings.
     """
 
     def engine_for(scheme: str) -> Engine:
         wanted = settings.engine
         if not isinstance(wanted, str):
             if scheme in getattr(wanted, "schemes", (scheme,)):
-                given: Engine = wanted
+                configured = getattr(wanted, "configured", None)
+                given: Engine = wanted if configured is None else configured(settings, network)
                 return given
             wanted = "auto"
+        wanted = wanted.partition("://")[0]
         here = names(scheme)
         if not here:
             raise EngineMissing(scheme, f"No installed engine fetches {scheme}://…, so nothing was started.")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-# s5cmd appends digits to the final name, libcurl's engine “.part”.
-_BEGUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.dcm[0-9]+|.+\.dcm\.part")
-# A large object of libcurl's engine and the list of its pieces; the name contains the ETag.
-LARGE = re.compile(r"(?P<name>.+\.dcm)\.(?P<etag>[0-9A-Za-z-]+)\.(large|pieces)")
+# s5cmd appends digits to the final name, libcurl's engine “.part”, behind the token of its run.
+_BEGUN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.dcm[0-9]+|.+\.dcm(\.[0-9a-z]+)?\.part")
+# A large object of libcurl's engine and the list of its pieces; the name contains the ETag and the token.
+LARGE = re.compile(
+    r"(?P<name>.+\.dcm)\.(?P<etag>[0-9A-Za-z-]+)\.(?P<token>[0-9a-z]+)\.(?P<kind>large|pieces)"
+)
 
 
 def is_begun(name: str) -> bool:

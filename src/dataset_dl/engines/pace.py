@@ -15,10 +15,15 @@ class Pace:
     ----------
     bytes_per_second
         The limit.
+
+    Attributes
+    ----------
+    rate
+        The limit; it may be changed at any time.
     """
 
     def __init__(self, bytes_per_second: float) -> None:
-        self._rate = bytes_per_second
+        self.rate = bytes_per_second
         self._credit = 0.0
         self._received = 0
         self._at = time.monotonic()
@@ -26,7 +31,7 @@ class Pace:
     def pause(self, received_bytes: int) -> float:
         """Return how many seconds to wait before more is received, given what was received so far."""
         now = time.monotonic()
-        saved = min(self._credit + (now - self._at) * self._rate, _SAVED_SECONDS * self._rate)
+        saved = min(self._credit + (now - self._at) * self.rate, _SAVED_SECONDS * self.rate)
         self._credit = saved - (received_bytes - self._received)
         self._received, self._at = received_bytes, now
-        return max(0.0, -self._credit / self._rate)
+        return max(0.0, -self._credit / self.rate)

@@ -18,7 +18,8 @@ class Engine(Protocol):
     Its events prove nothing: only the disk decides that a series is complete.
 
     An engine that knows several stores has two more methods, see `engines.stores.TwoStores`:
-    ``elsewhere(key)`` is called if a series failed, and ``leave()`` if everything fails.
+    ``elsewhere(key)`` is called if a series failed, and ``leave()`` if everything fails. An engine that can
+    change its rate while it runs has ``limit(rate_mbps)``; another thread may not call it.
 
     Attributes
     ----------

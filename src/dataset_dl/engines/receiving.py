@@ -92,7 +92,7 @@ class Receiving:
             while data := response.raw.read1(_CHUNK_BYTES, decode_content=is_decoded):
                 self.check()
                 yield data
-                self._count(len(data))
+                self.received(len(data))
                 heard_bytes += len(data)
                 if (seconds := time.monotonic() - heard_at) >= self._stall_seconds:
                     if heard_bytes < _LEAST_BYTES_A_SECOND * seconds:
@@ -103,9 +103,10 @@ class Receiving:
                 self._open.discard(response)
             response.close()
 
-    def _count(self, received: int) -> None:
+    def received(self, count: int) -> None:
+        """Count bytes, and wait as long as the rate demands."""
         with self._lock:
-            self.received_bytes += received
+            self.received_bytes += count
             seconds = self._pace.pause(self.received_bytes) if self._pace is not None else 0.0
         if seconds:
             self.pause(seconds)

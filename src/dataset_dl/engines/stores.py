@@ -56,6 +56,12 @@ class TwoStores:
         self._engines = {store: self._engines[store] for store in nearest_first}
         self._set_first()
 
+    def limit(self, rate_mbps: float) -> None:
+        """Change the limit of the rate; one store at a time is asked."""
+        for engine in self._engines.values():
+            if (limit := getattr(engine, "limit", None)) is not None:
+                limit(rate_mbps)
+
     def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
         """Return the objects that the store of each series lists, by key."""
         found: dict[str, list[StoredObject]] = {}

@@ -2,12 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from dataset_dl.errors import SelectionError
+
+
+class Right(NamedTuple):
+    """What a person must be allowed to, for a call.
+
+    Attributes
+    ----------
+    verb
+        What it does, like ``query``; or several, with ``|`` between, of which one is enough.
+    on
+        The name of the given value that says on what: ``node``. Each of its values must be allowed. Empty if
+        it is enough to have the right anywhere, because the call itself sees to the rest.
+    """
+
+    verb: str
+    on: str = ""
+
+
+Rights = tuple[Right, ...]
+# Whoever has signed in may do it.
+EVERYBODY: Rights = ()
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who asks.
+
+    Attributes
+    ----------
+    name
+        As the account is called; the owner of a page on the own machine has the name of the user.
+    is_owner
+        Whether everything is allowed.
+    rights
+        Verb and subject, like ``("query", "WARD")``; ``*`` for any.
+    """
+
+    name: str
+    is_owner: bool = False
+    rights: frozenset[tuple[str, str]] = frozenset()
+
+    def may(self, verb: str, subject: str) -> bool:
+        """Whether something is allowed; with the subject ``""``, whether it is anywhere."""
+        if self.is_owner:
+            return True
+        verbs = (*verb.split("|"), "*")
+        return any(each in verbs and (not subject or on in (subject, "*")) for each, on in self.rights)
+
+
+OWNER = Person("", is_owner=True)
+
+
+class Forbidden(SelectionError):
+    """A person asks for what is not there, for all that they may see."""
 
 
 class Answer(NamedTuple):
@@ -16,17 +71,21 @@ class Answer(NamedTuple):
     Attributes
     ----------
     body, media_type
-        The answer: bytes, or a file that is removed when it was sent.
+        The answer: bytes, parts of it one after the other, or a file that is removed when it was sent.
     filename
         The name to save it under; empty to show it.
     fresh_seconds
         For how long a browser may keep it.
+    status, headers
+        As of HTTP.
     """
 
-    body: bytes | Path
+    body: bytes | Path | Iterator[bytes]
     media_type: str
     filename: str = ""
     fresh_seconds: int = 0
+    status: int = 200
+    headers: Mapping[str, str] = {}
 
 
 class Given:
@@ -36,13 +95,35 @@ class Given:
     ----------
     values
         Name → a value, or several.
+    person
+        Who asks.
+    body, media_type
+        A body that is not JSON, in a file, and what it is; None without one.
     """
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        person: Person = OWNER,
+        *,
+        body: Path | None = None,
+        media_type: str = "",
+    ) -> None:
         self._values = values
+        self.person = person
+        self.body = body
+        self.media_type = media_type
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all values."""
+        return self._values.keys()
+
+    def plain(self, name: str) -> Any:
+        """Return a value as it was given; None if there is none."""
+        return self._values.get(name)
 
     def all(self, name: str) -> list[str]:
         """Return all values of a name as texts.
@@ -116,6 +197,9 @@ class Place(Protocol):
     def directory_of(self, identifier: str) -> Path | None:
         """Return the directory of a series that was downloaded there, by its UID; None if it was not."""
 
+    def directory_for(self, verb: str, subject: str) -> Path:
+        """Return a directory for what a person may see as long as they have a right."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -133,6 +217,12 @@ class Call:
         Name → what it means.
     method
         ``POST`` if it changes something.
+    rights
+        What a person must be allowed to; None if only the owner may.
+    takes
+        Media types of bodies that are not JSON.
+    most_bytes
+        How large such a body may be.
     """
 
     path: str
@@ -140,6 +230,9 @@ class Call:
     about: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     method: Literal["GET", "POST"] = "GET"
+    rights: Rights | None = None
+    takes: tuple[str, ...] = ()
+    most_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,6 +251,10 @@ class Page:
         Raises `MissingExtra` if something is not installed; the page then says so.
     is_listed
         Whether the navigation leads to it.
+    rights
+        What leads a person to it; None if only the owner is.
+    beside
+        What works as long as the page is served.
     """
 
     title: str
@@ -165,3 +262,5 @@ class Page:
     calls: tuple[Call, ...]
     check: Callable[[], None]
     is_listed: bool = False
+    rights: Rights | None = None
+    beside: Callable[[], AbstractContextManager[object]] | None = None

@@ -12,6 +12,7 @@ from dataset_dl.wording import counted, html_table, size
 if TYPE_CHECKING:
     from dataset_dl.model.frame import Frame
     from dataset_dl.plans.file import PlanFile
+from dataset_dl.model.part import Cut
 from dataset_dl.model.selection import Request
 from dataset_dl.model.series import PlannedSeries
 
@@ -98,6 +99,8 @@ class Origin(NamedTuple):
         How often a manifest asks to retry; None if it does not say.
     also_asked
         The other source that was asked for what IDC lacks; empty if there was none.
+    cut
+        How the plan is cut into parts, or which part it is; None if it is not cut.
     """
 
     requests: tuple[Request, ...] = ()
@@ -111,6 +114,7 @@ class Origin(NamedTuple):
     file_template: str = ""
     retries: int | None = None
     also_asked: str = ""
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True, slots=True)

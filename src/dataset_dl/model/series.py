@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 STATE_DIRECTORY = ".dataset-dl"
+# Assumed for a series with an unknown number of files.
+USUAL_INSTANCES = 100
 
 
 class PlannedSeries(NamedTuple):
@@ -198,3 +200,8 @@ class Series:
 
 # Directory → names of the wrong files in it.
 Suspects = Mapping[str, frozenset[str]]
+
+
+def nameless(key: str = "") -> PlannedSeries:
+    """Return the row of files of which nothing is known before they are read."""
+    return PlannedSeries(None, None, None, None, None, None, None, key, "", "", None, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dataset_dl.errors import PlanError
+from dataset_dl.model.part import Part
 
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -50,6 +51,12 @@ class DownloadSettings:
         Remove a series when every consumer has taken it.
     disk_budget
         The most bytes of series on the disk at any time, as a number or like ``500GB``; no bound if None.
+    part
+        Download only this part of the plan, like ``3/16``; all of it if None.
+    take_over
+        Begin the part although an earlier attempt at it seems to live, and end that one.
+    shared_rate_mbps
+        Upper limit of the rate of all running parts of the destination together, in MB/s; no limit if None.
     """
 
     engine: Any = "auto"
@@ -65,6 +72,9 @@ class DownloadSettings:
     consumer_processes: int | None = None
     evict: bool = False
     disk_budget: int | str | None = None
+    part: str | None = None
+    take_over: bool = False
+    shared_rate_mbps: float | None = None
 
     @property
     def disk_budget_bytes(self) -> int | None:
@@ -87,9 +97,17 @@ class DownloadSettings:
             raise PlanError(
                 "disk_budget", "A disk budget holds only if series are evicted.", "Set evict as well."
             )
-        rate = self.max_rate_mbps
-        if rate is not None and not 0 < rate < math.inf:
-            raise PlanError("max_rate_mbps", f"max_rate_mbps is {rate} but must be positive and finite.")
+        for name in ("max_rate_mbps", "shared_rate_mbps"):
+            rate = getattr(self, name)
+            if rate is not None and not 0 < rate < math.inf:
+                raise PlanError(name, f"{name} is {rate} but must be positive and finite.")
+        if self.part is not None:
+            Part.of(self.part)
+        elif self.take_over or self.shared_rate_mbps is not None:
+            name = "take_over" if self.take_over else "shared_rate_mbps"
+            raise PlanError(
+                name, f"{name} is about a part of a plan, but no part is named.", "Set part as well."
+            )
         if self.verify not in get_args(Verify):
             raise PlanError("verify", f"verify is “{self.verify}” but must be size or md5.")
         if self.verify == "md5" and self.trust_journal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import requests
@@ -20,7 +21,9 @@ from dataset_dl.network.settings import NetworkSettings
 _POOL = 8
 
 
-def session(network: NetworkSettings, *, retries: int = RETRIES) -> requests.Session:
+def session(
+    network: NetworkSettings, *, retries: int = RETRIES, context: ssl.SSLContext | None = None
+) -> requests.Session:
     """Create a session with the same proxies and certificate authorities as s5cmd.
 
     It retries after dropped connections, 429 and 5xx, with exponential backoff and jitter, or after the pause
@@ -32,12 +35,14 @@ def session(network: NetworkSettings, *, retries: int = RETRIES) -> requests.Ses
         Network settings.
     retries
         How often to retry a request.
+    context
+        What verifies servers, and shows them a certificate of this machine; that of the settings if None.
     """
     made = requests.Session()
     # Ignore the environment: the settings include it already, parsed in the same way as for s5cmd.
     made.trust_env = False
     made.headers["User-Agent"] = f"dataset-dl/{__version__}"
-    adapter = _Adapter(network, retries)
+    adapter = _Adapter(network, retries, context)
     made.mount("https://", adapter)
     made.mount("http://", adapter)
     return made
@@ -46,9 +51,9 @@ def session(network: NetworkSettings, *, retries: int = RETRIES) -> requests.Ses
 class _Adapter(HTTPAdapter):
     """Chooses the proxy for each request, also after a redirect; all requests trust the same authorities."""
 
-    def __init__(self, network: NetworkSettings, retries: int) -> None:
+    def __init__(self, network: NetworkSettings, retries: int, context: ssl.SSLContext | None) -> None:
         self._network = network
-        self._context = network.ssl_context
+        self._context = context or network.ssl_context
         super().__init__(pool_connections=_POOL, pool_maxsize=_POOL, max_retries=retrying(retries))
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +49,15 @@ _CREDENTIALS = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 )
+
+
+# What the running command has set, for what asks for settings by itself, like sources and consumers.
+_of_command: ContextVar[Mapping[str, Any]] = ContextVar("of_command", default={})  # noqa: B039 (never changed)
+
+
+def set_for_command(**given: Any) -> None:
+    """Make settings hold for all that the running command does, as if `gather` was given them."""
+    _of_command.set({**_of_command.get(), **given})
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,8 @@ class NetworkSettings:
                  "ca_bundle": str(ca_bundle) if ca_bundle else None, "sign": sign}  # fmt: skip
         # Empty values, for example from unset shell variables, are ignored.
         stated = configuration.stated("network", _SETTINGS, inherited)
-        stated |= {name: (value, "given") for name, value in given.items() if value not in (None, "")}
+        for several in (_of_command.get(), given):
+            stated |= {name: (value, "given") for name, value in several.items() if value not in (None, "")}
         found: dict[str, Any] = {}
         origins: dict[str, str] = {}
         for name in ("endpoint_url", "aws_endpoint_url", "gcs_endpoint_url", "store", "sign", "no_proxy"):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dataset_dl.duck import Database
+from dataset_dl.duck import Database, quote
 from dataset_dl.model.series import Size, file_sizes
 from dataset_dl.plans.columns import COLUMNS, SIZES, of_part, parts
 from dataset_dl.plans.file import PlanFile
@@ -57,7 +57,10 @@ def compare(own: PlanFile, kept: PlanFile) -> Comparison:
         moved += is_moved
         if is_replaced:
             replaced.add(key)
-        if is_known and (size := Size(*known) if files is None else _size_of(files, known[-1])) is not None:
+        if (
+            is_known
+            and (size := Size(*known) if files is None else size_of_named(files, known[-1])) is not None
+        ):
             sizes[key] = size
     return Comparison(True, frozenset(replaced), moved, sizes)
 
@@ -83,6 +86,15 @@ def joined(own: PlanFile, kept: PlanFile) -> PlanFile:
         UNION ALL SELECT {columns} FROM {table}
     """
     return PlanFile.create(Database(), select, [])
+
+
+def together(several: Sequence[PlanFile]) -> PlanFile | None:
+    """The rows of several plans, in order; None if a series is in two of them."""
+    listed = ", ".join(quote(str(each.path)) for each in several)
+    table = f"read_parquet([{listed}])"
+    if Database().column(f"SELECT count(DISTINCT key) < count(*) FROM {table}")[0]:
+        return None
+    return PlanFile.create(Database(), f"SELECT {', '.join(COLUMNS)} FROM {table}", [])
 
 
 def each_once(select: str) -> str:
@@ -127,8 +139,8 @@ def _replaced_by_name(own: PlanFile, kept: PlanFile) -> str:
     """
 
 
-def _size_of(files: str, known: str) -> Size | None:
-    """The exact size of named files, from the known sizes; None if one is unknown."""
+def size_of_named(files: str, known: str) -> Size | None:
+    """Return the exact size of named files, from the known sizes; None if one is unknown."""
     sizes = {name: size for name, size in file_sizes(known).items() if size is not None}
     names = file_sizes(files).keys()
     return Size.of({name: sizes[name] for name in names}, named=True) if names <= sizes.keys() else None

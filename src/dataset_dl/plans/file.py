@@ -83,14 +83,7 @@ class PlanFile:
         ManifestError
             If the metadata cannot be decoded.
         """
-        sql = f"SELECT value FROM parquet_kv_metadata({quote(str(self.path))}) WHERE key = '{_METADATA}'"
-        values = Database().column(sql)
-        try:
-            return msgspec.json.decode(values[0], type=Origin) if values else Origin()
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise ManifestError(
-                str(self.path), f"The metadata of the plan is damaged ({error}).", "Nothing was started."
-            ) from None
+        return origin_in(self.path)
 
     def __iter__(self) -> Iterator[PlannedSeries]:
         names = ", ".join(PlannedSeries._fields)
@@ -277,6 +270,18 @@ class PlanFile:
             SELECT 'cp ' || {_shell_quoted("url")} || ' ' || {_shell_quoted(directory)} FROM {rows}
         """
         return _write(select, scratch, _TEXT_OPTIONS)
+
+
+def origin_in(path: Path) -> Origin:
+    """Return the origin in the metadata of a plan; see `PlanFile.origin`."""
+    sql = f"SELECT value FROM parquet_kv_metadata({quote(str(path))}) WHERE key = '{_METADATA}'"
+    values = Database().column(sql)
+    try:
+        return msgspec.json.decode(values[0], type=Origin) if values else Origin()
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ManifestError(
+            str(path), f"The metadata of the plan is damaged ({error}).", "Nothing was started."
+        ) from None
 
 
 def _write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
@@ -13,9 +14,10 @@ from typing import Any
 from dataset_dl.doors import SOURCES
 from dataset_dl.duck import Database, DuckError, DuckNameError, first_line, quote
 from dataset_dl.errors import ManifestError
+from dataset_dl.model.plan import Origin
 from dataset_dl.model.series import PlannedSeries, file_sizes, scheme_of
 from dataset_dl.plans.columns import COLUMNS, FILES, NAMED_FILES, type_of
-from dataset_dl.plans.file import PlanFile
+from dataset_dl.plans.file import PlanFile, origin_in
 from dataset_dl.plans.layout import PLAIN_DIRECTORY_LIMIT
 from dataset_dl.plans.names import check_directory, has_control
 from dataset_dl.scratch import Scratch, writing_scratch
@@ -96,6 +98,20 @@ def copy_of(path: Path, name: str | None = None) -> PlanFile:
         return rows
     with _of_a_plan(name):
         return PlanFile.create(Database(), f"SELECT {_selected(described)} FROM {rows.sql}", [], rows.origin)
+
+
+def origin_of(path: Path) -> Origin:
+    """Return the origin of a saved plan from its metadata, without a copy of its rows if that can be.
+
+    Raises
+    ------
+    ManifestError
+        If it is no plan.
+    """
+    if re.search(r"[*?\[\ud800-\udfff]", str(path)):  # DuckDB would take it for a pattern, or refuse it
+        return copy_of(path).origin
+    with _of_a_plan(str(path)):
+        return origin_in(path)
 
 
 def _selected(columns: Sequence[str] | dict[str, Any], values: dict[str, str] | None = None) -> str:
@@ -253,5 +269,7 @@ def _files_problem(files: str, count: int | None, size_bytes: int | None) -> str
     if count is None:
         return None
     known = [size for size in sizes.values() if size is not None]
-    is_exact = len(known) == len(sizes) == count and sum(known) == size_bytes
+    # An archive lists its instances, but not their sizes.
+    total = sum(known) if len(known) == len(sizes) else None
+    is_exact = len(sizes) == count and size_bytes == total
     return None if is_exact else "its files do not add up to its instanceCount and size_bytes"

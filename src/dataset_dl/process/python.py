@@ -33,12 +33,21 @@ def end_on_signal() -> Callable[[], bool]:
     return lambda: bool(came)
 
 
-def end_with_input() -> None:
-    """Ask this process to end, as a signal would, when its standard input ends: then its parent is gone."""
+def end_with_input(on_line: Callable[[bytes], object] = lambda line: None) -> None:
+    """Ask this process to end, as a signal would, when its standard input ends: then its parent is gone.
+
+    Parameters
+    ----------
+    on_line
+        Takes each line that comes until then, in a thread of its own.
+    """
 
     def watch() -> None:
-        while os.read(0, 4096):
-            pass
+        rest = b""
+        while data := os.read(0, 4096):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                on_line(line)
         if sys.platform == "win32":
             signal.raise_signal(signal.SIGTERM)  # os.kill would not let it end in order
         else:

@@ -303,6 +303,7 @@ class Courier:
     def close(self) -> None:
         """End all consumers."""
         for hand in self._hands:
+            hand.ask("stop")
             hand.crew.close()
             hand.ask("close")
 

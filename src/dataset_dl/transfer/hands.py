@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from dataset_dl.destination.consumers import Consumer, ConsumerRequest
-from dataset_dl.doors import CONSUMERS
+from dataset_dl.doors import CONSUMERS, STEPS
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.series import Series
 from dataset_dl.transfer.crew import Processes
 from dataset_dl.transfer.handing import Hand
+from dataset_dl.transfer.stepped import Stepped
 from dataset_dl.transfer.threads import Here
 
 
@@ -96,11 +97,32 @@ def _hand(wanted: Any, destination: Path, processes: int | None) -> Hand:
     if make is None:
         known = ", ".join(CONSUMERS.names()) or "none"
         raise SelectionError(wanted, f"There is no consumer “{request.name}”.", f"Known are {known}.")
-    consumer = make(request)
+    step, options = request.through
+    consumer = make(request.direct)
+    if step:
+        return through(step, options, consumer, processes)
     is_patient = hasattr(consumer, "threads") or hasattr(consumer, "group")
     if CONSUMERS.is_everywhere(request.name) and not is_patient:
         return Hand(consumer, Processes(request, processes or os.cpu_count() or 1))
     return Hand(consumer, _here(consumer, processes))
+
+
+def through(step: str, options: Mapping[str, str], consumer: Consumer, threads: int | None = None) -> Hand:
+    """Return a consumer that gets what a step makes of series, and what runs both.
+
+    Raises
+    ------
+    SelectionError
+        If there is no such step, or an option is wrong.
+    MissingExtra
+        If what it needs is not installed.
+    """
+    make = STEPS.find(step)
+    if make is None:
+        known = ", ".join(STEPS.names()) or "none"
+        raise SelectionError(step, f"There is no step “{step}”.", f"Known are {known}.")
+    behind = Stepped(make(options), consumer)
+    return Hand(behind, _here(behind, threads))
 
 
 def _here(consumer: Consumer, threads: int | None) -> Here:

@@ -14,13 +14,11 @@ from dataset_dl.destination.tree import batches
 from dataset_dl.engines.protocol import Engine
 from dataset_dl.errors import ManifestError
 from dataset_dl.model.plan import Plan
-from dataset_dl.model.series import PlannedSeries, Size, StoredObject
-from dataset_dl.plans.compare import compare
+from dataset_dl.model.series import USUAL_INSTANCES, PlannedSeries, Size, StoredObject
+from dataset_dl.plans.compare import compare, size_of_named
 from dataset_dl.transfer.fleet import Fleet
 
 _UNLISTED = "the store does not list its files, or did not answer"
-# Assumed for a series with an unknown number of files.
-_USUAL_INSTANCES = 100
 
 
 class Sized(NamedTuple):
@@ -42,7 +40,7 @@ def sized(plan: Plan, destination: Path, fleet: Fleet, part: str) -> Sized:
     lacking: list[tuple[PlannedSeries, str]] = []
     for engine, several in _by_engine(left, fleet):
         if engine.lists_objects:
-            for batch in batches(several, lambda _: _USUAL_INSTANCES):
+            for batch in batches(several, lambda _: USUAL_INSTANCES):
                 stored = engine.objects(batch)
                 for series in batch:
                     size, reason = _size_of(series, stored.get(series.key, ()))
@@ -66,7 +64,12 @@ def _known(plan: Plan, destination: Path, part: str) -> Mapping[str, Size]:
     pinned = pinned_sizes(paths.files_of(destination, part).journal)
     for series in plan.rows.unsized():
         size = pinned.get(series.key)
-        if size is not None and (size.files is None) == (series.files is None):
+        if size is not None and series.files is not None and size.files is not None:
+            # A series of an archive may have grown since.
+            size = size_of_named(series.files, size.files)
+        elif size is not None and (series.files is None) != (size.files is None):
+            size = None
+        if size is not None:
             known.setdefault(series.key, size)
     return known
 

@@ -139,7 +139,8 @@ def raise_for_delivery(destination: Path, last: Delivered) -> None:
     if lacking:
         raise DeliveryIncomplete(
             str(destination),
-            f"{lacking:,} series in {destination} are not complete and were not delivered; {done}.",
+            f"{lacking:,} series in {destination} are not complete, or were removed after an earlier"
+            f" delivery, and were not delivered; {done}.",
             "Complete the download, then run the same command again.",
             delivery=delivery,
         )

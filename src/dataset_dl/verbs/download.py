@@ -79,6 +79,10 @@ def transferred(
 
     settings = settings_of(options, retries=plan.origin.retries)
     network = network_of(options)
+    if settings.part is not None:
+        from dataset_dl.verbs.parts import attempted
+
+        return attempted(cut(plan, settings.part), destination, settings, network, observers)
     check_budget(plan, settings.disk_budget_bytes)
     events = transfer(
         plan,
@@ -90,6 +94,22 @@ def transferred(
         hands=hands_of(settings.then, destination, settings.consumer_processes),
     )
     return observed(events, [Log(plan, destination), *observers])
+
+
+def cut(plan: Plan, part: str | None) -> Plan:
+    """Return a part of a plan; the plan itself if none is named.
+
+    Raises
+    ------
+    PlanError
+        If there is no such part.
+    """
+    if part is None:
+        return plan
+    from dataset_dl.model.part import Part
+    from dataset_dl.plans.parts import part_of
+
+    return part_of(plan, Part.of(part))
 
 
 def check_consumers(plan: Plan, destination: Path, options: DownloadOptions) -> None:

@@ -150,6 +150,14 @@ class DownloadOptions(NetworkOptions, total=False):
     disk_budget
         The most bytes of series on the disk at any time, as a number or like ``500GB``; needs `evict`. The
         engine waits for room.
+    part
+        Download only part K of N of the plan, written ``K/N``; K is from 1. Several machines can so share a
+        plan and a destination, see docs/howto/cluster.md.
+    take_over
+        Begin the part although an earlier attempt at it seems to live, as on a machine that is gone. That one
+        may not write any more.
+    shared_rate_mbps
+        Limit on the rate of all running parts of the destination together, in MB/s; each takes its share.
     """
 
     engine: Any
@@ -165,6 +173,9 @@ class DownloadOptions(NetworkOptions, total=False):
     consumer_processes: int | None
     evict: bool
     disk_budget: int | str | None
+    part: str | None
+    take_over: bool
+    shared_rate_mbps: float | None
 
 
 class TransferOptions(DownloadOptions, PlanOptions, total=False):

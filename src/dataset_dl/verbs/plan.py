@@ -111,6 +111,7 @@ def plan_quietly(what: Any, places: Places, options: PlanOptions) -> tuple[Plan,
     narrowing = ("with_references", "with_annotations", "limit", "sample")
     is_narrowed = bool(chosen or options.get("layout") is not None or any(map(options.get, narrowing)))
     if found.only_plan is not None and not is_narrowed:
+        origin = origin._replace(cut=found.only_plan.origin.cut)
         return replace(found.only_plan.plan(destination), origin=origin), False
     others = _of_other_sources(found, destination, options, is_chosen=bool(chosen))
     if others is not None and not (found.names_idc or chosen):

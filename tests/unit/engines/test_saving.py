@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_dl.engines.curl import saving
-from dataset_dl.engines.curl.saving import Differs, Excess, Large, Small, Whole
+from dataset_dl.engines.curl import large as of_pieces
+from dataset_dl.engines.curl.large import Large
+from dataset_dl.engines.curl.saving import Differs, Excess, Small, Whole
 from dataset_dl.engines.leftovers import is_begun, is_resumable
 
 ETAG = "0123456789abcdef0123456789abcdef"
@@ -78,13 +79,13 @@ def test_a_large_object_is_complete_after_any_interruptions(size: int, runs: lis
     content = random.Random(size).randbytes(size)
     etag = hashlib.md5(content).hexdigest()
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as directory:
-        patch.setattr(saving, "PIECE_BYTES", 8)
+        patch.setattr(of_pieces, "PIECE_BYTES", 8)
         path = Path(directory) / "x.dcm"
-        for order in [*runs, range(5)]:
-            large = Large(str(path), size, etag, hashed=True, boot=BOOT)
+        for number, order in enumerate([*runs, range(5)]):
+            large = Large(str(path), size, etag, hashed=True, boot=BOOT, token=f"{number // 2}")
             missing = list(large.missing())
             is_over = not missing
-            for begin, end in dict.fromkeys(missing[number] for number in order if number < len(missing)):
+            for begin, end in dict.fromkeys(missing[place] for place in order if place < len(missing)):
                 for at in range(begin, end, 3):
                     large.write(at, [content[at : min(at + 3, end)]])
                 is_over = large.finish((begin, end))
@@ -111,11 +112,47 @@ def test_nothing_is_written_once_it_is_closed(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == b""
 
 
+def test_a_run_that_was_replaced_cannot_name_what_the_other_one_is_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen run wakes up after its successor has taken its pieces over."""
+    monkeypatch.setattr(of_pieces, "PIECE_BYTES", 4)
+    path, data = tmp_path / "x.dcm", b"abcdefghij"
+    frozen = Large(str(path), 10, ETAG, hashed=False, boot=BOOT, token="a")
+    frozen.write(0, [data[:4]])
+    frozen.finish((0, 4))
+    successor = Large(str(path), 10, ETAG, hashed=False, boot=BOOT, token="b")
+    assert list(successor.missing()) == [(4, 8), (8, 10)]
+    for begin, end in ((4, 8), (8, 10)):
+        frozen.write(begin, [data[begin:end]])
+        frozen.finish((begin, end))
+    with pytest.raises(FileNotFoundError):
+        frozen.save()
+    assert not path.exists()
+    successor.write(4, [data[4:8]])
+    assert not successor.finish((4, 8))
+    successor.write(8, [data[8:]])
+    assert successor.finish((8, 10))
+    successor.save()
+    assert path.read_bytes() == data
+    assert names(tmp_path) == ["x.dcm"]
+
+
+@pytest.mark.parametrize("kind", [Small, Whole])
+def test_two_runs_never_write_to_the_same_unfinished_file(kind: type[Small | Whole], tmp_path: Path) -> None:
+    one, other = (kind(str(tmp_path / "x.dcm"), 1 << 20, hashed=False, token=token) for token in "ab")
+    one.take(bytes(1 << 19))
+    other.take(bytes(1 << 20))
+    other.save()
+    one.drop()
+    assert (tmp_path / "x.dcm").stat().st_size == 1 << 20
+
+
 @pytest.mark.parametrize("other", ["etag", "boot", "size", "truncated", "garbage"])
 def test_pieces_of_anything_else_are_not_used(
     other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saving, "PIECE_BYTES", 4)
+    monkeypatch.setattr(of_pieces, "PIECE_BYTES", 4)
     path = str(tmp_path / "x.dcm")
     first = Large(path, 10, ETAG, hashed=False, boot=BOOT)
     first.write(0, [b"abcd"])
@@ -140,7 +177,7 @@ def test_pieces_of_anything_else_are_not_used(
 
 
 def test_a_line_that_was_not_finished_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving, "PIECE_BYTES", 4)
+    monkeypatch.setattr(of_pieces, "PIECE_BYTES", 4)
     first = Large(str(tmp_path / "x.dcm"), 10, ETAG, hashed=False, boot=BOOT)
     first.finish((0, 4))
     first.close()
@@ -157,10 +194,11 @@ def test_a_line_that_was_not_finished_does_not_count(tmp_path: Path, monkeypatch
     [
         ("1.2.dcm", False, False),
         ("1.2.dcm.part", True, False),
+        ("1.2.dcm.0a1b2c.part", True, False),
         ("36f7a8cb-0ddd-44a3-8646-df10344c49d7.dcm123", True, False),
         ("1.2.dcm123", False, False),
-        (f"1.2.dcm.{ETAG}.large", False, True),
-        (f"1.2.dcm.{ETAG}-7.pieces", False, True),
+        (f"1.2.dcm.{ETAG}.0a1b2c.large", False, True),
+        (f"1.2.dcm.{ETAG}-7.0a1b2c.pieces", False, True),
         ("notes.part", False, False),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ from dataset_dl.model.settings import DownloadSettings
 from dataset_dl.network import NetworkSettings
 from dataset_dl.network.reasons import unreachable
 from dataset_dl.process import LineQueue, Process, lines_of, stop_all
+from dataset_dl.process.kernel import kernel_id
 from dataset_dl.process.python import start_module
 from dataset_dl.scratch import Scratch
 from dataset_dl.store.pages import most_listed, parse_page
@@ -103,6 +105,7 @@ class CurlEngine:
         self._max_rate_mbps = max_rate_mbps
         self._md5 = md5
         self._processes = processes
+        self._living: list[Process] = []
         self._is_fixed = workers is not None
         by_descriptors = (descriptor_limit() - _DESCRIPTORS_ASIDE) // _DESCRIPTORS_PER_CONNECTION
         most = _MOST_BY_PROXY if self._route.proxy else _MOST_CONNECTIONS
@@ -197,6 +200,12 @@ class CurlEngine:
         """Whether a file is unfinished, by this engine or s5cmd; large objects are kept, to go on with."""
         return is_begun(name)
 
+    def limit(self, rate_mbps: float) -> None:
+        """Change the limit of the rate, also while it runs; it must have had one from the beginning."""
+        self._max_rate_mbps = rate_mbps
+        for each in self._living:
+            each.feed(b"%f\n" % (rate_mbps * 1e6 / len(self._living)))
+
     @contextmanager
     def _running(
         self, tasks: Path, destination: Path, count: int
@@ -212,16 +221,18 @@ class CurlEngine:
             stall_seconds=self._stall_seconds,
             rate_bytes=self._max_rate_mbps and self._max_rate_mbps * 1e6 / count,
             hashed=self._md5,
-            boot=_boot(),
+            boot=kernel_id().replace(" ", "-"),
+            token=secrets.token_hex(3),
         )
         lines: LineQueue = queue.SimpleQueue()
-        processes: list[Process] = []
+        self._living = processes = []
         try:
             for number in range(count):
                 words = msgspec.json.encode(msgspec.structs.replace(orders, number=number)) + b"\n"
                 processes.append(_worker(destination, words, lines))
             yield processes, lines
         finally:
+            self._living = []
             stop_all(processes)
 
     def _listen(
@@ -311,10 +322,3 @@ def _sum(ticks: Iterable[Tick]) -> BytesWritten:
     several = list(ticks)
     memory = [each.memory_bytes for each in several if each.memory_bytes is not None]
     return BytesWritten(sum(each.size_bytes for each in several), sum(memory) or None)
-
-
-def _boot() -> str:
-    """Return what identifies the time since this machine has started."""
-    import psutil
-
-    return f"{psutil.boot_time():.0f}"

@@ -79,8 +79,8 @@ class Fetching:
         Says how many connections to use.
     hashed
         Whether to compare MD5 sums with the store's.
-    boot
-        See `saving.Large`.
+    boot, token
+        See `large.Large`.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Fetching:
         *,
         hashed: bool = False,
         boot: str = "",
+        token: str = "0",
     ) -> None:
         self._pool = pool
         self._tasks = tasks
@@ -99,6 +100,7 @@ class Fetching:
         self._tuning = tuning
         self.hashed = hashed
         self.boot = boot
+        self.token = token
         self._pages: deque[Get] = deque()
         self._ready: deque[Iterator[Get]] = deque()
         self._later: list[tuple[float, int, Get]] = []

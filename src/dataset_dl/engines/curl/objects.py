@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from dataset_dl.engines.curl.causes import Failure, failure_of
+from dataset_dl.engines.curl.large import LARGE_BYTES, Large
 from dataset_dl.engines.curl.pool import Get
-from dataset_dl.engines.curl.saving import (
-    GATHERED_BYTES,
-    LARGE_BYTES,
-    SMALL_BYTES,
-    Differs,
-    Excess,
-    Large,
-    Small,
-    Whole,
-)
+from dataset_dl.engines.curl.saving import GATHERED_BYTES, SMALL_BYTES, Differs, Excess, Small, Whole
 
 if TYPE_CHECKING:
     from dataset_dl.engines.curl.fetching import Fetching, Series
@@ -91,7 +83,9 @@ class Object:
 
     def _whole(self) -> Get:
         kind = Whole if (self._size_bytes or 0) > SMALL_BYTES else Small
-        self._sink = sink = kind(self._path, self._size_bytes, hashed=self._fetching.hashed)
+        self._sink = sink = kind(
+            self._path, self._size_bytes, hashed=self._fetching.hashed, token=self._fetching.token
+        )
         get = Get(self._url, sink.take, self._ended)
         if self._size_bytes is None:  # it was not listed
             get.reads_headers = True
@@ -135,8 +129,9 @@ class Object:
         assert self._size_bytes is not None
         fetching = self._fetching
         self._large = large = Large(
-            self._path, self._size_bytes, self._etag, hashed=fetching.hashed, boot=fetching.boot
-        )
+            self._path, self._size_bytes, self._etag,
+            hashed=fetching.hashed, boot=fetching.boot, token=fetching.token,
+        )  # fmt: skip
         if self._series.is_lost:
             return
         missing = list(large.missing())

@@ -188,6 +188,11 @@ class Pool:
     def _pause_seconds(self) -> float:
         return 0.0 if self._pace is None else self._pace.pause(self.received_bytes)
 
+    def set_rate(self, rate_bytes: float) -> None:
+        """Change the limit of the rate, if there is one; another thread may do that."""
+        if self._pace is not None:
+            self._pace.rate = rate_bytes
+
     def close(self) -> None:
         """End all requests and connections."""
         for handle in self._busy:

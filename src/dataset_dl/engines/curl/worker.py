@@ -1,7 +1,8 @@
 """A worker process: takes series from the file of tasks, fetches them, and says what happens.
 
 It is started by `engine.CurlEngine`, which sends its orders through standard input and keeps that open: when
-standard input ends, its parent is gone, and so is it. What happens goes to standard output as JSON lines.
+standard input ends, its parent is gone, and so is it. Until then, each line is a new limit of the rate. What
+happens goes to standard output as JSON lines.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from dataset_dl.engines.curl.route import Route
 from dataset_dl.process.python import end_with_input
+
+if TYPE_CHECKING:
+    from dataset_dl.engines.curl.pool import Pool
 
 _DESCRIPTORS = 1024
 
@@ -32,7 +37,7 @@ class Orders(msgspec.Struct):
         See `tuning.Tuning`.
     number
         Which of several workers it is.
-    stall_seconds, rate_bytes, hashed, boot
+    stall_seconds, rate_bytes, hashed, boot, token
         See `fetching.Fetching` and `pool.Pool`.
     """
 
@@ -46,6 +51,7 @@ class Orders(msgspec.Struct):
     rate_bytes: float | None = None
     hashed: bool = False
     boot: str = ""
+    token: str = "0"
 
 
 class File(msgspec.Struct, tag="f", array_like=True):
@@ -134,7 +140,13 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _raise_descriptor_limit()
     orders = msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders)
-    end_with_input()
+    pools: list[Pool] = []
+
+    def change_rate(line: bytes) -> None:
+        for each in pools:
+            each.set_rate(float(line))
+
+    end_with_input(change_rate)
     from dataset_dl.engines.curl.fetching import Fetching
     from dataset_dl.engines.curl.pool import Pool
     from dataset_dl.engines.curl.tasks import take_tasks
@@ -142,10 +154,11 @@ def main() -> None:
 
     output = _Output(orders.number)
     with Pool(orders.route, orders.most, orders.stall_seconds, orders.rate_bytes) as pool:
+        pools.append(pool)
         tuning = Tuning(orders.first, orders.most, fixed=orders.fixed)
         fetching = Fetching(
             pool, take_tasks(Path(orders.tasks)), output, tuning,
-            hashed=orders.hashed, boot=orders.boot,
+            hashed=orders.hashed, boot=orders.boot, token=orders.token,
         )  # fmt: skip
         # Raising from the handler would be lost if libcurl is calling back at that moment.
         signal.signal(signal.SIGTERM, lambda *signalled: fetching.stop())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import psutil
@@ -26,10 +27,10 @@ class Brake:
     process
         The child.
     bytes_per_second
-        The limit.
+        Says the limit, which may change.
     """
 
-    def __init__(self, process: Process, bytes_per_second: float) -> None:
+    def __init__(self, process: Process, bytes_per_second: Callable[[], float]) -> None:
         self._process = process
         self._rate = bytes_per_second
         self.is_pausing = False
@@ -40,9 +41,10 @@ class Brake:
             self._hold(psutil.Process(self._process.pid))
 
     def _hold(self, child: psutil.Process) -> None:
-        pace = Pace(self._rate)
+        pace = Pace(self._rate())
         while self._process.returncode is None:
             time.sleep(_SLICE_SECONDS)
+            pace.rate = self._rate()
             is_too_fast = pace.pause(written_bytes(child)) > 0
             if is_too_fast != self.is_pausing:
                 self.is_pausing = is_too_fast

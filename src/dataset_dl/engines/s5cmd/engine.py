@@ -219,12 +219,16 @@ class S5cmdEngine:
         """Whether a file is unfinished; s5cmd cannot continue what another engine has begun."""
         return is_begun(name) or is_resumable(name)
 
+    def limit(self, rate_mbps: float) -> None:
+        """Change the limit of the rate, also while it runs; it must have had one from the beginning."""
+        self._max_rate_mbps = rate_mbps
+
     def _brake(self, process: Process) -> Brake | None:
         if not self._max_rate_mbps:
             return None
         from dataset_dl.engines.s5cmd.brake import Brake
 
-        return Brake(process, self._max_rate_mbps * 1e6)
+        return Brake(process, lambda: (self._max_rate_mbps or 0) * 1e6)
 
     @contextmanager
     def _running(

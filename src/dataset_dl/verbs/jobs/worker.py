@@ -28,9 +28,14 @@ _NOTHING_YET = DownloadProgress(0, 0, 0, 0, 0, 0, 0, 0, "", 0.0, None, 0.0)
 
 
 class _Teller:
-    """An observer that says how far a job is, a few times a second however many events there are."""
+    """An observer that says how far a job is, a few times a second however many events there are.
 
-    def __init__(self) -> None:
+    It also ends a job that was asked to end and still goes on: a signal raises where Python just is, and in a
+    finalizer or a callback of a library that is ignored.
+    """
+
+    def __init__(self, is_asked_to_end: Callable[[], bool]) -> None:
+        self._is_asked_to_end = is_asked_to_end
         self._tracker = ProgressTracker()
         self._began = time.monotonic()
         self._next = 0.0
@@ -38,6 +43,8 @@ class _Teller:
         self._said = ""
 
     def __call__(self, event: Event) -> None:
+        if self._is_asked_to_end():
+            sys.exit(1)
         if isinstance(event, Working):
             self._working = event
         else:
@@ -79,7 +86,7 @@ def _tell(line: dict[str, Any]) -> None:
 
 def _done(job: Job, plan_path: Path, is_asked_to_end: Callable[[], bool]) -> Ended:
     try:
-        return _of_kind(job, plan_path)
+        return _of_kind(job, plan_path, is_asked_to_end)
     except SystemExit:
         return Ended("PAUSED", "", {})
     except Exception as error:
@@ -94,11 +101,11 @@ def _done(job: Job, plan_path: Path, is_asked_to_end: Callable[[], bool]) -> End
         return Ended("FAILURE", words, {"exit_code": 1})
 
 
-def _of_kind(job: Job, plan_path: Path) -> Ended:
+def _of_kind(job: Job, plan_path: Path, is_asked_to_end: Callable[[], bool]) -> Ended:
     kind = JOBS.find(job.kind)
     if kind is None:
         return Ended("FAILURE", f"The package that does jobs of the kind “{job.kind}” is not installed.", {})
-    teller = _Teller()
+    teller = _Teller(is_asked_to_end)
     ended = kind(job, plan_path, [teller])
     teller.tell()
     return ended

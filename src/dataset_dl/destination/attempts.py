@@ -1,0 +1,203 @@
+"""Each start of a part of a plan is an attempt with records of its own, and ends the right of earlier ones.
+
+Locks may not hold between the machines of a cluster, and a machine that everybody takes for dead may wake
+up. So no records are ever written by two: a newer attempt copies those of the last one, and the last one,
+should it still live, sees the newer one and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from dataset_dl.destination import disk, paths
+from dataset_dl.destination.lock import HOLDER, holder_of, refuse_writer_of_the_whole
+from dataset_dl.destination.merging import inherit
+from dataset_dl.errors import ManifestError, PlanError, StorageError
+from dataset_dl.model.part import Part
+from dataset_dl.model.plan import Plan
+from dataset_dl.plans.opening import origin_of
+
+# A writer says how far it is every few seconds; one that has said nothing for so long is taken for dead.
+SILENT_SECONDS = 120.0
+
+
+class Attempt(NamedTuple):
+    """An attempt at a part.
+
+    Attributes
+    ----------
+    name
+        The name of its records, like ``3-of-16-attempt-2``.
+    is_doubtful
+        Whether files that are there may lack bytes, because a writer was on another machine and did not end
+        in order, or may still live.
+    """
+
+    name: str
+    is_doubtful: bool
+
+
+def begin(destination: Path, plan: Plan, *, take_over: bool = False) -> Attempt:
+    """Begin an attempt at a part of a plan.
+
+    Parameters
+    ----------
+    destination
+        Where the part goes.
+    plan
+        The part, from `plans.parts.part_of`.
+    take_over
+        Begin although an earlier attempt seems to live, and end its right to write.
+
+    Raises
+    ------
+    StorageError
+        If an earlier attempt, or a writer of the whole, lives; or the destination cannot be written.
+    PlanError
+        If the destination has parts of another plan, or of another number of parts.
+    """
+    cut = plan.origin.cut
+    assert cut is not None, "a part knows how its plan was cut"
+    part = Part(cut.number, cut.total)
+    disk.check(destination)
+    paths.prepare(destination)
+    disk.check(paths.state(destination))
+    refuse_writer_of_the_whole(destination)
+    _refuse_other_plans(destination, plan, part)
+    last = max(paths.attempts(destination, part.name), default=0)
+    is_doubtful = False
+    if last:
+        before = paths.attempt_name(part.name, last)
+        holder = holder_of(destination, before)
+        if is_alive(destination, before) and not take_over:
+            raise StorageError(
+                str(destination),
+                f"Another download writes part {part} of {destination}{holder.words}; nothing was started.",
+                "Wait for it to end. If its machine is gone, run the same command with --take-over.",
+            )
+        is_doubtful = is_doubtful_since(destination, before) or holder.is_locked
+    name = paths.attempt_name(part.name, last + 1)
+    own = paths.files_of(destination, name)
+    try:
+        own.folder.parent.mkdir(exist_ok=True)
+        own.folder.mkdir()
+    except FileExistsError:
+        raise StorageError(
+            str(destination),
+            f"Another process has just begun part {part} of {destination}; nothing was started.",
+            "Wait for it to end.",
+        ) from None
+    except OSError as error:
+        raise StorageError(
+            str(destination),
+            f"{own.folder} cannot be created: {error.strerror}.",
+            "Choose another directory.",
+        ) from None
+    if is_doubtful:
+        own.doubtful.touch()
+    if last:
+        _copy(paths.files_of(destination, paths.attempt_name(part.name, last)), own)
+        for number in paths.attempts(destination, part.name):
+            if number < last:
+                with suppress(OSError):
+                    shutil.rmtree(paths.files_of(destination, paths.attempt_name(part.name, number)).folder)
+    elif (whole := paths.files_of(destination)).journal.exists():
+        inherit(whole.journal, own.journal, (row.key for row in plan))
+    return Attempt(name, is_doubtful)
+
+
+def is_alive(destination: Path, name: str) -> bool:
+    """Whether the writer of an attempt seems to live.
+
+    A lock that is held says so. The lock of a writer on another machine may not be seen here; such a writer
+    lives if it has lately said how far it is, by the clock of the file system.
+    """
+    holder = holder_of(destination, name)
+    if holder.is_locked:
+        return True
+    if not holder.is_left or holder.is_of_this_kernel:
+        return False
+    files = paths.files_of(destination, name)
+    try:
+        os.utime(files.folder.parent)
+        now = files.folder.parent.stat().st_mtime
+        return now - max(files.progress.stat().st_mtime, files.folder.stat().st_mtime) < SILENT_SECONDS
+    except OSError:
+        return False
+
+
+def is_doubtful_since(destination: Path, name: str) -> bool:
+    """Whether the files of a part may lack bytes since an attempt, or since one before it.
+
+    Its machine may not have written all of them if it did not end in order. The doubt remains until an
+    attempt that compares them has come to its end.
+    """
+    holder = holder_of(destination, name)
+    is_left_elsewhere = holder.is_left and not holder.is_of_this_kernel
+    return is_left_elsewhere or paths.files_of(destination, name).doubtful.exists()
+
+
+def _copy(before: paths.Files, own: paths.Files) -> None:
+    """Copy the records of the last attempt, with the transaction that its journal may be in."""
+    hot = f"{before.journal.name}-journal"
+    for name in (hot, before.journal.name, before.plan.name, before.requests.name, before.missing.name):
+        with suppress(FileNotFoundError):
+            shutil.copyfile(before.folder / name, own.folder / name)
+
+
+def _refuse_other_plans(destination: Path, plan: Plan, part: Part) -> None:
+    """Refuse a part if the destination has parts of another plan: together they would be nothing whole."""
+    checked = False
+    for name in paths.parts(destination):
+        attempt = paths.attempt_of(name)
+        if attempt is None:
+            continue
+        of = attempt[0].partition("-of-")
+        if int(of[2]) != part.total:
+            raise _other_plan(destination, f"parts of a plan that was cut into {of[2]}, not {part.total}")
+        path = paths.files_of(destination, name).plan
+        if not checked and path.is_file():
+            checked = True
+            with suppress(ManifestError):  # a damaged one is set aside by its own writer
+                found = origin_of(path).cut
+                if found is not None and plan.origin.cut is not None and found.whole != plan.origin.cut.whole:
+                    raise _other_plan(destination, f"parts of another plan, for example {of[0]}/{of[2]}")
+
+
+def _other_plan(destination: Path, what: str) -> PlanError:
+    return PlanError(
+        "part",
+        f"{destination} has {what}; nothing was started.",
+        "Gather what is there (`dataset-dl cluster gather`), or choose another destination.",
+    )
+
+
+def remove_all(destination: Path) -> None:
+    """Remove the records of all attempts at all parts, once they are gathered."""
+    folder = paths.state(destination) / paths.PARTS
+    for each in folder.iterdir():
+        if paths.attempt_of(each.name) is not None:
+            shutil.rmtree(each, ignore_errors=True)
+    with suppress(OSError):  # another kind of part is there
+        folder.rmdir()
+
+
+def running_beside(destination: Path, own: str) -> int:
+    """Count the other parts that have lately said how far they are, and have not ended."""
+    count, now = 0, time.time()
+    for name in paths.parts(destination):
+        if name == own:
+            continue
+        files = paths.files_of(destination, name)
+        with suppress(OSError):
+            # One that has just begun has not said anything yet.
+            is_new = not os.path.lexists(files.progress)
+            sign = files.folder if is_new else files.progress
+            is_going = is_new or os.path.lexists(files.folder / HOLDER)
+            count += is_going and now - sign.stat().st_mtime < SILENT_SECONDS
+    return count
