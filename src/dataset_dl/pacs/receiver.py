@@ -1,0 +1,173 @@
+"""Receives what archives send after a C-MOVE: each is acknowledged once it is on the disk and recorded."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+from dataset_dl.errors import NetworkError, StorageError
+from dataset_dl.pacs import answers, commandsets, services
+from dataset_dl.pacs.arriving import Arriving, meta
+from dataset_dl.pacs.association import Association, Context, Message
+from dataset_dl.pacs.commandsets import Command
+from dataset_dl.pacs.intake import Intake, Refused
+from dataset_dl.pacs.negotiation import accept
+from dataset_dl.pacs.titles import Titles
+
+_BACKLOG = 32
+_POLL_SECONDS = 0.2
+_IDLE_SECONDS = 300.0
+# Everything but the services: who sends objects knows best what they are.
+_NO_OBJECTS = (
+    "1.2.840.10008.5.1.4.1.2.",
+    "1.2.840.10008.5.1.4.31",
+    "1.2.840.10008.3.",
+    "1.2.840.10008.5.1.1.",
+)
+
+
+class Receiver:
+    """Listens for archives.
+
+    Parameters
+    ----------
+    titles
+        Its AE title, and where it listens.
+
+    Raises
+    ------
+    NetworkError
+        If it cannot listen there.
+    """
+
+    def __init__(self, titles: Titles) -> None:
+        self._titles = titles
+        self._intakes: dict[str, Intake] = {}
+        self._lock = threading.Lock()
+        self._open: set[Association] = set()
+        self._is_closed = False
+        try:
+            self._listening = socket.create_server((titles.host, titles.port), backlog=_BACKLOG)
+        except OSError as error:
+            raise NetworkError(
+                titles.receiver,
+                f"The port {titles.port} cannot be used to receive what archives send: {error.strerror}.",
+                "Is another download at work? DATASET_DL_RECEIVER_PORT sets another port, which the archive"
+                " must know, too.",
+            ) from None
+        self._listening.settimeout(_POLL_SECONDS)
+        self.port: int = self._listening.getsockname()[1]
+        self._thread = threading.Thread(target=self._listen, daemon=True, name="receiver")
+        self._thread.start()
+
+    def await_instances(self, intake: Intake) -> None:
+        """Take what is missing of a series."""
+        with self._lock:
+            for uid in intake.wanted:
+                self._intakes[uid] = intake
+
+    def forget(self, intake: Intake) -> None:
+        """Take nothing more of a series."""
+        with self._lock:
+            for uid in intake.wanted:
+                if self._intakes.get(uid) is intake:
+                    del self._intakes[uid]
+
+    def close(self) -> None:
+        """End every association, and listen no more."""
+        self._is_closed = True
+        with suppress(OSError):
+            self._listening.close()
+        with self._lock:
+            several = list(self._open)
+        for each in several:
+            each.interrupt()
+        self._thread.join(2 * _POLL_SECONDS)
+
+    def _listen(self) -> None:
+        while not self._is_closed:
+            try:
+                connection, _ = self._listening.accept()
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            connection.settimeout(_IDLE_SECONDS)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True, name="receiving").start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        # An archive that leaves, or sends what is no DICOM, has no answer for its last instance, so it is not
+        # taken for one that has come.
+        with suppress(NetworkError):
+            association = accept(connection, _choose, self._titles.receiver)
+            with self._lock:
+                self._open.add(association)
+            try:
+                self._receive(association)
+            finally:
+                association.abort()
+                with self._lock:
+                    self._open.discard(association)
+
+    def _receive(self, association: Association) -> None:
+        arriving: list[tuple[Intake, Arriving]] = []
+
+        def sink(context: Context, command: Command) -> Arriving | _Nothing:
+            uid = str(command.get("AffectedSOPInstanceUID", ""))
+            with self._lock:
+                intake = self._intakes.get(uid)
+            if command.get("CommandField") != commandsets.C_STORE or intake is None:
+                return _Nothing()
+            made = intake.begin(meta(context.abstract, uid, context.syntax, association.name))
+            arriving.append((intake, made))
+            return made
+
+        try:
+            while not self._is_closed and (message := association.receive(sink)) is not None:
+                kind = message.command.get("CommandField")
+                if kind == commandsets.C_STORE:
+                    status = _taken(*arriving.pop()) if arriving else answers.NOT_AUTHORISED
+                    services.answer_store(association, message, status)
+                elif kind == commandsets.C_ECHO:
+                    _answer_echo(association, message)
+                else:
+                    return
+        finally:
+            for _, each in arriving:
+                each.drop()
+
+
+class _Nothing:
+    """Takes what nobody has asked for."""
+
+    def write(self, data: memoryview) -> None:
+        """Forget the bytes."""
+
+
+def _taken(intake: Intake, arriving: Arriving) -> int:
+    try:
+        intake.end(arriving, is_synced=True)
+    except Refused:
+        return answers.CANNOT_UNDERSTAND
+    except (OSError, StorageError):
+        return answers.OUT_OF_RESOURCES
+    return answers.SUCCESS
+
+
+def _answer_echo(association: Association, message: Message) -> None:
+    answer = {
+        "AffectedSOPClassUID": services.VERIFICATION,
+        "CommandField": commandsets.C_ECHO | commandsets.RESPONSE,
+        "MessageIDBeingRespondedTo": message.command.get("MessageID", 0),
+        "Status": answers.SUCCESS,
+    }
+    association.send(message.context, answer)
+
+
+def _choose(abstract: str, syntaxes: Sequence[str]) -> str | None:
+    """Take each object in the first transfer syntax, which the archive prefers: so it is as it is stored."""
+    if abstract != services.VERIFICATION and abstract.startswith(_NO_OBJECTS):
+        return None
+    return syntaxes[0] if syntaxes else None
