@@ -11,17 +11,8 @@ import click
 
 from dataset_dl.cli.help import Command
 from dataset_dl.cli.options import Directory, network
-from dataset_dl.errors import SelectionError
 
-
-def _not_yet(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        raise SelectionError(
-            value,
-            "The page is for one person on this machine: it has no accounts, so it listens on 127.0.0.1 only;"
-            " nothing was started.",
-            "From another machine, use `ssh -L PORT:127.0.0.1:PORT`, and the same --port there.",
-        )
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command(cls=Command)
@@ -30,7 +21,7 @@ def _not_yet(context: click.Context, parameter: click.Parameter, value: str | No
     type=click.IntRange(0, 65535),
     default=0,
     metavar="N",
-    help="The port on 127.0.0.1.  [default: any that is free]",
+    help="The port.  [default: any that is free]",
 )
 @click.option("--no-open", is_flag=True, help="Print the link, but do not open a browser.")
 @click.option(
@@ -44,14 +35,31 @@ def _not_yet(context: click.Context, parameter: click.Parameter, value: str | No
     "--at-once", type=click.IntRange(1, 64), default=2, show_default=True, help="Jobs at the same time."
 )
 @click.option("--fetch-viewer", is_flag=True, help="Fetch the viewer of volumes, once, and end.")
-@click.option("--host", expose_value=False, callback=_not_yet, hidden=True)
+@click.option(
+    "--host", metavar="ADDRESS", help="Serve several people, each with an account, on this address."
+)
+@click.option(
+    "--name", "names", multiple=True, metavar="HOST", help="What people call the server. May be repeated."
+)
+@click.option("--certificate", type=_FILE, metavar="FILE", help="The server's certificate, as PEM.")
+@click.option("--certificate-key", type=_FILE, metavar="FILE", help="Its key, as PEM.")
 @network
 def web(
-    port: int, no_open: bool, roots: tuple[Path, ...], at_once: int, fetch_viewer: bool, **options: Any
+    port: int,
+    no_open: bool,
+    roots: tuple[Path, ...],
+    at_once: int,
+    fetch_viewer: bool,
+    host: str | None,
+    names: tuple[str, ...],
+    certificate: Path | None,
+    certificate_key: Path | None,
+    **options: Any,
 ) -> None:
     """Open a page on this machine: explore IDC, build a cohort, download it, look at series.
 
-    It prints a link that works once. Ctrl-C ends it; jobs that run are paused.
+    It prints a link that works once. Ctrl-C ends it; jobs that run are paused. With --host it is for several
+    people, who sign in.
     """
     from dataset_dl.web import require
 
@@ -63,13 +71,18 @@ def web(
         click.echo(f"The viewer, niivue {viewer.VERSION}, is in {path}.")
         return
     require()
-    from dataset_dl.web.server import serve
+    from dataset_dl.web.server import Host, serve
 
+    if host is None and (names or certificate or certificate_key):
+        raise click.UsageError("--name and --certificate need --host.", click.get_current_context())
     for name, value in options.items():
         if value is not None:  # jobs run in processes of their own, which read these
             os.environ[f"DATASET_DL_{name.upper()}"] = str(value).lower() if value is True else str(value)
 
     def say(link: str) -> None:
+        if host is not None:
+            click.echo(f"The page is at {link}\nCtrl-C ends it.")
+            return
         click.echo(
             f"The page is at {link}\nThe link works once; Enter prints another one. Ctrl-C ends the page."
         )
@@ -80,6 +93,7 @@ def web(
             port=port,
             at_once=at_once,
             say=say,
-            open_page=not no_open,
+            open_page=not no_open and host is None,
+            host=None if host is None else Host(host, names, certificate, certificate_key),
         )
     click.echo("The page has ended. Jobs that ran are paused.")

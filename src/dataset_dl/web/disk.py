@@ -61,7 +61,8 @@ def _summary(tree: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _summarized(tree: Path, *stamps: int) -> dict[str, Any]:
-    from dataset_dl.destination.records import gather, kept_plan
+    from dataset_dl.destination.records import kept_plan
+    from dataset_dl.destination.reports import gather
 
     kept, report = kept_plan(tree, checked=False), gather(tree)
     if kept is None:

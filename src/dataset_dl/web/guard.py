@@ -48,10 +48,19 @@ class Guard:
         The only host, with its port, that requests may name.
     token
         What programs send as ``Authorization: Bearer``; the page has a key of its own.
+    bound_of
+        How large a body at a path may be, and of which media types besides JSON.
     """
 
-    def __init__(self, app: App, host: str, token: str) -> None:
+    def __init__(
+        self,
+        app: App,
+        host: str,
+        token: str,
+        bound_of: Callable[[str], tuple[int, tuple[str, ...]]] = lambda path: (MOST_BODY_BYTES, ()),
+    ) -> None:
         self._app = app
+        self._bound_of = bound_of
         self._host = host
         self._token = token
         self._cookie_name = f"dataset-dl-{host.rpartition(':')[2]}"
@@ -71,12 +80,10 @@ class Guard:
             return
         if scope["type"] != "http":
             return
-        headers: dict[str, str] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+        headers = headers_of(scope)
         accepted = headers.get("accept", "")
         if refused := self._refused(scope, headers):
-            await _refuse(send, *refused, accepted)
+            await refuse(send, *refused, accepted)
             return
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token")
         if scope["path"] == "/" and given is not None and scope["method"] == "GET":
@@ -84,11 +91,11 @@ class Guard:
             return
         is_asking = scope["path"].startswith("/api/")
         if not (self._has_key(headers) if is_asking else self._is_known(headers)):
-            await _refuse(send, 401, _UNKNOWN, accepted)
+            await refuse(send, 401, _UNKNOWN, accepted)
             return
         if scope["method"] not in ("GET", "HEAD"):
-            receive = _Bounded(receive)
-        await self._app(scope, receive, _with_headers(send))
+            receive = Bounded(receive, self._bound_of(scope["path"])[0])
+        await self._app(scope, receive, with_headers(send))
 
     def _refused(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         """Return status and reason if a request is refused whoever sent it."""
@@ -106,10 +113,12 @@ class Guard:
             return None
         if scope["method"] != "POST":
             return 405, "There is nothing to do like that."
-        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        bound, takes = self._bound_of(scope["path"])
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in ("application/json", *takes):
             return 415, "A change must be JSON."
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MOST_BODY_BYTES:
+        if not length.isdigit() or int(length) > bound:
             return 413, TOO_LARGE
         return None
 
@@ -117,9 +126,9 @@ class Guard:
         if link not in self._links:
             # Whoever is in already comes back to a link of the past, but gets no key for it.
             if not self._is_known(headers):
-                await _refuse(send, 403, _USED, headers.get("accept", ""))
+                await refuse(send, 403, _USED, headers.get("accept", ""))
                 return
-            await _answer(send, 303, b"", {**_HEADERS, "Location": "/", "Cache-Control": "no-store"})
+            await answer(send, 303, b"", {**_HEADERS, "Location": "/", "Cache-Control": "no-store"})
             return
         self._links.discard(link)
         cookie = f"{self._cookie_name}={self._cookie}; Path=/; HttpOnly; SameSite=Strict"
@@ -130,12 +139,12 @@ class Guard:
             "Set-Cookie": cookie,
             "Cache-Control": "no-store",
         }
-        await _answer(send, 303, b"", fields)
+        await answer(send, 303, b"", fields)
 
     def _has_key(self, headers: dict[str, str]) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         is_one = [hmac.compare_digest(given.encode(), each.encode()) for each in (self._key, self._token)]
-        return scheme.lower() == "bearer" and any(is_one)
+        return scheme.lower() in ("bearer", "token") and any(is_one)
 
     def _is_known(self, headers: dict[str, str]) -> bool:
         """Whether the cookie is there; other programs of this host may have set others, of any form."""
@@ -148,22 +157,34 @@ class TooLarge(Exception):
     """A body is longer than it said, or than is read."""
 
 
-class _Bounded:
-    """Receives a body up to the bound."""
+class Bounded:
+    """Receives a body up to a bound."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, most_bytes: int = MOST_BODY_BYTES) -> None:
         self._receive = receive
+        self._most_bytes = most_bytes
         self._received = 0
 
     async def __call__(self) -> MutableMapping[str, Any]:
+        """Receive a part."""
         message = await self._receive()
         self._received += len(message.get("body", b""))
-        if self._received > MOST_BODY_BYTES:
+        if self._received > self._most_bytes:
             raise TooLarge
         return message
 
 
-def _with_headers(send: Send) -> Send:
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Return the first header of each name."""
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return headers
+
+
+def with_headers(send: Send) -> Send:
+    """Return what sends an answer with the headers that keep a browser safe."""
+
     async def sending(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             own = {**_HEADERS, "Content-Security-Policy": _POLICY}
@@ -180,7 +201,8 @@ def _encoded(fields: dict[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()]
 
 
-async def _refuse(send: Send, status: int, reason: str, accepted: str = "") -> None:
+async def refuse(send: Send, status: int, reason: str, accepted: str = "") -> None:
+    """Answer that a request is refused."""
     fields = {**_HEADERS, "Cache-Control": "no-store", "Connection": "close"}
     if "text/html" in accepted:
         fields["Content-Type"] = "text/plain; charset=utf-8"
@@ -188,10 +210,11 @@ async def _refuse(send: Send, status: int, reason: str, accepted: str = "") -> N
     else:
         fields["Content-Type"] = "application/json"
         body = json.dumps({"error": reason, "hint": ""})
-    await _answer(send, status, body.encode(), fields)
+    await answer(send, status, body.encode(), fields)
 
 
-async def _answer(send: Send, status: int, body: bytes, fields: dict[str, str]) -> None:
+async def answer(send: Send, status: int, body: bytes, fields: dict[str, str]) -> None:
+    """Answer with a whole body."""
     fields["Content-Length"] = str(len(body))
     await send({"type": "http.response.start", "status": status, "headers": _encoded(fields)})
     await send({"type": "http.response.body", "body": body})

@@ -61,8 +61,13 @@ def _operation(call: Call) -> dict[str, Any]:
             "400": {"description": "The request is wrong; nothing was changed.", "content": problem},
         },
     }
+    if call.rights is not None:
+        found["x-rights"] = [each._asdict() for each in call.rights]
+    if call.takes:
+        content = {each: {"schema": {"type": "string", "format": "binary"}} for each in call.takes}
+        found["requestBody"] = {"content": content}
     rest = {name: about for name, about in call.parameters.items() if name not in words}
-    if call.method == "GET":
+    if call.method == "GET" or call.takes:
         found["parameters"] += [
             {
                 "name": name,

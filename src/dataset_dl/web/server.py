@@ -9,21 +9,26 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from dataset_dl.errors import DatasetDlError, SelectionError, StorageError
+from dataset_dl import configuration
+from dataset_dl.errors import DatasetDlError, MissingExtra, SelectionError, StorageError
+from dataset_dl.network.bypass import is_loopback
 from dataset_dl.scratch import Scratch
 from dataset_dl.verbs.jobs import Jobs
 from dataset_dl.verbs.jobs.running import Runner
-from dataset_dl.web.app import make_app
+from dataset_dl.web.accounts import Accounts
+from dataset_dl.web.app import bound_of, make_app
 from dataset_dl.web.changes import Changes
 from dataset_dl.web.guard import Guard
+from dataset_dl.web.hosted import Hosted
 from dataset_dl.web.site import Site
 
 if TYPE_CHECKING:
@@ -35,6 +40,25 @@ _SILENT_SECONDS = 10.0
 _MOST_CONNECTIONS, _KEEP_ALIVE_SECONDS, _GRACE_SECONDS = 800, 30, 2
 
 
+class Host(NamedTuple):
+    """How a server for several people is reached.
+
+    Attributes
+    ----------
+    address
+        The address that it listens on.
+    names
+        What people call it.
+    certificate, key
+        PEM files for TLS; None only on the loopback address.
+    """
+
+    address: str
+    names: tuple[str, ...]
+    certificate: Path | None
+    key: Path | None
+
+
 def serve(
     roots: Sequence[Path],
     *,
@@ -42,6 +66,7 @@ def serve(
     at_once: int,
     say: Callable[[str], object],
     open_page: bool,
+    host: Host | None = None,
 ) -> None:
     """Serve until a signal comes.
 
@@ -57,6 +82,8 @@ def serve(
         Told the link, once a request to it would be answered.
     open_page
         Whether to open the page in a browser.
+    host
+        For several people, each with an account; for one person on this machine if None.
 
     Raises
     ------
@@ -68,15 +95,26 @@ def serve(
             raise SelectionError(
                 str(root), f"{root} is not a directory that can be written to; nothing was started."
             )
-    listening = _listening(port)
+    accounts = None if host is None else _accounts(host)
+    listening = _listening(port, HOST if host is None else host.address)
+    port = listening.getsockname()[1]
     jobs = Jobs()
     changes = Changes(jobs.table)
     token = os.environ.get(_TOKEN) or secrets.token_urlsafe(32)
-    app = make_app(Site(roots, jobs), changes, token)
-    guard = Guard(app, f"{HOST}:{listening.getsockname()[1]}", token)
+    app = make_app(Site(roots, jobs, is_hosted=host is not None), changes, token)
+    bounds = partial(bound_of, app)
+    guard: Guard | Hosted
+    if host is None or accounts is None:
+        guard = Guard(app, f"{HOST}:{port}", token, bounds)
+    else:
+        called = {name.lower() for name in (*host.names, host.address)}
+        names = frozenset({*called, *(f"{name}:{port}" for name in called)})
+        guard = Hosted(app, names, accounts, bounds, configuration.state_path() / "accounts.log")
     server = _Server(
         uvicorn.Config(
             guard,
+            ssl_certfile=None if host is None else host.certificate,
+            ssl_keyfile=None if host is None else host.key,
             http=_Protocol,
             log_config=None,
             access_log=False,
@@ -89,10 +127,48 @@ def serve(
         ),
         changes,
     )
-    _live_with(app, changes, lambda: _greet(guard, say, open_page=open_page))
+
+    def greet() -> None:
+        if isinstance(guard, Guard):
+            _greet(guard, say, open_page=open_page)
+        elif host is not None:
+            scheme = "http" if host.certificate is None else "https"
+            say(f"{scheme}://{host.names[0] if host.names else host.address}:{port}/")
+
+    _live_with(app, changes, greet)
     threading.Thread(target=_count, name="cube", daemon=True).start()
-    with listening, Runner(jobs, at_once):
+    with ExitStack() as stack:
+        stack.enter_context(listening)
+        stack.enter_context(Runner(jobs, at_once))
+        for page in app.state.pages:
+            if page.beside is not None:
+                with suppress(MissingExtra):
+                    stack.enter_context(page.beside())
         server.run(sockets=[listening])
+
+
+def _accounts(host: Host) -> Accounts:
+    """Return the accounts of a server for several people.
+
+    Raises
+    ------
+    SelectionError
+        If nobody could sign in, or passwords would go through a network in plain.
+    """
+    if host.certificate is None and not is_loopback(host.address):
+        raise SelectionError(
+            host.address,
+            "Passwords and images would go through the network in plain; nothing was started.",
+            "Give --certificate and --certificate-key, or listen on 127.0.0.1 behind a proxy with TLS.",
+        )
+    accounts = Accounts()
+    if not accounts.all():
+        raise SelectionError(
+            str(accounts.path),
+            "There is no account yet, so nobody could sign in; nothing was started.",
+            "`dataset-dl accounts add NAME --owner` adds one.",
+        )
+    return accounts
 
 
 class _Protocol(H11Protocol):
@@ -135,19 +211,23 @@ def _live_with(app: Starlette, changes: Changes, greet: Callable[[], object]) ->
     app.router.lifespan_context = lifespan
 
 
-def _listening(port: int) -> socket.socket:
-    listening = socket.socket()
+def _listening(port: int, host: str) -> socket.socket:
+    # Only of a socket that names its protocol asyncio sends each part of an answer at once, not 40 ms later.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if os.name != "nt":  # there it would let another program take the same port
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((HOST, port))
+        listening.bind((host, port))
         # From now on requests wait until they are answered.
         listening.listen(128)
     except OSError as error:
         listening.close()
         raise SelectionError(
             str(port),
-            f"The port {port} cannot be used: {error.strerror}; nothing was started.",
+            f"The port {port} of {host} cannot be used: {error.strerror}; nothing was started."
+            if host != HOST
+            else f"The port {port} cannot be used: {error.strerror}; nothing was started.",
             "Leave --port out, or choose another one.",
         ) from None
     return listening

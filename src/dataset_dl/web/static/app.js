@@ -1,6 +1,6 @@
 // The frame: which page is shown, links without reloading, and what all pages share.
 
-import { ask, announce, h, problem } from "/static/dom.js";
+import { ask, announce, h, problem, signIn, signOut } from "/static/dom.js";
 import { Jobs } from "/static/jobs.js";
 
 const main = document.getElementById("main");
@@ -21,7 +21,10 @@ async function show() {
   const mine = ++turn;
   const [name, ...rest] = location.pathname.slice(1).split("/");
   const page = about.pages.find((each) => each.name === name);
-  if (!page) return go("/explore", { replace: true });
+  if (!page) {
+    if (!home()) return main.replaceChildren(h("p", {}, "There is no page for you yet. Ask whoever runs this server."));
+    return go(`/${home()}`, { replace: true });
+  }
   mark(name);
   if (name === shown && leave?.changed) return leave.changed(location.search, rest.join("/"));
   leave?.end?.();
@@ -68,11 +71,12 @@ async function begin() {
   try {
     about = await ask("about");
   } catch (error) {
-    return main.replaceChildren(problem(error));
+    return main.replaceChildren(error.mustSignIn ? signInForm() : problem(error));
   }
   const running = h("span", { class: "badge", hidden: true });
   nav.replaceChildren(...about.pages.filter((page) => page.is_listed).map((page) =>
     h("a", { href: `/${page.name}`, "data-page": page.name }, page.title, page.name === "downloads" ? running : null)));
+  if (about.is_hosted) nav.append(h("button", { type: "button", class: "link", onclick: signOut }, `Sign out ${about.person}`));
   jobs.onchange(() => {
     const open = jobs.list.filter((job) => ["PENDING", "IN_PROGRESS"].includes(job.state)).length;
     running.hidden = !open;
@@ -80,8 +84,29 @@ async function begin() {
   });
   document.addEventListener("click", follow);
   window.addEventListener("popstate", show);
-  jobs.listen();
-  await (location.pathname === "/" ? go("/explore", { replace: true }) : show());
+  if (about.pages.some((page) => page.name === "downloads")) jobs.listen();
+  await (location.pathname === "/" ? go(`/${home()}`, { replace: true }) : show());
+}
+
+// The first page of those that a person may see.
+const home = () => about.pages.find((page) => page.is_listed)?.name ?? "";
+
+function signInForm() {
+  const name = h("input", { id: "name", name: "name", autocomplete: "username", required: true });
+  const password = h("input", { id: "password", name: "password", type: "password", autocomplete: "current-password", required: true });
+  const told = h("div", { "aria-live": "polite" });
+  async function submit(event) {
+    event.preventDefault();
+    try {
+      await signIn(name.value, password.value);
+      location.reload();
+    } catch (error) {
+      told.replaceChildren(problem(error));
+    }
+  }
+  return h("form", { class: "card sign-in", onsubmit: submit }, h("h1", {}, "Sign in"),
+    h("p", {}, h("label", { for: "name" }, "Name"), name), h("p", {}, h("label", { for: "password" }, "Password"), password),
+    told, h("div", { class: "buttons" }, h("button", { type: "submit" }, "Sign in")));
 }
 
 begin();

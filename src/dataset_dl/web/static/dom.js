@@ -61,8 +61,24 @@ export async function request(path, { headers, ...options } = {}) {
     throw new Refused("The server does not answer. Is `dataset-dl web` still running?");
   }
   if (answer.ok) return answer;
-  const { error, hint } = await answer.json();
-  throw new Refused(`${error} ${hint ?? ""}`.trim());
+  const { error, hint, sign_in } = await answer.json();
+  const refused = new Refused(`${error} ${hint ?? ""}`.trim());
+  refused.mustSignIn = sign_in ?? false;
+  throw refused;
+}
+
+// Signs in where several people share the server.
+export async function signIn(name, password) {
+  const answer = await fetch("/api/session", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ name, password }) });
+  const told = await answer.json();
+  if (!answer.ok) throw new Refused(told.error);
+  localStorage.setItem("key", told.key);
+}
+
+export async function signOut() {
+  await fetch("/api/session", { method: "DELETE", headers: { Authorization: `Bearer ${key()}` } });
+  localStorage.removeItem("key");
+  location.assign("/");
 }
 
 export async function ask(path, body) {
