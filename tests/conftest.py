@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -14,6 +15,9 @@ from dataset_dl.testing import LocalBucket
 from support import quick_index
 from support.cli import Cli
 from support.faults import FaultServer, serve
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 # Variables that a shell may export and that would redirect s5cmd or Python.
 _INHERITED = ("PROXY", "CA_BUNDLE", "SSL_CERT", "AWS_", "S3_", "DATASET_DL_", "RCLONE_")
@@ -105,6 +109,20 @@ def own(filled: LocalBucket, tmp_path: Path) -> Iterator[LocalBucket]:
     bucket.root = root
     yield bucket
     bucket.close()
+
+
+@pytest.fixture(scope="session")
+def dask_client() -> Iterator[Client]:
+    """Two worker processes of Dask on this machine."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def _taken(window: Page, address: str) -> Iterator[tuple[str, bytes]]:
     window.locator("#rate").fill("1")
     yield "cohort", _webp(window)
     window.locator("button[type=submit]").last.click()
-    window.locator("li.job .numbers:has-text('MB/s')").wait_for()
+    window.locator("li.job .numbers:has-text('MB/s')").wait_for(timeout=1000 * _WAIT_SECONDS)
     yield "downloads", _webp(window)
     window.goto(f"{address}/explore?collection_id={_COLLECTION}")
     window.get_by_role("button", name="Series", exact=True).click()

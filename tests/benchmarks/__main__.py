@@ -14,7 +14,23 @@ from pathlib import Path
 import psutil
 
 import dataset_dl as dd
-from benchmarks import adapt, again, checks, deliver, images, moves, page, plans, preview, rate, ready, stream
+from benchmarks import (
+    adapt,
+    again,
+    checks,
+    cluster,
+    deliver,
+    images,
+    moves,
+    pacs,
+    page,
+    plans,
+    preview,
+    rate,
+    ready,
+    stream,
+    transfers,
+)
 from benchmarks.measure import HEADER, Row, as_json, line
 
 _ROOM_BYTES = 12e9
@@ -33,7 +49,7 @@ def main() -> None:
         "suites",
         nargs="*",
         metavar="SUITE",
-        help="ready plan move far adapt stream again check preview images deliver page rate",
+        help="ready plan move far adapt stream again check preview images deliver pacs transfers page rate cluster",
     )
     chosen = parser.parse_args()
     engines = moves.ENGINES if chosen.engine == "both" else (chosen.engine,)
@@ -53,8 +69,11 @@ def main() -> None:
         "preview": lambda: preview.rows(scratch, _PEERS, times=times),
         "images": lambda: images.rows(scratch, times=times),
         "deliver": lambda: deliver.rows(scratch, times=times, full=chosen.full),
+        "pacs": lambda: pacs.rows(scratch, _PEERS, times=times),
+        "transfers": lambda: transfers.rows(scratch, times=times),
         "page": lambda: page.rows(scratch, full=chosen.full),
         "rate": lambda: rate.rows(scratch, engines=engines),
+        "cluster": lambda: cluster.rows(scratch, _PEERS, times=times, full=chosen.full),
     }
     if unknown := set(chosen.suites) - suites.keys():
         parser.error(f"no suite is called {', '.join(sorted(unknown))}")

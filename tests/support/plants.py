@@ -74,7 +74,7 @@ PLANTS = (
     ),
     Plant(
         "A large file goes on where it was cut",
-        "engines/curl/saving.py",
+        "engines/curl/large.py",
         "        self._done = self._read_list()\n",
         "        self._done: set[tuple[int, int]] = set()\n",
         (
@@ -94,8 +94,8 @@ PLANTS = (
     Plant(
         "A disk that is full, unmounted or moved away",
         "destination/lock.py",
-        "        if self._look() != self._identity:\n",
-        "        if not self._identity:\n",
+        "        if self._look() == self._identity:\n",
+        "        if self._identity:\n",
         ("tests/integration/test_faults.py", "-k", "takes_no_more"),
     ),
     Plant(
@@ -146,5 +146,61 @@ PLANTS = (
         "    if text.isprintable():\n",
         "    if text:\n",
         ("tests/integration/test_blame.py", "-k", "stranger or one_line"),
+    ),
+    Plant(
+        "An instance is sent when the archive says so",
+        "pacs/answers.py",
+        "return self.status is not None and (self.status == SUCCESS or self.is_warning)",
+        "return self.status is None or self.status == SUCCESS or self.is_warning",
+        ("tests/pacs/test_peers.py",),
+    ),
+    Plant(
+        "An archive's instances are asked for by name",
+        "pacs/intake.py",
+        "        if expected is not None and identity.PatientID != expected and not self._node.any_patient_id:\n",
+        "        if False:\n",
+        ("tests/pacs/test_peers.py",),
+    ),
+    Plant(
+        "Our receiver acknowledges what is on the disk",
+        "pacs/receiver.py",
+        "        return answers.OUT_OF_RESOURCES\n",
+        "        return answers.SUCCESS\n",
+        ("tests/pacs/test_foreign.py",),
+    ),
+    Plant(
+        "What identifies a patient is in no byte of a pseudonymised file",
+        "pseudonyms/walking.py",
+        '            if is_dummy and vr in _FREE and action != "remove":\n',
+        "            if False:\n",
+        ("tests/pseudonyms/test_rewriting.py",),
+    ),
+    Plant(
+        "A transfer job sends each instance once",
+        "pacs/transfers/working.py",
+        "                instances.c.task == self._task,\n                    instances.c.target == address,\n",
+        "                instances.c.task == -1,\n                    instances.c.target == address,\n",
+        ("tests/pacs/test_transfers.py",),
+    ),
+    Plant(
+        "Nobody does more than their rights",
+        "web/app.py",
+        "            if not subject or not person.may(right.verb, subject):\n",
+        "            if False:\n",
+        ("tests/pacs/test_served.py",),
+    ),
+    Plant(
+        "A part belongs to one attempt at a time",
+        "destination/lock.py",
+        "        if (newer := self._newer()) is not None:\n",
+        "        if (newer := self._newer()) is not None and not newer:\n",
+        ("tests/cluster/test_attempts.py",),
+    ),
+    Plant(
+        "Parts become one download or nothing",
+        "cluster/writers.py",
+        "    if cut is None or digest(rows) != cut.digest:\n",
+        "    if cut is None:\n",
+        ("tests/cluster/test_gather.py",),
     ),
 )

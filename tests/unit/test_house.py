@@ -19,7 +19,20 @@ from dataset_dl.cli import cli
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "dataset_dl"
 
-WINGS = {"aignostics", "metrics", "preview", "tcia", "thumbnails", "training", "volumes", "web", "xnat"}
+WINGS = {
+    "aignostics",
+    "cluster",
+    "metrics",
+    "pacs",
+    "preview",
+    "pseudonyms",
+    "tcia",
+    "thumbnails",
+    "training",
+    "volumes",
+    "web",
+    "xnat",
+}
 
 
 def documented() -> dict[str, set[str]]:
@@ -67,6 +80,7 @@ PUBLIC = [
     "SeriesFailure",
     "Service",
     "StorageError",
+    "Superseded",
     "TransferError",
     "TransferIncomplete",
     "UnreadableObject",
