@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import queue
 import re
+import select
 import shutil
 import subprocess
 import sysconfig
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -55,6 +54,7 @@ def _taken(window: Page, address: str) -> Iterator[tuple[str, bytes]]:
     window.locator("#rate").fill("1")
     yield "cohort", _webp(window)
     window.locator("button[type=submit]").last.click()
+    window.locator("li.job").wait_for()
     window.locator("li.job .numbers:has-text('MB/s')").wait_for(timeout=1000 * _WAIT_SECONDS)
     yield "downloads", _webp(window)
     window.goto(f"{address}/explore?collection_id={_COLLECTION}")
@@ -92,9 +92,8 @@ def _page() -> Iterator[str]:
 
 
 def _link(child: subprocess.Popen[str]) -> str:
-    lines: queue.Queue[str] = queue.Queue()
     assert child.stdout is not None
-    threading.Thread(target=lambda: [lines.put(line) for line in child.stdout or ()], daemon=True).start()
-    match = re.search(r"http\S+", lines.get(timeout=_WAIT_SECONDS))
-    assert match is not None
+    ready, _, _ = select.select([child.stdout], [], [], _WAIT_SECONDS)
+    match = re.search(r"http\S+", child.stdout.readline()) if ready else None
+    assert match is not None, "the page does not start"
     return match[0]

@@ -303,9 +303,13 @@ def test_dask_that_is_gone_is_told(what: str, server: FaultServer, tmp_path: Pat
              "--endpoint-url", server.endpoint_url, "--max-rate", "1", "--retries", "0"],
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
         )  # fmt: skip
-        until(lambda: any(storm.target.rglob("*.dcm")), "nothing comes")
-        processes[what].kill()
-        _, errors = program.communicate(timeout=120)
+        try:
+            until(lambda: any(storm.target.rglob("*.dcm")) or program.poll() is not None, "nothing comes")
+            processes[what].kill()
+            _, errors = program.communicate(timeout=120)
+        finally:
+            program.kill()
+            program.wait()
     assert program.returncode in (3, 4), errors
     assert "Traceback" not in errors
     gone = "the scheduler of dask is gone" if what == "scheduler" else "all workers of dask are gone"
@@ -316,7 +320,9 @@ def test_dask_that_is_gone_is_told(what: str, server: FaultServer, tmp_path: Pat
 
 @contextmanager
 def scheduler(root: Path) -> Iterator[tuple[str, dict[str, subprocess.Popen[bytes]]]]:
-    """A scheduler and a worker as programs of their own, on loopback."""
+    """A scheduler and a worker as programs of their own, on loopback, that know each other."""
+    from distributed import Client
+
     port = free_port()
     loopback = ("--dashboard-address", "127.0.0.1:0")
     with ExitStack() as stack:
@@ -334,4 +340,6 @@ def scheduler(root: Path) -> Iterator[tuple[str, dict[str, subprocess.Popen[byte
             stack.callback(process.wait)
             stack.callback(process.kill)
             processes[name] = process
+        with Client(f"tcp://127.0.0.1:{port}", timeout=60) as client:
+            client.wait_for_workers(1, timeout=60)
         yield f"dask://127.0.0.1:{port}", processes

@@ -101,6 +101,23 @@ def test_from_a_question_to_verified_files(
     assert len(list(root.rglob("*.dcm"))) == 4 * 81
 
 
+def test_a_button_stays_under_the_pointer(window: Window, bucket: LocalBucket, root: Path) -> None:
+    """What a changed field moves must not move the button that a person is pressing."""
+    page = window.enter(f"/cohort?id={bucket.series[0].SeriesInstanceUID}")
+    to = page.get_by_label("To", exact=True)
+    to.fill(f"{root}/{'and a longer one ' * 12}")
+    to.blur()
+    expect(page.locator("ul.paths li").first).to_contain_text("and a longer one")
+    to.fill(str(root / "pressed"))
+    button = page.get_by_role("button", name="Download", exact=True)
+    button.hover()
+    page.mouse.down()
+    expect(page.locator("ul.paths li").first).to_contain_text("pressed")
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(r"/downloads"))
+    expect(page.locator("li.job", has_text="pressed")).to_be_visible()
+
+
 FILTER = st.dictionaries(
     st.sampled_from(FACETS), st.lists(st.integers(0, 10**6), min_size=1, max_size=4), max_size=4
 )

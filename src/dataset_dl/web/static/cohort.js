@@ -47,7 +47,8 @@ class Cohort {
           h("label", { for: "layout" }, "Directories"), this.layout,
           h("label", { for: "rate" }, "At most, in MB/s"), this.rate,
           h("label", { class: "inline" }, this.md5, "Also compare MD5 sums")),
-        h("h3", {}, "Where the series go"), this.examples, this.trouble, this.start),
+        // What an answer makes longer or shorter is below the button: it would move it away from the pointer.
+        this.start, this.trouble, h("h3", {}, "Where the series go"), this.examples),
       h("section", { class: "card" }, h("h2", {}, "The same elsewhere"), this.code,
         h("p", {}, "As a file: ", ...[["parquet", "lockfile (.parquet)"], ["s5cmd", "s5cmd manifest"], ["csv", "CSV"], ["bib", "citations (BibTeX)"]]
           .flatMap(([form, title]) => [saving(`cohort/file?${query}&format=${form}`, form === "bib" ? "CITATIONS.bib" : `cohort.${form}`, title), " · "]).slice(0, -1))),
