@@ -234,7 +234,7 @@ def test_a_writer_killed_on_this_machine_costs_no_second_look(
     (before.folder / "holder.json").write_text(json.dumps({"kernel": kernel_id()}))
     assert attempts.begin(tmp_path, part_of(plan, Part(1, 3))) == attempts.Attempt("1-of-3-attempt-3", False)
     assert attempts.begin(tmp_path, part_of(plan, Part(1, 3))).name == "1-of-3-attempt-4"
-    assert paths.attempts(tmp_path, "1-of-3") == [3, 4], "only the last one and the one before are kept"
+    assert paths.attempts(tmp_path, Part(1, 3)) == [3, 4], "only the last one and the one before are kept"
 
 
 def test_those_that_have_just_begun_count_among_the_running(plan: dd.Plan, tmp_path: Path) -> None:

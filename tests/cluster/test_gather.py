@@ -264,11 +264,15 @@ def test_the_report_alone_needs_no_series(plan: Plan, filled: LocalBucket, tmp_p
         shutil.rmtree(tmp_path / f"node{number}")
     copies = [tmp_path / "copy1", tmp_path / "copy3"]
     report = gathering.report_of_parts(*copies)
-    assert (report.complete_series, report.series_count, report.stopped) == (2, 3, "Part 2 did not begin")
+    assert (report.complete_series, report.series_count, report.stopped) == (
+        2,
+        3,
+        "Part 2 of 3 did not begin",
+    )
     cli = Cli(tmp_path)
     done = cli("cluster", "gather", *copies, "--report-only")
     assert done.code == 3
-    assert "1 of 3 series were not tried (Part 2 did not begin); 2 are complete" in done.err.replace(
+    assert "1 of 3 series were not tried (Part 2 of 3 did not begin); 2 are complete" in done.err.replace(
         "\n", " "
     )
 

@@ -10,7 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from dataset_dl.cluster.moving import move_all, remove_empty
-from dataset_dl.cluster.writers import Writer, absent, cut_of, together_of, whole_plan, writers_of
+from dataset_dl.cluster.writers import (
+    Writer,
+    absent,
+    cut_of,
+    together_of,
+    was_gathered,
+    whole_plan,
+    writers_of,
+)
 from dataset_dl.destination import attempts, disk, lists, paths
 from dataset_dl.destination.journal import Journal
 from dataset_dl.destination.lock import HOLDER, hold
@@ -21,11 +29,10 @@ from dataset_dl.destination.tree import agrees, look, look_at, sweep
 from dataset_dl.engines.leftovers import is_begun, is_resumable
 from dataset_dl.errors import ManifestError, StorageError, TransferIncomplete
 from dataset_dl.model.outcome import Report, SeriesFailure
-from dataset_dl.model.part import Cut
+from dataset_dl.model.part import Part
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import PlannedSeries
 from dataset_dl.plans.file import PlanFile
-from dataset_dl.plans.opening import origin_of
 from dataset_dl.sources import rights_of
 from dataset_dl.transfer import new_run_id
 from dataset_dl.wording import first_few
@@ -73,10 +80,10 @@ def gather(*destinations: str | Path, to: str | Path | None = None, trust_journa
     if lacking and not (cut is not None and was_gathered(target, cut)):
         report = reported(writers)
         raise TransferIncomplete(
-            f"{_parts(lacking)} of {writers[0].total} did not begin or have damaged records;"
+            f"{_parts(lacking)} did not begin or have damaged records;"
             f" {report.complete_series:,} of {report.series_count:,} series are complete. Nothing was"
             " changed.",
-            f"Download {_each(lacking, writers[0].total)}, then gather again.",
+            f"Download {_each(lacking)}, then gather again.",
             report=report,
         )
     rows = together_of(writers) if lacking else whole_plan(writers)
@@ -225,15 +232,6 @@ def _incomplete(row: PlannedSeries) -> SeriesFailure:
     return SeriesFailure(row, "unknown", words, 0, 0)
 
 
-def was_gathered(target: Path, cut: Cut) -> bool:
-    """Whether a destination already holds the plan of the parts, so that these parts are a repetition."""
-    kept = paths.files_of(target).plan
-    if not kept.is_file():
-        return False
-    known = origin_of(kept).cut
-    return known is not None and known.whole == cut.whole
-
-
 def _no_parts(roots: Sequence[Path]) -> ManifestError:
     return ManifestError(
         str(roots[0]),
@@ -277,29 +275,33 @@ def _target(roots: Sequence[Path], to: str | Path | None) -> Path:
 
 def _refuse_unfinished(writers: Sequence[Writer]) -> None:
     """Refuse parts that are being written, and those of which another machine may have lost bytes."""
+    lost = []
     for each in writers:
-        if attempts.is_alive(each.root, each.name):
+        left = attempts.left_by(each.root, each.name)
+        if left.is_alive:
             # Somebody may just have looked, which takes the lock for a moment.
             time.sleep(_AGAIN_SECONDS)
-            if attempts.is_alive(each.root, each.name):
-                raise StorageError(
-                    str(each.root),
-                    f"Part {each.number}/{each.total} of {each.root} is being written; nothing was changed.",
-                    "Wait for it to end, then gather again.",
-                )
-    lost = [each.number for each in writers if attempts.is_doubtful_since(each.root, each.name)]
+            left = attempts.left_by(each.root, each.name)
+        if left.is_alive:
+            raise StorageError(
+                str(each.root),
+                f"Part {each.part} of {each.root} is being written; nothing was changed.",
+                "Wait for it to end, then gather again.",
+            )
+        if left.is_doubtful:
+            lost.append(each.part)
     if lost:
         raise TransferIncomplete(
-            f"{_parts(lost)} of {writers[0].total} did not end in order on another machine, which may not"
+            f"{_parts(lost)} did not end in order on another machine, which may not"
             " have written all bytes of its files. Nothing was changed.",
-            f"Download {_each(lost, writers[0].total)} again, which compares what is there; then gather.",
+            f"Download {_each(lost)} again, which compares what is there; then gather.",
             report=reported(writers),
         )
 
 
-def _parts(numbers: Sequence[int]) -> str:
-    shown = first_few([str(each) for each in numbers])
-    return f"Part {shown}" if len(numbers) == 1 else f"Parts {shown}"
+def _parts(parts: Sequence[Part]) -> str:
+    shown = first_few([str(each.number) for each in parts])
+    return f"{'Part' if len(parts) == 1 else 'Parts'} {shown} of {parts[0].total}"
 
 
 def _plan(rows: PlanFile, writers: Sequence[Writer]) -> Plan:
@@ -313,9 +315,9 @@ def _plan(rows: PlanFile, writers: Sequence[Writer]) -> Plan:
     return replace(rows.plan(None), origin=origin)
 
 
-def _each(numbers: Sequence[int], total: int) -> str:
+def _each(parts: Sequence[Part]) -> str:
     """Return how to download some parts."""
-    return first_few([f"--part {each}/{total}" for each in numbers])
+    return first_few([f"--part {each}" for each in parts])
 
 
 def _sweep(writer: Writer) -> None:

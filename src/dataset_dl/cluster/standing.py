@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from dataset_dl.cluster.gathering import was_gathered
-from dataset_dl.cluster.writers import Writer, cut_of, writers_of
+from dataset_dl.cluster.writers import Writer, cut_of, was_gathered, writers_of
 from dataset_dl.destination import attempts
+from dataset_dl.model.part import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,13 @@ def standings(destinations: Iterable[Path]) -> list[PartStanding]:
     """Return how far each part of a plan is."""
     roots = list(destinations)
     found = writers_of(roots)
-    writers = {each.number: each for each in found}
-    total = next((each.total for each in found), 0)
+    writers = {each.part.number: each for each in found}
+    total = next((each.part.total for each in found), 0)
     cut = cut_of(found)
     is_gathered = cut is not None and any(was_gathered(root, cut) for root in roots)
     absent = "gathered" if is_gathered else "waiting"
     return [
-        _standing(writers[number]) if number in writers else PartStanding(f"{number}/{total}", absent)
+        _standing(writers[number]) if number in writers else PartStanding(str(Part(number, total)), absent)
         for number in range(1, total + 1)
     ]
 
@@ -126,13 +126,14 @@ def _standing(writer: Writer) -> PartStanding:
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         said, silent_seconds = _Said(), None
     state = said.state
-    if attempts.is_alive(writer.root, writer.name):
+    left = attempts.left_by(writer.root, writer.name)
+    if left.is_alive:
         state = "running"
-    elif state == "running" or writer.cut is None or attempts.is_doubtful_since(writer.root, writer.name):
+    elif state == "running" or writer.cut is None or left.is_doubtful:
         state = state if state == "failed" else "lost"
     is_running = state == "running"
     return PartStanding(
-        part=f"{writer.number}/{writer.total}",
+        part=str(writer.part),
         state=state,
         attempt=writer.attempt,
         host=said.host,

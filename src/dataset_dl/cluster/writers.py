@@ -14,7 +14,7 @@ from dataset_dl.destination.reading import Entries
 from dataset_dl.destination.reports import report_of
 from dataset_dl.errors import ManifestError, PlanError
 from dataset_dl.model.outcome import Report
-from dataset_dl.model.part import Cut
+from dataset_dl.model.part import Cut, Part
 from dataset_dl.plans.compare import together
 from dataset_dl.plans.file import PlanFile
 from dataset_dl.plans.opening import copy_of, origin_of
@@ -43,26 +43,20 @@ class Writer:
         return paths.files_of(self.root, self.name)
 
     @property
-    def number(self) -> int:
-        """Which part it is, from 1."""
-        return self._parsed[0]
-
-    @property
-    def total(self) -> int:
-        """How many parts there are."""
-        return self._parsed[1]
+    def part(self) -> Part:
+        """Which part it is."""
+        return self._attempt[0]
 
     @property
     def attempt(self) -> int:
         """Which attempt it is, from 1."""
-        return self._parsed[2]
+        return self._attempt[1]
 
     @property
-    def _parsed(self) -> tuple[int, int, int]:
+    def _attempt(self) -> tuple[Part, int]:
         found = paths.attempt_of(self.name)
         assert found is not None, "only attempts are writers"
-        number, _, total = found[0].partition("-of-")
-        return int(number), int(total), found[1]
+        return found
 
     @cached_property
     def cut(self) -> Cut | None:
@@ -106,8 +100,8 @@ def writers_of(roots: Iterable[Path]) -> list[Writer]:
         for name in paths.parts(root)
         if paths.attempt_of(name) is not None
     ]
-    found.sort(key=lambda each: each.number)
-    totals = sorted({each.total for each in found})
+    found.sort(key=lambda each: each.part)
+    totals = sorted({each.part.total for each in found})
     if len(totals) > 1:
         raise PlanError(
             "part",
@@ -116,19 +110,20 @@ def writers_of(roots: Iterable[Path]) -> list[Writer]:
             "Name the destinations of one plan.",
         )
     for one, other in pairwise(found):
-        if one.number == other.number:
+        if one.part == other.part:
             raise PlanError(
                 "part",
-                f"Part {one.number}/{one.total} is in {one.root} and in {other.root}; nothing was changed.",
+                f"Part {one.part} is in {one.root} and in {other.root}; nothing was changed.",
                 "Name only one of them.",
             )
     return found
 
 
-def absent(writers: Sequence[Writer]) -> list[int]:
-    """Return the numbers of the parts of which nothing is here."""
-    total = writers[0].total if writers else 0
-    return sorted({*range(1, total + 1)} - {each.number for each in writers if each.plan is not None})
+def absent(writers: Sequence[Writer]) -> list[Part]:
+    """Return the parts of which nothing is here."""
+    total = writers[0].part.total if writers else 0
+    present = {each.part for each in writers if each.plan is not None}
+    return [part for number in range(1, total + 1) if (part := Part(number, total)) not in present]
 
 
 def cut_of(writers: Sequence[Writer]) -> Cut | None:
@@ -148,6 +143,15 @@ def cut_of(writers: Sequence[Writer]) -> Cut | None:
             "Name the destinations of one plan.",
         )
     return next(iter(found), None)
+
+
+def was_gathered(target: Path, cut: Cut) -> bool:
+    """Whether a destination already holds the plan of the parts, so that these parts are a repetition."""
+    kept = paths.files_of(target).plan
+    if not kept.is_file():
+        return False
+    known = origin_of(kept).cut
+    return known is not None and known.whole == cut.whole
 
 
 def whole_plan(writers: Sequence[Writer]) -> PlanFile:

@@ -69,19 +69,18 @@ def begin(destination: Path, plan: Plan, *, take_over: bool = False) -> Attempt:
     disk.check(paths.state(destination))
     refuse_writer_of_the_whole(destination)
     _refuse_other_plans(destination, plan, part)
-    last = max(paths.attempts(destination, part.name), default=0)
+    last = max(paths.attempts(destination, part), default=0)
     is_doubtful = False
     if last:
-        before = paths.attempt_name(part.name, last)
-        holder = holder_of(destination, before)
-        if is_alive(destination, before) and not take_over:
+        before = left_by(destination, paths.attempt_name(part, last))
+        if before.is_alive and not take_over:
             raise StorageError(
                 str(destination),
-                f"Another download writes part {part} of {destination}{holder.words}; nothing was started.",
+                f"Another download writes part {part} of {destination}{before.words}; nothing was started.",
                 "Wait for it to end. If its machine is gone, run the same command with --take-over.",
             )
-        is_doubtful = is_doubtful_since(destination, before) or holder.is_locked
-    name = paths.attempt_name(part.name, last + 1)
+        is_doubtful = before.is_doubtful or before.is_alive
+    name = paths.attempt_name(part, last + 1)
     own = paths.files_of(destination, name)
     try:
         own.folder.parent.mkdir(exist_ok=True)
@@ -101,45 +100,56 @@ def begin(destination: Path, plan: Plan, *, take_over: bool = False) -> Attempt:
     if is_doubtful:
         own.doubtful.touch()
     if last:
-        _copy(paths.files_of(destination, paths.attempt_name(part.name, last)), own)
-        for number in paths.attempts(destination, part.name):
+        _copy(paths.files_of(destination, paths.attempt_name(part, last)), own)
+        for number in paths.attempts(destination, part):
             if number < last:
                 with suppress(OSError):
-                    shutil.rmtree(paths.files_of(destination, paths.attempt_name(part.name, number)).folder)
+                    shutil.rmtree(paths.files_of(destination, paths.attempt_name(part, number)).folder)
     elif (whole := paths.files_of(destination)).journal.exists():
         inherit(whole.journal, own.journal, (row.key for row in plan))
     return Attempt(name, is_doubtful)
 
 
-def is_alive(destination: Path, name: str) -> bool:
-    """Whether the writer of an attempt seems to live.
+class Left(NamedTuple):
+    """What an attempt has left, or what it is still doing.
 
-    A lock that is held says so. The lock of a writer on another machine may not be seen here; such a writer
-    lives if it has lately said how far it is, by the clock of the file system.
+    Attributes
+    ----------
+    is_alive
+        Whether its writer seems to live. A lock that is held says so. The lock of a writer on another machine
+        may not be seen here; such a writer lives if it has lately said how far it is.
+    is_doubtful
+        Whether files may lack bytes since it, or since one before it: its machine may not have written all of
+        them if it did not end in order. The doubt remains until an attempt that compares them has come to its
+        end.
+    words
+        Who its writer is, to be put behind a noun; empty if unknown.
     """
-    holder = holder_of(destination, name)
-    if holder.is_locked:
-        return True
-    if not holder.is_left or holder.is_of_this_kernel:
-        return False
-    files = paths.files_of(destination, name)
+
+    is_alive: bool
+    is_doubtful: bool
+    words: str
+
+
+def left_by(destination: Path, name: str) -> Left:
+    """Look at an attempt."""
+    holder, files = holder_of(destination, name), paths.files_of(destination, name)
+    is_left_elsewhere = holder.is_left and not holder.is_of_this_kernel
+    return Left(
+        is_alive=holder.is_locked or (is_left_elsewhere and _was_heard(files)),
+        is_doubtful=is_left_elsewhere or files.doubtful.exists(),
+        words=holder.words,
+    )
+
+
+def _was_heard(files: paths.Files) -> bool:
+    """Whether a writer has lately said how far it is, by the clock of the file system."""
     try:
         os.utime(files.folder.parent)
         now = files.folder.parent.stat().st_mtime
         return now - max(files.progress.stat().st_mtime, files.folder.stat().st_mtime) < SILENT_SECONDS
     except OSError:
         return False
-
-
-def is_doubtful_since(destination: Path, name: str) -> bool:
-    """Whether the files of a part may lack bytes since an attempt, or since one before it.
-
-    Its machine may not have written all of them if it did not end in order. The doubt remains until an
-    attempt that compares them has come to its end.
-    """
-    holder = holder_of(destination, name)
-    is_left_elsewhere = holder.is_left and not holder.is_of_this_kernel
-    return is_left_elsewhere or paths.files_of(destination, name).doubtful.exists()
 
 
 def _copy(before: paths.Files, own: paths.Files) -> None:
@@ -157,16 +167,18 @@ def _refuse_other_plans(destination: Path, plan: Plan, part: Part) -> None:
         attempt = paths.attempt_of(name)
         if attempt is None:
             continue
-        of = attempt[0].partition("-of-")
-        if int(of[2]) != part.total:
-            raise _other_plan(destination, f"parts of a plan that was cut into {of[2]}, not {part.total}")
+        other = attempt[0]
+        if other.total != part.total:
+            raise _other_plan(
+                destination, f"parts of a plan that was cut into {other.total}, not {part.total}"
+            )
         path = paths.files_of(destination, name).plan
         if not checked and path.is_file():
             checked = True
             with suppress(ManifestError):  # a damaged one is set aside by its own writer
                 found = origin_of(path).cut
                 if found is not None and plan.origin.cut is not None and found.whole != plan.origin.cut.whole:
-                    raise _other_plan(destination, f"parts of another plan, for example {of[0]}/{of[2]}")
+                    raise _other_plan(destination, f"parts of another plan, for example {other}")
 
 
 def _other_plan(destination: Path, what: str) -> PlanError:

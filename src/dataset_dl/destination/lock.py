@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from dataset_dl.destination.disk import is_link
 from dataset_dl.destination.paths import attempt_name, attempt_of, files_of, identity, parts
 from dataset_dl.errors import StorageError, Superseded
+from dataset_dl.model.part import Part
 from dataset_dl.process.kernel import kernel_id
 
 # A writer of a part takes the lock of the whole only to see that it is free, and waits for others doing that.
@@ -48,18 +49,17 @@ class Hold:
         if (newer := self._newer()) is not None:
             raise Superseded(
                 str(self._destination),
-                f"Part {newer[0].replace('-of-', '/')} of {self._destination} was begun again by another"
+                f"Part {newer[0]} of {self._destination} was begun again by another"
                 f" process{newer[1]}, so this one has ended. What it had finished is kept, and the other one"
                 " checks it.",
             )
         if self._look() == self._identity:
             return
         if self._attempt is not None and os.path.isdir(self._records.parents[1]):
-            part = self._attempt[0].replace("-of-", "/")
             raise Superseded(
                 str(self._destination),
-                f"Part {part} of {self._destination} was gathered or begun again by another process, so this"
-                " one has ended. What it had finished is kept.",
+                f"Part {self._attempt[0]} of {self._destination} was gathered or begun again by another"
+                " process, so this one has ended. What it had finished is kept.",
             )
         raise StorageError(
             str(self._destination),
@@ -73,7 +73,7 @@ class Hold:
         """Whether another process has begun a newer attempt at this part, or gathered it."""
         return self._attempt is not None and (self._newer() is not None or self._look() != self._identity)
 
-    def _newer(self) -> tuple[str, str] | None:
+    def _newer(self) -> tuple[Part, str] | None:
         """Return the part and who has begun it again; None if nobody has."""
         if self._attempt is None:
             return None

@@ -15,11 +15,12 @@ from pathlib import Path
 from dataset_dl import configuration
 from dataset_dl.destination.disk import is_link
 from dataset_dl.errors import PlanError, StorageError
+from dataset_dl.model.part import Part
 from dataset_dl.model.series import STATE_DIRECTORY
 
 PARTS = "parts"
 _PART = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_ATTEMPT = re.compile(r"(?P<part>[0-9]+-of-[0-9]+)-attempt-(?P<number>[0-9]+)")
+_ATTEMPT = re.compile(r"([0-9]+)-of-([0-9]+)-attempt-([0-9]+)", re.ASCII)
 # These identify the directory that records outside belong to.
 _IDENTITY, _ATTRIBUTE = "destination.json", "user.dataset_dl"
 
@@ -157,7 +158,7 @@ def files_of(destination: Path, part: str = "") -> Files:
 def parts(destination: Path) -> list[str]:
     """Return the sorted names of all parts with records in a destination; of each, the newest attempt."""
     found = _folders_of_parts(destination)
-    newest: dict[str, str] = {}
+    newest: dict[Part | str, str] = {}
     for name in sorted(found, key=lambda name: (attempt_of(name) or (name, 0))[1]):
         attempt = attempt_of(name)
         newest[attempt[0] if attempt else name] = name
@@ -169,21 +170,21 @@ def writers(destination: Path) -> list[Files]:
     return [files_of(destination, part) for part in ("", *parts(destination))]
 
 
-def attempts(destination: Path, part: str) -> list[int]:
+def attempts(destination: Path, part: Part) -> list[int]:
     """Return the numbers of all attempts at a part, sorted."""
     found = (attempt_of(name) for name in _folders_of_parts(destination))
     return sorted(each[1] for each in found if each is not None and each[0] == part)
 
 
-def attempt_of(name: str) -> tuple[str, int] | None:
-    """Return the part, like ``3-of-16``, and the number of an attempt; None if a name is of no attempt."""
+def attempt_of(name: str) -> tuple[Part, int] | None:
+    """Return the part and the number of an attempt; None if a name is of no attempt."""
     match = _ATTEMPT.fullmatch(name)
-    return (match["part"], int(match["number"])) if match else None
+    return (Part(int(match[1]), int(match[2])), int(match[3])) if match else None
 
 
-def attempt_name(part: str, number: int) -> str:
-    """Return the name of an attempt at a part."""
-    return f"{part}-attempt-{number}"
+def attempt_name(part: Part, number: int) -> str:
+    """Return the name of an attempt at a part, like ``3-of-16-attempt-2``."""
+    return f"{part.name}-attempt-{number}"
 
 
 def _folders_of_parts(destination: Path) -> list[str]:
