@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -268,6 +268,30 @@ def test_a_function_is_run_where_the_series_are(dask_client: Client, tmp_path: P
     with pytest.raises(dd.DeliveryIncomplete, match="not now"):
         map_series(fail_once, tmp_path / "to", dask_client, progress="none")
     assert map_series(fail_once, tmp_path / "to", dask_client, progress="none").delivered == 8
+
+
+class OfAnotherMachine:
+    """A consumer that no worker can load."""
+
+    name = "elsewhere"
+    options: Mapping[str, Any] = {}
+
+    def take(self, series: dd.Series) -> Mapping[str, Any]:
+        raise AssertionError("it is never loaded")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (int, ("no number",))
+
+
+def test_what_no_worker_can_load_is_told_as_that(dask_client: Client, tmp_path: Path) -> None:
+    with many_series(1, tmp_path / "store") as bucket:
+        plan = dd.plan([each.key for each in bucket.series])
+        dd.download(plan, tmp_path / "to", endpoint_url=bucket.endpoint_url, progress="none")
+    with pytest.raises(
+        dd.DeliveryIncomplete,
+        match=r"failed \(RuntimeError: Error during deserialization of the task graph\)",
+    ):
+        map_series(OfAnotherMachine(), tmp_path / "to", dask_client, progress="none")
 
 
 def add_path(path: str) -> None:

@@ -21,7 +21,9 @@ from dataset_dl.errors import (
 from dataset_dl.model.series import STATE_DIRECTORY
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
+
+    from dataset_dl.model.outcome import Cause
 
 _CONNECT_SECONDS = 20.0
 
@@ -104,6 +106,20 @@ def reaching(client: Client) -> Iterator[None]:
             f"The scheduler of Dask is gone ({error}); finished files are kept.",
             "Start Dask again, then run the same command again.",
         ) from None
+
+
+def why(future: Future[Any]) -> tuple[Cause, str]:
+    """Return why a task came to nothing, as a cause and in words."""
+    error = future.exception() if future.status == "error" else None
+    if isinstance(error, NetworkError):
+        return "network", f"from a worker of Dask: {error.message.rstrip('.')}"
+    if isinstance(error, DatasetDlError):
+        return "unknown", f"from a worker of Dask: {error.message.rstrip('.')}"
+    if error is None or type(error).__name__ == "KilledWorker":
+        return "unknown", "the workers of Dask that had it were lost"
+    # Some messages of Dask are paragraphs, with links; the first sentence says it.
+    first, _, _ = " ".join(str(error).split()).partition(". ")
+    return "unknown", f"a worker of Dask failed ({type(error).__name__}: {first})"
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dataset_dl.cluster.batch import Outcome, Way, at_work, fetch, objects, probe
-from dataset_dl.cluster.connecting import client_of, reaching, seen_by_all, threads_of
+from dataset_dl.cluster.connecting import client_of, reaching, seen_by_all, threads_of, why
 from dataset_dl.engines.feeding import FEED_SECONDS, Feed
 from dataset_dl.engines.leftovers import is_begun
-from dataset_dl.errors import DatasetDlError, EngineMissing, NetworkError, SelectionError
+from dataset_dl.errors import EngineMissing, SelectionError
 from dataset_dl.model.events import (
     BytesWritten,
     CommandFailed,
@@ -225,7 +225,7 @@ class _Batches:
 def _events(future: Future[Any], batch: list[Fetch]) -> Iterator[Event]:
     """Yield what has happened to a batch."""
     if future.status != "finished":
-        reason, words = _why(future)
+        reason, words = why(future)
         for each in batch:
             yield CommandFailed(each.series.key, reason, words)
         yield EngineEnded(words, False, "")
@@ -238,18 +238,6 @@ def _events(future: Future[Any], batch: list[Fetch]) -> Iterator[Event]:
         yield CommandFailed(key, cast(Cause, cause), message)
     if outcome.ended:
         yield EngineEnded(outcome.ended, False, "")
-
-
-def _why(future: Future[Any]) -> tuple[Cause, str]:
-    """Return why a batch came to nothing."""
-    error = future.exception() if future.status == "error" else None
-    if isinstance(error, NetworkError):
-        return "network", f"from a worker of Dask: {error.message.rstrip('.')}"
-    if isinstance(error, DatasetDlError):
-        return "unknown", f"from a worker of Dask: {error.message.rstrip('.')}"
-    if error is None or type(error).__name__ == "KilledWorker":
-        return "unknown", "the workers of Dask that had it were lost"
-    return "unknown", f"a worker of Dask failed ({type(error).__name__}: {error})"
 
 
 def make(settings: DownloadSettings, network: NetworkSettings) -> DaskEngine:

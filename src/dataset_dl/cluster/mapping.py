@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dataset_dl.cluster.connecting import seen_by_all, threads_of
+from dataset_dl.cluster.connecting import seen_by_all, threads_of, why
 from dataset_dl.destination import disk
 from dataset_dl.destination.consumers import Consumer, ConsumerRequest
 from dataset_dl.doors import CONSUMERS
@@ -57,9 +57,7 @@ class DaskCrew:
             if future.status == "finished":
                 yield future.result()
             else:
-                error = future.exception() if future.status == "error" else None
-                words = f"the workers of Dask that had it were lost ({type(error).__name__})"
-                yield Taken(series.planned.key, None, "unknown", words)
+                yield Taken(series.planned.key, None, *why(future))
         self._distribute()
 
     def close(self) -> None:
