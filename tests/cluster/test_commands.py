@@ -115,7 +115,7 @@ def test_a_part_that_does_not_exist(cli: Cli, cut: Path, part: str) -> None:
 def test_options_that_are_about_a_part(cli: Cli, cut: Path, option: tuple[object, ...]) -> None:
     done = cli("idc", "download", cut, "--to", "data", *option)
     assert done.code == 2
-    assert "is about a part of a plan" in done.err
+    assert "Only a part of a plan" in done.err
 
 
 def test_all_parts_together_keep_to_a_rate(bucket: LocalBucket, tmp_path: Path, engine: str) -> None:

@@ -83,36 +83,53 @@ class DownloadSettings:
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
-            raise PlanError("workers", f"workers is {self.workers} but must be at least 1.")
+            raise PlanError(
+                "workers",
+                f"There cannot be {self.workers} workers; nothing was started.",
+                "Ask for 1 or more.",
+            )
         if self.consumer_processes is not None and self.consumer_processes < 1:
             raise PlanError(
                 "consumer_processes",
-                f"consumer_processes is {self.consumer_processes} but must be at least 1.",
+                f"There cannot be {self.consumer_processes} consumer processes; nothing was started.",
+                "Ask for 1 or more.",
             )
         if self.evict and not self.then:
             raise PlanError(
-                "evict", "evict removes what consumers have taken, but there is no consumer.", "Name one."
+                "evict",
+                "Only what a consumer has taken can be evicted, but none is named; nothing was started.",
+                "Name one.",
             )
         if self.disk_budget_bytes is not None and not self.evict:
             raise PlanError(
-                "disk_budget", "A disk budget holds only if series are evicted.", "Set evict as well."
+                "disk_budget",
+                "A disk budget holds only if series are evicted; nothing was started.",
+                "Ask for that as well.",
             )
         for name in ("max_rate_mbps", "shared_rate_mbps"):
             rate = getattr(self, name)
             if rate is not None and not 0 < rate < math.inf:
-                raise PlanError(name, f"{name} is {rate} but must be positive and finite.")
+                raise PlanError(
+                    name, f"{rate} MB/s is no rate that could be kept to; nothing was started.",
+                    "Give a positive number.",
+                )  # fmt: skip
         if self.part is not None:
             Part.of(self.part)
         elif self.take_over or self.shared_rate_mbps is not None:
             name = "take_over" if self.take_over else "shared_rate_mbps"
             raise PlanError(
-                name, f"{name} is about a part of a plan, but no part is named.", "Set part as well."
+                name,
+                "Only a part of a plan takes an earlier attempt over, or shares a rate with others, but no"
+                " part is named; nothing was started.",
+                "Name one.",
             )
         if self.verify not in get_args(Verify):
             raise PlanError("verify", f"verify is “{self.verify}” but must be size or md5.")
         if self.verify == "md5" and self.trust_journal:
             raise PlanError(
-                "trust_journal", 'verify="md5" and trust_journal contradict each other.', "Choose one."
+                "trust_journal",
+                "Either MD5 sums are compared or the journal is trusted, not both; nothing was started.",
+                "Choose one.",
             )
 
     @classmethod

@@ -243,7 +243,9 @@ def _check_counts(options: PlanOptions) -> None:
         if count is not None and (not isinstance(count, int) or count < 1):
             raise PlanError(name, f"{name} is {count!r}; it must be a whole number of at least 1.")
     if None not in counts.values():
-        raise PlanError("sample", "limit and sample contradict each other.", "Choose one.")
+        raise PlanError(
+            "sample", "Series are either limited or sampled, not both; nothing was planned.", "Choose one."
+        )
 
 
 def _notes_on(found: named.Named) -> Iterator[str]:
