@@ -23,7 +23,7 @@ from dataset_dl.sources.idc.cube import FACETS, cube
 from dataset_dl.testing import LocalBucket
 from dataset_dl.web.equivalents import command, python
 from dataset_dl.web.site import Asked, Site
-from support.pages import Served
+from support.pages import Served, served
 
 
 def ended(page: Served, number: int) -> dict[str, object]:
@@ -76,6 +76,24 @@ def test_a_cohort_is_counted_downloaded_verified_and_taken_away(
     wrong = page.post(f"jobs/{job['id']}/pause")
     assert (wrong.status_code, wrong.json()["error"]) == (400, f"There is no job {job['id']}.")
     assert page.post(f"jobs/{check['id']}/explode").status_code in (400, 404)
+
+
+def test_a_series_that_is_not_complete_on_the_disk_comes_from_the_store(
+    bucket: LocalBucket, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """While it is downloaded, and after a file was lost."""
+    uid = bucket.series[1].SeriesInstanceUID
+    dd.download([uid], tmp_path / "begun", endpoint_url=bucket.endpoint_url, progress="none")
+    files = sorted((tmp_path / "begun").rglob("*.dcm"))
+    files[0].unlink()
+    with served(tmp_path, environment=environment | {"DATASET_DL_STATE": str(tmp_path / "state")}) as page:
+        page.enter()
+        assert page.get(f"series/{uid}")["frames"] == len(files) == 81
+        answer = page.session.get(f"{page.address}/api/volume/{uid}", timeout=60)
+        assert (answer.status_code, "all of its files" in answer.json()["error"]) == (400, True)
+        for path in files[1:]:
+            path.unlink()
+        assert page.get(f"series/{uid}")["frames"] == 81
 
 
 def test_changes_arrive_in_order_and_from_where_a_reader_was(page: Served, bucket: LocalBucket) -> None:

@@ -84,11 +84,11 @@ def test_a_volume_is_shown_in_three_planes(
     for number, path in enumerate(sorted((root / "data").rglob("*.dcm"))):
         # The files of the bucket have no place in space.
         sphere = (grid[:, None] - 12) ** 2 + (grid[None, :] - 12) ** 2 + ((number - 40) / 3) ** 2 < 100
-        path.write_bytes(
-            encoded(
-                slice_of((0, 0, 2.0 * number), values=(1000 * sphere).astype(np.int16), PixelSpacing=[1, 1])
-            )
-        )
+        made = slice_of((0, 0, 2.0 * number), values=(1000 * sphere).astype(np.int16), PixelSpacing=[1, 1])
+        # As many bytes as the plan says: a series that is not complete has no volume.
+        made.DataSetTrailingPadding = b""
+        made.DataSetTrailingPadding = bytes(path.stat().st_size - len(encoded(made)))
+        path.write_bytes(encoded(made))
     own = environment | fetched | {"DATASET_DL_STATE": str(tmp_path / "state")}
     with served(root, environment=own) as running:
         window = Window(browser, running)
@@ -101,7 +101,9 @@ def test_a_volume_is_shown_in_three_planes(
         window.check()
         window.may_refuse = True
         page.goto(f"{running.address}/volume/{bucket.series[1].SeriesInstanceUID}")
-        expect(page.locator(".problem")).to_contain_text("This series is not on this disk", timeout=30_000)
+        expect(page.locator(".problem")).to_contain_text(
+            "This series has no directory on this disk", timeout=30_000
+        )
         window.context.close()
 
 

@@ -195,7 +195,7 @@ class Place(Protocol):
         """
 
     def directory_of(self, identifier: str) -> Path | None:
-        """Return the directory of a series that was downloaded there, by its UID; None if it was not."""
+        """Return the directory of a series that is completely there, by its UID; None if none is."""
 
     def directory_for(self, verb: str, subject: str) -> Path:
         """Return a directory for what a person may see as long as they have a right."""

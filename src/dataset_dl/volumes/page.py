@@ -19,7 +19,9 @@ def volume(place: Place, given: Given) -> Answer:
     directory = place.directory_of(identifier)
     if directory is None:
         raise SelectionError(
-            identifier, "This series is not on this disk, and a volume needs all of it.", "Download it first."
+            identifier,
+            "This series has no directory on this disk with all of its files, and a volume needs them.",
+            "Download it first.",
         )
     found = stacked(directory)
     with temporary_file("volume", ".nii.gz") as path:

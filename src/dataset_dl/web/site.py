@@ -75,7 +75,7 @@ class Site:
         return resolved
 
     def directory_of(self, identifier: str) -> Path | None:
-        """Return the directory of a series that was downloaded below the roots; None if it was not."""
+        """Return the directory of a series that is completely below the roots; None if none is."""
         from dataset_dl.web.trees import directory_of, trees
 
         found = directory_of(trees(self.roots, self.jobs), identifier)

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dataset_dl.destination import paths
+from dataset_dl.destination.tree import agrees, look
 from dataset_dl.duck import Database
 from dataset_dl.errors import DatasetDlError
-from dataset_dl.model.series import STATE_DIRECTORY
+from dataset_dl.model.series import STATE_DIRECTORY, PlannedSeries
 from dataset_dl.verbs.jobs import Jobs
 
 _DEPTH, _MOST_DIRECTORIES = 4, 20_000
@@ -51,7 +52,7 @@ def _near(roots: Sequence[Path]) -> Iterator[Path]:
 
 
 def directory_of(several: Sequence[Path], identifier: str) -> Path | None:
-    """Return the directory of a series in one of some trees; None if none has it."""
+    """Return the directory of a series in one of some trees; None if none has it completely and alone."""
     from dataset_dl.destination.records import kept_plan
 
     for tree in several:
@@ -61,9 +62,10 @@ def directory_of(several: Sequence[Path], identifier: str) -> Path | None:
             continue
         if kept is None:
             continue
-        sql = f"SELECT directory FROM {kept.sql} WHERE SeriesInstanceUID = $1 OR key = $1"
-        for directory in Database().column(sql, [identifier]):
-            found = Path(os.path.realpath(tree / directory))
-            if found.is_dir() and found.is_relative_to(tree):
+        fields = ", ".join(PlannedSeries._fields)
+        sql = f"SELECT {fields} FROM {kept.sql} WHERE SeriesInstanceUID = $1 OR key = $1"
+        for row in map(PlannedSeries._make, Database().run(sql, [identifier])):
+            found = Path(os.path.realpath(tree / row.directory))
+            if found.is_relative_to(tree) and agrees(look(found, row.wanted() or ()), row):
                 return found
     return None
