@@ -220,7 +220,7 @@ def engines(pid: int) -> list[psutil.Process]:
     return found
 
 
-def until(holds: Any, what: str, seconds: float = 30.0) -> None:
+def until(holds: Any, what: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, what

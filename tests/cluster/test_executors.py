@@ -135,7 +135,7 @@ def test_an_indexed_job_is_killed_and_evicted(
 
 
 def until_it_writes(target: Path, part: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = status(target) if target.exists() else []
         if len(found) >= part and found[part - 1].size_bytes > 0:

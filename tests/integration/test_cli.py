@@ -228,7 +228,7 @@ def test_an_interrupted_download_ends_clean_and_resumes(cli: Cli, bucket: LocalB
         # After nohup, or in the background of a script, a signal that is ignored stays so.
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     ) as child:  # fmt: skip
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not list((cli.directory).glob("d/qin*/**/*.dcm")) and time.monotonic() < deadline:
             time.sleep(0.01)
         workers = psutil.Process(child.pid).children(recursive=True)
@@ -249,7 +249,7 @@ def test_a_killed_download_takes_s5cmd_along_and_resumes(cli: Cli, bucket: Local
     options = ["--to", "d", "--endpoint-url", bucket.endpoint_url]
     command = [PROGRAM, "idc", "download", uuids(bucket), *options, "--workers", "1"]
     with subprocess.Popen(command, cwd=cli.directory, stderr=subprocess.DEVNULL) as child:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not list((cli.directory).glob("d/qin*/**/*.dcm")) and time.monotonic() < deadline:
             time.sleep(0.01)
         workers = psutil.Process(child.pid).children(recursive=True)

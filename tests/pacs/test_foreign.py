@@ -41,7 +41,7 @@ def program(*arguments: object, port: int) -> Iterator[int]:
         env={**os.environ, "TCP_NODELAY": "1"},
     )
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()

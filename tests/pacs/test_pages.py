@@ -82,7 +82,6 @@ def browser(_namespace: None) -> Iterator[Browser]:
 def enter(browser: Browser, server: Hosted, name: str, path: str = "/", **options: object) -> Page:
     """Sign in as a person, in a window of their own; what a page says on its console fails the test."""
     page = browser.new_context(**options).new_page()
-    page.set_default_timeout(30_000)
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))

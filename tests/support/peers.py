@@ -179,7 +179,7 @@ def respond(association: Association, message: Any, status: int | None = 0, **mo
     association.send(message.context, answer)
 
 
-def settled(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+def settled(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Wait until something holds."""
     deadline = time.monotonic() + seconds
     while not condition():

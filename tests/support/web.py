@@ -18,7 +18,10 @@ _QUIETLY = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", 
 
 
 def chromium(playwright: Playwright) -> Browser:
-    """Start the system's browser."""
+    """Start the system's browser, and give a busy machine time for what is expected of a page."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=30_000)
     path = shutil.which("chromium")
     assert path, "bin/test installs it"
     return playwright.chromium.launch(executable_path=path, args=_QUIETLY)

@@ -101,9 +101,7 @@ def test_a_volume_is_shown_in_three_planes(
         window.check()
         window.may_refuse = True
         page.goto(f"{running.address}/volume/{bucket.series[1].SeriesInstanceUID}")
-        expect(page.locator(".problem")).to_contain_text(
-            "This series has no directory on this disk", timeout=30_000
-        )
+        expect(page.locator(".problem")).to_contain_text("This series has no directory on this disk")
         window.context.close()
 
 
