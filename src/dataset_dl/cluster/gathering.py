@@ -187,7 +187,7 @@ def _looked(
         if by_name and names is None:
             is_complete = False
         else:
-            directory = target / row.directory
+            directory = f"{target}/{row.directory}"  # a Path would cost a fifth of a look
             is_complete = agrees(look(directory) if names is None else look_at(directory, names), row)
         is_known = journal.holds(row)
         if is_complete and not is_known:

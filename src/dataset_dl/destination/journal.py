@@ -57,6 +57,7 @@ class Journal:
         self._run: int | None = None
         self._began: float | None = None
         self._evicts: bool | None = None
+        self._names: bool | None = None
         # Sorted, and read on first use: a lookup in the file takes ten times as long.
         self._digests: array[int] | None = None
 
@@ -84,6 +85,8 @@ class Journal:
 
     def names(self, series: PlannedSeries) -> list[str] | None:
         """Return the files of a series that shares its directory; None if it is incomplete or alone there."""
+        if not self._has_names():
+            return None
         found = self._connection.execute(
             "SELECT names FROM series WHERE key = ? AND digest = ?", (series.key, digest_of(series))
         ).fetchone()
@@ -102,6 +105,7 @@ class Journal:
         kept = directory = None
         if names is not None:
             kept, directory = "/".join(sorted(names)), _digest(series.directory)  # no name contains a slash
+            self._names = True
         values = (
             series.key,
             digest_of(series),
@@ -170,10 +174,18 @@ class Journal:
             self._evicts = self._connection.execute("SELECT 1 FROM evicted LIMIT 1").fetchone() is not None
         return self._evicts
 
+    def _has_names(self) -> bool:
+        """Whether any series shares its directory; that spares a look for each of a million."""
+        if self._names is None:
+            found = self._connection.execute("SELECT 1 FROM series WHERE names IS NOT NULL LIMIT 1")
+            self._names = found.fetchone() is not None
+        return self._names
+
     @property
     def connection(self) -> sqlite3.Connection:
-        """The open file, for `merging`; nothing may be waiting to be committed."""
+        """The open file, for `merging`, which may add what nobody has looked for yet."""
         self.commit()
+        self._digests = self._evicts = self._names = None
         return self._connection
 
     def finish_run(self, report: str) -> None:
