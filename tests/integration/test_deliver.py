@@ -196,7 +196,7 @@ def test_evicting_leaves_what_is_not_its_own(cli: Cli, store: LocalBucket, tmp_p
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--evict"], "there is no consumer"),
+        (["--evict"], "but none is named"),
         (["--then", "copies:x", "--disk-budget", "1GB"], "holds only if series are evicted"),
         (["--then", "copies:x", "--evict", "--disk-budget", "much"], "“much” is no number of bytes"),
         (["--then", "copies:x", "--evict", "--disk-budget", "100 kB"], "smaller than the largest series"),

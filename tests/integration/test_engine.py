@@ -66,6 +66,6 @@ def test_a_rate_is_not_exceeded(bucket: LocalBucket, tmp_path: Path, engine: str
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
 def test_a_rate_that_is_none_is_refused(bucket: LocalBucket, tmp_path: Path, rate: float) -> None:
     plan = dd.plan([bucket.series[0].crdc_series_uuid])
-    with pytest.raises(PlanError, match="max_rate_mbps"):
+    with pytest.raises(PlanError, match="MB/s is no rate"):
         dd.download(plan, tmp_path / "to", max_rate_mbps=rate)
     assert not (tmp_path / "to").exists()

@@ -90,7 +90,7 @@ def test_a_job_is_planned_run_and_verified(jobs: dd.Jobs, reachable: list[str], 
 def test_a_running_job_is_paused_and_goes_on(
     jobs: dd.Jobs, reachable: list[str], tmp_path: Path, runner: Callable[[], subprocess.Popen[str]]
 ) -> None:
-    job = jobs.add(reachable, into=tmp_path / "data", max_rate_mbps=2, workers=4)
+    job = jobs.add(reachable, into=tmp_path / "data", max_rate_mbps=1.5, workers=1)
     child = runner()
     until(lambda: (now := jobs.job(job.id)).progress is not None and now.progress.completed_series >= 1)
     assert jobs.pause(job.id).state == "IN_PROGRESS"
