@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ import pytest
 import dataset_dl as dd
 from dataset_dl.cluster import gather, status
 from dataset_dl.destination import attempts, lock, paths
-from dataset_dl.model.events import Event, FileCompleted, Finished, Noticed
+from dataset_dl.model.events import CommandFailed, Event, FileCompleted, Finished, Noticed
 from dataset_dl.model.part import Part
-from dataset_dl.model.series import PlannedSeries
+from dataset_dl.model.series import PlannedSeries, StoredObject
 from dataset_dl.plans.parts import part_of
 from dataset_dl.process.kernel import kernel_id
 from dataset_dl.testing import LocalBucket
@@ -222,6 +222,37 @@ def test_the_doubt_remains_until_all_files_were_compared(
     assert file.read_bytes() == right
     assert gather(tmp_path).ok
     assert list((tmp_path / ".dataset-dl").glob("**/doubtful")) == []
+
+
+class Silent(ScriptedEngine):
+    """An engine whose store does not list its objects, and gives none."""
+
+    def objects(self, series: Sequence[PlannedSeries]) -> dict[str, list[StoredObject]]:
+        return {}
+
+    def fetch(
+        self, series: PlannedSeries, directory: Path, names: Sequence[str] | None = None
+    ) -> Iterator[Event]:
+        yield CommandFailed(series.key, "server_error", "503 Slow Down")
+
+
+def test_the_doubt_remains_if_the_store_does_not_answer(
+    plan: dd.Plan, filled: LocalBucket, tmp_path: Path
+) -> None:
+    fetch(plan, tmp_path, "1/3", ScriptedEngine(filled))
+    file, right = blanked(plan, tmp_path)
+    holder(tmp_path, "1-of-3-attempt-1").write_text(json.dumps({"kernel": "another"}))
+    with pytest.raises((dd.TransferIncomplete, dd.NetworkError)):
+        fetch(plan, tmp_path, "1/3", Silent(filled), take_over=True, retries=0)
+    for number in (2, 3):
+        fetch(plan, tmp_path, f"{number}/3", ScriptedEngine(filled))
+    with pytest.raises(dd.TransferIncomplete, match="Part 1 of 3 did not end in order on another machine"):
+        gather(tmp_path)
+    engine = ScriptedEngine(filled)
+    assert fetch(plan, tmp_path, "1/3", engine).ok
+    assert engine.files == [file.name]
+    assert file.read_bytes() == right
+    assert gather(tmp_path).ok
 
 
 def test_a_writer_killed_on_this_machine_costs_no_second_look(

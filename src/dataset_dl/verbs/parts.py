@@ -12,6 +12,7 @@ from dataset_dl.destination import attempts, paths
 from dataset_dl.engines.choice import chooser
 from dataset_dl.engines.protocol import Engine
 from dataset_dl.model.events import Event, Finished, Noticed
+from dataset_dl.model.outcome import Report
 from dataset_dl.model.part import Part
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.settings import DownloadSettings
@@ -28,6 +29,8 @@ _DOUBTFUL = (
     "An earlier attempt at this part did not end in order, or still lives, so what it has written may not be"
     " whole: every file is compared with the store's MD5 sum."
 )
+# Why a series fails although the store lists its files.
+_COMPARED = ("not_found", "access_denied")
 # Parts that begin at the same time soon see each other.
 _FIRST_SECONDS, _SHARE_SECONDS = 2.0, 15.0
 
@@ -82,13 +85,20 @@ def attempted(
 
 
 def _comparing(events: Iterator[Event], files: paths.Files) -> Iterator[Event]:
-    """Say that all files are compared; at the end, none of them is in doubt any more."""
+    """Say that all files are compared; once they were, none of them is in doubt any more."""
     with closing(events):  # type: ignore[type-var]
         yield Noticed(_DOUBTFUL)
         for event in events:
-            if isinstance(event, Finished):
+            if isinstance(event, Finished) and _was_compared(event.report):
                 files.doubtful.unlink(missing_ok=True)
             yield event
+
+
+def _was_compared(report: Report) -> bool:
+    """Whether the store's list was there for all files that a later run might take for whole."""
+    return not report.untried_series and not any(
+        failure.present_instances and failure.cause not in _COMPARED for failure in report.failures
+    )
 
 
 def _sharing(events: Iterator[Event], share: Callable[[], float], engines: list[Engine]) -> Iterator[Event]:
