@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,48 @@ def test_one_destination_becomes_one_download(plan: Plan, filled: LocalBucket, t
     assert dd.diff(tmp_path / "to").is_current
     assert gather(tmp_path / "to").series_count == 3
     assert status(tmp_path / "to") == []
+
+
+def test_what_idc_does_not_have_is_not_forgotten(plan: Plan, filled: LocalBucket, tmp_path: Path) -> None:
+    """Not by the first gather, and not when a part is repeated that does not know of it."""
+    unknown = "1.2.3.4"
+    plan = replace(plan, origin=plan.origin._replace(missing=(unknown,)))
+    for number in (1, 2, 3):
+        dd.download(plan, tmp_path, part=f"{number}/3", engine=ScriptedEngine(filled), progress="none", check=False)  # fmt: skip
+    for repeated in (None, "2/3", None):
+        if repeated:
+            fetch(plan, tmp_path, repeated, filled)
+        report = gather(tmp_path)
+        assert (report.ok, report.missing, report.complete_series) == (False, (unknown,), 3)
+        assert unknown in (tmp_path / ".dataset-dl" / "missing.tcia").read_text()
+
+
+def test_a_failed_delivery_of_another_part_is_not_forgotten(
+    plan: Plan, filled: LocalBucket, tmp_path: Path
+) -> None:
+    may_take = False
+
+    def take(series: dd.Series) -> None:
+        if not may_take:
+            raise ValueError("not now")
+
+    def run(part: str) -> None:
+        dd.download(plan, tmp_path, part=part, engine=ScriptedEngine(filled), progress="none", then=take, check=False)  # fmt: skip
+
+    def failures() -> int:
+        report = gather(tmp_path)
+        assert report.delivery is not None and report.complete_series == 3
+        return len(report.delivery.failures)
+
+    for number in (1, 2, 3):
+        run(f"{number}/3")
+    assert failures() == 3
+    may_take = True
+    run("2/3")
+    assert failures() == 2
+    run("1/3")
+    run("3/3")
+    assert failures() == 0
 
 
 def test_nothing_is_gathered_until_each_part_has_begun(

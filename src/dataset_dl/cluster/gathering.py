@@ -14,6 +14,8 @@ from dataset_dl.cluster.writers import (
     Writer,
     absent,
     cut_of,
+    roots_of,
+    target_of,
     together_of,
     was_gathered,
     whole_plan,
@@ -24,7 +26,7 @@ from dataset_dl.destination.journal import Journal
 from dataset_dl.destination.lock import HOLDER, hold
 from dataset_dl.destination.merging import merge
 from dataset_dl.destination.records import Records
-from dataset_dl.destination.reports import combined, report_of
+from dataset_dl.destination.reports import combined, report_of, with_rest
 from dataset_dl.destination.tree import agrees, look, look_at, sweep
 from dataset_dl.engines.leftovers import is_begun, is_resumable
 from dataset_dl.errors import ManifestError, StorageError, TransferIncomplete
@@ -33,6 +35,7 @@ from dataset_dl.model.part import Part
 from dataset_dl.model.plan import Plan
 from dataset_dl.model.series import PlannedSeries
 from dataset_dl.plans.file import PlanFile
+from dataset_dl.plans.opening import origin_of
 from dataset_dl.sources import rights_of
 from dataset_dl.transfer import new_run_id
 from dataset_dl.wording import first_few
@@ -69,8 +72,8 @@ def gather(*destinations: str | Path, to: str | Path | None = None, trust_journa
     PlanError, ManifestError
         If the parts do not make up one plan, or there are none.
     """
-    roots = _roots(destinations)
-    target = _target(roots, to)
+    roots = roots_of(destinations)
+    target = target_of(roots, to)
     writers = writers_of(roots)
     if not writers:
         return _again(target, roots, trust=trust_journal)
@@ -93,6 +96,9 @@ def gather(*destinations: str | Path, to: str | Path | None = None, trust_journa
         for root in {each.root for each in writers} - {target}:
             stack.enter_context(hold(root))
         records = stack.enter_context(Records(target, run_id=new_run_id()))
+        told, earlier = _told(writers, target), report_of(records.files)
+        if lacking and earlier is not None:
+            told = with_rest(told, earlier, {row.key for row in rows})
         for writer in writers:
             _sweep(writer)
             if writer.root != target:
@@ -103,7 +109,7 @@ def gather(*destinations: str | Path, to: str | Path | None = None, trust_journa
         records.credit(rights_of)
         everything = records.kept if lacking else rows
         assert everything is not None, "a plan has just been kept"
-        report = _finished(records, everything, _told(writers, target), trust=trust_journal)
+        report = _finished(records, everything, told, trust=trust_journal)
         for root in {each.root for each in writers}:
             attempts.remove_all(root)
             if root != target:
@@ -131,8 +137,13 @@ def _check_writable(target: Path) -> None:
 def _finished(records: Records, rows: PlanFile, told: Report, *, trust: bool) -> Report:
     """Look at all series, and record the report."""
     report = _counted(told, _looked(rows, records.destination, records.journal, trust=trust))
-    report = replace(report, trusted_series=report.complete_series if trust else 0)
-    records.finish(report, rows.plan(None))
+    origin = origin_of(records.files.plan)
+    report = replace(
+        report,
+        trusted_series=report.complete_series if trust else 0,
+        missing=() if origin.skip_missing else origin.missing,
+    )
+    records.finish(report, replace(rows.plan(None), origin=origin))
     return report
 
 
@@ -144,7 +155,7 @@ def report_of_parts(*destinations: str | Path) -> Report:
     PlanError, ManifestError
         If the parts are not of one plan, or there are none.
     """
-    roots = _roots(destinations)
+    roots = roots_of(destinations)
     writers = writers_of(roots)
     if not writers:
         raise _no_parts(roots)
@@ -237,39 +248,6 @@ def _no_parts(roots: Sequence[Path]) -> ManifestError:
         str(roots[0]),
         f"There is nothing to gather: no parts of a plan are in {first_few([str(each) for each in roots])}.",
         "Name the directory that `idc download --part` went to.",
-    )
-
-
-def _roots(destinations: Sequence[str | Path]) -> list[Path]:
-    """Return the destinations, each once.
-
-    Raises
-    ------
-    ManifestError
-        If there are none, or one is no directory.
-    """
-    roots = list(dict.fromkeys(disk.absolute(Path(each)) for each in destinations))
-    for root in roots:
-        if not root.is_dir():
-            raise ManifestError(
-                str(root), f"{root} is no directory; nothing was changed.", "Name where the parts went to."
-            )
-    if not roots:
-        raise ManifestError(
-            "", "No destination was named; nothing was changed.", "Name where the parts went to."
-        )
-    return roots
-
-
-def _target(roots: Sequence[Path], to: str | Path | None) -> Path:
-    if to is not None:
-        return disk.absolute(Path(to))
-    if len(roots) == 1:
-        return roots[0]
-    raise ManifestError(
-        str(roots[0]),
-        f"The parts are in {len(roots)} directories, so it must be said where they belong.",
-        "Give one with --to.",
     )
 
 

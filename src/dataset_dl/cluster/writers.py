@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
-from dataset_dl.destination import paths
+from dataset_dl.destination import disk, paths
 from dataset_dl.destination.reading import Entries
 from dataset_dl.destination.reports import report_of
 from dataset_dl.errors import ManifestError, PlanError
@@ -84,6 +84,46 @@ class Writer:
     def entries(self) -> Entries:
         """What its journal says, read anew."""
         return Entries(self.files.journal)
+
+
+def roots_of(destinations: Sequence[str | Path]) -> list[Path]:
+    """Return the destinations, each once.
+
+    Raises
+    ------
+    ManifestError
+        If there are none, or one is no directory.
+    """
+    roots = list(dict.fromkeys(disk.absolute(Path(each)) for each in destinations))
+    for root in roots:
+        if not root.is_dir():
+            raise ManifestError(
+                str(root), f"{root} is no directory; nothing was changed.", "Name where the parts went to."
+            )
+    if not roots:
+        raise ManifestError(
+            "", "No destination was named; nothing was changed.", "Name where the parts went to."
+        )
+    return roots
+
+
+def target_of(roots: Sequence[Path], to: str | Path | None) -> Path:
+    """Return where the parts of some destinations belong.
+
+    Raises
+    ------
+    ManifestError
+        If that is not said, and there are several.
+    """
+    if to is not None:
+        return disk.absolute(Path(to))
+    if len(roots) == 1:
+        return roots[0]
+    raise ManifestError(
+        str(roots[0]),
+        f"The parts are in {len(roots)} directories, so it must be said where they belong.",
+        "Give one with --to.",
+    )
 
 
 def writers_of(roots: Iterable[Path]) -> list[Writer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,19 @@ def combined(reports: Sequence[Report], destination: Path) -> Report | None:
             delivery=_joined(together.delivery, each.delivery),
         )
     return replace(together, destination=destination)
+
+
+def with_rest(report: Report, earlier: Report, keys: Set[str]) -> Report:
+    """Add to a report of some series, by their keys, what an earlier one says of all others."""
+    failures = tuple(each for each in earlier.failures if each.planned.key not in keys)
+    delivery = report.delivery
+    if earlier.delivery is not None:
+        told = delivery.consumers if delivery is not None else ()
+        left = (
+            each for each in earlier.delivery.failures if each.key not in keys or each.consumer not in told
+        )
+        delivery = _joined(Delivery(earlier.delivery.consumers, failures=tuple(left)), delivery)
+    return replace(report, failures=failures + report.failures, delivery=delivery)
 
 
 def _joined(one: Delivery | None, other: Delivery | None) -> Delivery | None:
