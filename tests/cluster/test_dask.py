@@ -126,6 +126,17 @@ def test_a_worker_with_a_disk_of_its_own_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_leaves_the_mark_of_another_one(dask_client: Client, tmp_path: Path) -> None:
+    left = tmp_path / "dask.0123456789ab.part"
+    left.touch()
+    os.utime(left, (1, 1))
+    with connecting.seen_by_all(dask_client, tmp_path) as mark:
+        with connecting.seen_by_all(dask_client, tmp_path):
+            pass
+        assert [str(path) for path in tmp_path.iterdir()] == [mark]
+    assert list(tmp_path.iterdir()) == []
+
+
 class Elsewhere:
     """A client whose workers look at another disk."""
 

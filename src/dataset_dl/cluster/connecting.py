@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from dataset_dl.model.outcome import Cause
 
 _CONNECT_SECONDS = 20.0
+# A mark that is so old was left by a run that was killed.
+_LEFT_SECONDS = 7 * 86400.0
 
 
 def client_of(address: str) -> Client:
@@ -139,8 +142,11 @@ def seen_by_all(client: Client, destination: Path) -> Iterator[str]:
 
     state = destination / STATE_DIRECTORY
     mark = (state if state.is_dir() else destination) / f"dask.{secrets.token_hex(6)}.part"
-    for left in mark.parent.glob("dask.*.part"):  # by a run that was killed
-        left.unlink(missing_ok=True)
+    for left in mark.parent.glob("dask.*.part"):
+        with suppress(OSError):
+            # A younger one may belong to a run that is going on.
+            if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                left.unlink()
     mark.touch()
     try:
         with reaching(client):
