@@ -282,6 +282,22 @@ def test_a_destination_that_is_none(plan: dd.Plan, filled: LocalBucket, tmp_path
             fetch(plan, target, "1/3", ScriptedEngine(filled))
 
 
+def test_a_part_leaves_what_another_one_is_writing(filled: LocalBucket, tmp_path: Path) -> None:
+    """In a directory that both write to."""
+    plan = dd.plan([each.key for each in filled.series], layout=".")
+    writing = tmp_path / "01234567-0123-0123-0123-0123456789ab.dcm123"
+    left = tmp_path / "11234567-0123-0123-0123-0123456789ab.dcm123"
+    for path in (writing, left):
+        path.touch()
+    os.utime(left, (1, 1))
+    assert fetch(plan, tmp_path, "2/3", ScriptedEngine(filled)).ok
+    assert (writing.exists(), left.exists()) == (True, False)
+    assert fetch(plan, tmp_path, "1/3", ScriptedEngine(filled)).ok
+    assert fetch(plan, tmp_path, "3/3", ScriptedEngine(filled)).ok
+    assert gather(tmp_path).ok
+    assert not writing.exists()
+
+
 def test_two_that_begin_at_once(plan: dd.Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = part_of(plan, Part(1, 3))
     attempts.begin(tmp_path, part)

@@ -80,6 +80,19 @@ def test_an_object_without_end_does_not_fill_the_disk(
     assert run(plan, server)[1].ok
 
 
+def test_an_object_without_end_costs_nothing_complete_in_a_shared_directory(
+    filled: LocalBucket, server: FaultServer, tmp_path: Path, engine: str
+) -> None:
+    plan = dd.plan([each.key for each in filled.series], into=tmp_path / "to", layout=".")
+    liar = filled.series[2]
+    server.faults = {min(filled.series_directory(liar).iterdir()).name: "flood"}
+    _, report = run(plan, server, workers=1)
+    assert not report.ok
+    assert len(list((tmp_path / "to").glob("*.dcm"))) == report.complete_instances > 0
+    server.faults = {}
+    assert run(plan, server)[1].ok
+
+
 def test_a_byte_now_and_then_is_no_sign_of_life(
     filled: LocalBucket, server: FaultServer, plan: dd.Plan
 ) -> None:

@@ -9,6 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dataset_dl.destination import disk
+from dataset_dl.destination.attempts import SILENT_SECONDS
 from dataset_dl.destination.tree import file_size, sweep
 from dataset_dl.engines.choice import chooser
 from dataset_dl.engines.leftovers import is_begun
@@ -104,8 +106,12 @@ def _fetch(way: Way, fetches: Sequence[Fetch], destination: Path, mark: str) -> 
             if _is_unwanted():
                 return outcome  # nobody reads it
     # A worker that was lost with this batch may have left files that it had begun.
+    until = disk.clock(mark) - SILENT_SECONDS
     for each in fetches:
-        sweep(f"{destination}/{each.series.directory}", is_begun)
+        row = each.series
+        is_alone = row.key in row.directory or (row.SeriesInstanceUID or "?") in row.directory
+        # In a directory of several series, another worker may be writing.
+        sweep(f"{destination}/{row.directory}", is_begun, None if is_alone else until)
     return outcome._replace(ended=ended)
 
 

@@ -99,8 +99,9 @@ def gather(*destinations: str | Path, to: str | Path | None = None, trust_journa
         told, earlier = _told(writers, target), report_of(records.files)
         if lacking and earlier is not None:
             told = with_rest(told, earlier, {row.key for row in rows})
+        is_shared = rows.needs_names()
         for writer in writers:
-            _sweep(writer)
+            _sweep(writer, is_shared=is_shared)
             if writer.root != target:
                 move_all(writer, target)
             merge(records.journal, writer.files.journal)
@@ -298,10 +299,13 @@ def _each(parts: Sequence[Part]) -> str:
     return first_few([f"--part {each}" for each in parts])
 
 
-def _sweep(writer: Writer) -> None:
-    """Remove unfinished files of a part, if one of its attempts did not end in order."""
+def _sweep(writer: Writer, *, is_shared: bool) -> None:
+    """Remove unfinished files of a part, if it may have left some.
+
+    It has if one of its attempts did not end in order. From directories that parts share, none removes them.
+    """
     is_left = os.path.lexists(writer.files.folder / HOLDER)
-    if not is_left and writer.attempt == 1:
+    if not is_left and writer.attempt == 1 and not is_shared:
         return
     for directory in dict.fromkeys(row.directory for row in writer.plan or ()):
         sweep(f"{writer.root}/{directory}", lambda name: is_begun(name) or is_resumable(name))

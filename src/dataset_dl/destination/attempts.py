@@ -145,9 +145,11 @@ def left_by(destination: Path, name: str) -> Left:
 def _was_heard(files: paths.Files) -> bool:
     """Whether a writer has lately said how far it is, by the clock of the file system."""
     try:
-        os.utime(files.folder.parent)
-        now = files.folder.parent.stat().st_mtime
-        return now - max(files.progress.stat().st_mtime, files.folder.stat().st_mtime) < SILENT_SECONDS
+        return (
+            disk.clock(files.folder.parent)
+            - max(files.progress.stat().st_mtime, files.folder.stat().st_mtime)
+            < SILENT_SECONDS
+        )
     except OSError:
         return False
 

@@ -107,6 +107,12 @@ def free_bytes(destination: Path) -> int:
     return shutil.disk_usage(nearest_existing(destination)).free
 
 
+def clock(path: str | Path) -> float:
+    """Touch a file, and return the time in seconds since 1970 by the clock of its file system."""
+    os.utime(path)
+    return os.stat(path).st_mtime
+
+
 def nearest_existing(path: Path) -> Path:
     """Return the path itself, or its nearest parent that exists."""
     while not os.path.lexists(path):

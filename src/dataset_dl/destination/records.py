@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from dataset_dl.destination import lists, paths
+from dataset_dl.destination import disk, lists, paths, tree
+from dataset_dl.destination.attempts import SILENT_SECONDS
 from dataset_dl.destination.consumers import Receipt
 from dataset_dl.destination.journal import Journal
 from dataset_dl.destination.lock import Hold, hold
@@ -135,6 +136,15 @@ class Records:
         aside = self.files.plan.with_suffix(".damaged")
         self.files.plan.replace(aside)
         return aside
+
+    def sweep(self, directory: str, is_unfinished: Callable[[str], bool], *, is_shared: bool) -> None:
+        """Remove the unfinished files that an engine has left in a directory.
+
+        From one that several series share, the writer of a part only removes what nobody has written to for
+        long: it may belong to another part.
+        """
+        until = disk.clock(self.files.folder) - SILENT_SECONDS if self._part and is_shared else None
+        tree.sweep(f"{self.destination}/{directory}", is_unfinished, until)
 
     def credit(self, rights_of: Callable[[PlanFile], Rights]) -> None:
         """Write licences and citations for everything requested so far."""

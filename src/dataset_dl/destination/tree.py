@@ -103,13 +103,24 @@ def unfinished(directory: str | Path, is_unfinished: Callable[[str], bool]) -> l
         return []
 
 
-def sweep(directory: str | Path, is_unfinished: Callable[[str], bool]) -> int:
-    """Remove the unfinished files of an interrupted engine from a directory; return how many."""
+def sweep(directory: str | Path, is_unfinished: Callable[[str], bool], until: float | None = None) -> int:
+    """Remove the unfinished files of an interrupted engine from a directory; return how many.
+
+    Parameters
+    ----------
+    directory, is_unfinished
+        Where, and whether a name is that of an unfinished file.
+    until
+        Leave what was written to since then, in seconds since 1970 by the clock of the file system: it may
+        belong to another writer.
+    """
     removed = 0
     for name in unfinished(directory, is_unfinished):
+        path = os.path.join(directory, name)
         with suppress(FileNotFoundError):
-            os.unlink(os.path.join(directory, name))
-            removed += 1
+            if until is None or os.lstat(path).st_mtime < until:
+                os.unlink(path)
+                removed += 1
     return removed
 
 

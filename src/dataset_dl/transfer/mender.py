@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
@@ -147,17 +147,21 @@ class Mender:
         problem = _problem(series, objects)
         return fetch, Inspection(len(missing), names, self._md5, unknown, len(wrong), problem)
 
-    def remove_new(self, series: PlannedSeries, *, only_strange: bool = False) -> None:
+    def remove_new(
+        self, series: PlannedSeries, own: Collection[str] | None = None, *, only_strange: bool = False
+    ) -> None:
         """Remove the files that this download wrote for a series that cannot be completed.
 
         Parameters
         ----------
         series
             The series.
+        own
+            The names of its files, if others share its directory; by default those of its row, else all.
         only_strange
             Remove only files that are not DICOM, like a sign-in page.
         """
-        names = series.wanted()
+        names = series.wanted() if own is None else own
         for entry in instances(self._destination / series.directory, names or ()):
             is_its_own = names is None or entry.name in names
             is_new = entry.stat(follow_symlinks=False).st_mtime >= self._began

@@ -13,7 +13,7 @@ from pathlib import Path
 from dataset_dl.destination.disk import storage_error
 from dataset_dl.destination.durable import Durable
 from dataset_dl.destination.records import Records
-from dataset_dl.destination.tree import agrees, sweep
+from dataset_dl.destination.tree import agrees
 from dataset_dl.errors import ConnectionTimeout, EngineCrashed, TransferError
 from dataset_dl.model.events import (
     BytesWritten,
@@ -160,7 +160,9 @@ class Rounds:
                     window.read()
                 unfinished = {pending.series.directory for pending in window.open.values()}
                 for directory in unfinished | watch.surplus_directories:
-                    sweep(f"{self._destination}/{directory}", self._engine.is_unfinished)
+                    self._records.sweep(
+                        directory, self._engine.is_unfinished, is_shared=self._options.by_name
+                    )
         self._records.check()
         if not self._options.by_name:
             is_gone = self._courier.is_evicted if self._courier is not None else lambda series: False

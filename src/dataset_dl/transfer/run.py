@@ -11,7 +11,6 @@ from pathlib import Path
 from dataset_dl.destination import disk, paths
 from dataset_dl.destination.durable import Durable
 from dataset_dl.destination.records import Records, open_records
-from dataset_dl.destination.tree import sweep
 from dataset_dl.errors import StorageError
 from dataset_dl.model.events import (
     Event,
@@ -197,7 +196,7 @@ class Run:
         if not self._tally.missing.series:
             return
         self._fleet.reach((each.series for each in undone), self._plan.rows.schemes())
-        self._sweep(each.series for each in undone)
+        self._sweep(records, (each.series for each in undone))
         yield self._tally.fetch_started(self._fleet)
         rounds = Rounds(
             self._ledger, self._fleet, records, naming, self._options, self._wrong, self._durable,
@@ -309,13 +308,14 @@ class Run:
             template = records.kept.origin.file_template
         return Naming(template, self._destination, records.journal)
 
-    def _sweep(self, several: Iterable[PlannedSeries]) -> None:
+    def _sweep(self, records: Records, several: Iterable[PlannedSeries]) -> None:
         """Remove the unfinished files that a killed engine left."""
         swept: set[str] = set()
         engines = {scheme: self._fleet.engine(scheme) for scheme in self._fleet.schemes}
         for series in several:
             if not (self._options.by_name and series.directory in swept):
-                sweep(f"{self._destination}/{series.directory}", engines[series.scheme].is_unfinished)
+                is_unfinished = engines[series.scheme].is_unfinished
+                records.sweep(series.directory, is_unfinished, is_shared=self._options.by_name)
             if self._options.by_name:
                 swept.add(series.directory)
 

@@ -150,7 +150,7 @@ class Verdicts:
         """Give series up, and remove their wrong files."""
         for each in several:
             if each.failure is not None and each.failure.cause == "excess":
-                self.mender.remove_new(each.series)
+                self.mender.remove_new(each.series, each.names)
         spoiled = [each for each in several if each.look(self._destination).instances]
         inspections = self.mender.inspect([each.series for each in spoiled])
         for pending, (_, inspection) in zip(spoiled, inspections, strict=True):

@@ -49,11 +49,20 @@ class Watch:
         return self._surplus_files > _MOST_SURPLUS_FILES
 
     def flooded(self, written_bytes: int, in_flight: Iterable[PlannedSeries]) -> PlannedSeries | None:
-        """Return a series with a single object larger than the whole series should be, if there is one."""
+        """Return a series with a single object larger than the whole series should be, if there is one.
+
+        Of several series that share a directory, it is the largest: any of them may have the object.
+        """
         if written_bytes - self._finished_bytes < self._look_at_bytes:
             return None
         self._look_at_bytes = 2 * (written_bytes - self._finished_bytes)
+        largest: dict[str, PlannedSeries] = {}
         for series in in_flight:
+            known = largest.setdefault(series.directory, series)
+            # One whose size is not known yet may have any object.
+            if known.is_exact and (not series.is_exact or series.expected_bytes > known.expected_bytes):
+                largest[series.directory] = series
+        for series in largest.values():
             directory = f"{self._destination}/{series.directory}"
             for name in unfinished(directory, self._is_unfinished) if series.is_exact else ():
                 if (file_size(f"{directory}/{name}") or 0) > series.expected_bytes + _TOLERATED_BYTES:
