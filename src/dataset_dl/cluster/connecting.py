@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import time
@@ -10,6 +11,8 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from dataset_dl.errors import (
     DatasetDlError,
@@ -20,6 +23,7 @@ from dataset_dl.errors import (
     StorageError,
 )
 from dataset_dl.model.series import STATE_DIRECTORY
+from dataset_dl.process.kernel import kernel_id
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from dataset_dl.model.outcome import Cause
 
 _CONNECT_SECONDS = 20.0
-# A mark that is so old was left by a run that was killed.
+# A mark of another machine that is so old was left by a run that was killed.
 _LEFT_SECONDS = 7 * 86400.0
 
 
@@ -142,12 +146,11 @@ def seen_by_all(client: Client, destination: Path) -> Iterator[str]:
 
     state = destination / STATE_DIRECTORY
     mark = (state if state.is_dir() else destination) / f"dask.{secrets.token_hex(6)}.part"
-    for left in mark.parent.glob("dask.*.part"):
+    for other in mark.parent.glob("dask.*.part"):
         with suppress(OSError):
-            # A younger one may belong to a run that is going on.
-            if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
-                left.unlink()
-    mark.touch()
+            if _is_left(other):
+                other.unlink()
+    mark.write_text(f"{kernel_id()} {os.getpid()}", encoding="utf-8")
     try:
         with reaching(client):
             answers = client.run(look, str(mark), on_error="return")
@@ -157,6 +160,14 @@ def seen_by_all(client: Client, destination: Path) -> Iterator[str]:
     finally:
         with suppress(OSError):
             mark.unlink()
+
+
+def _is_left(mark: Path) -> bool:
+    """Whether the run that set a mark was killed, and not only goes on."""
+    kernel, _, pid = mark.read_text(encoding="utf-8").rpartition(" ")
+    if kernel == kernel_id() and pid.isdigit():
+        return not psutil.pid_exists(int(pid))
+    return time.time() - mark.stat().st_mtime > _LEFT_SECONDS
 
 
 def _check(worker: str, answer: Any, destination: Path, version: str) -> None:
