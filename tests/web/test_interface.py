@@ -18,6 +18,7 @@ import dataset_dl as dd
 from dataset_dl.cli import cli as program
 from dataset_dl.model.page import Given
 from dataset_dl.model.selection import Condition
+from dataset_dl.plans.file import PlanFile
 from dataset_dl.sources.idc import asking
 from dataset_dl.sources.idc.cube import FACETS, cube
 from dataset_dl.testing import LocalBucket
@@ -81,10 +82,14 @@ def test_a_cohort_is_counted_downloaded_verified_and_taken_away(
 def test_a_series_that_is_not_complete_on_the_disk_comes_from_the_store(
     bucket: LocalBucket, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """While it is downloaded, and after a file was lost."""
+    """While it is downloaded, after a file was lost, and if only some files were wanted."""
     uid = bucket.series[1].SeriesInstanceUID
     dd.download([uid], tmp_path / "begun", endpoint_url=bucket.endpoint_url, progress="none")
     files = sorted((tmp_path / "begun").rglob("*.dcm"))
+    (row,) = dd.plan([uid])
+    one = row._replace(files=f"{files[0].name}:{files[0].stat().st_size}", instanceCount=1, size_bytes=files[0].stat().st_size)  # fmt: skip
+    some = PlanFile.of([one]).plan(None)
+    dd.download(some, tmp_path / "a part", endpoint_url=bucket.endpoint_url, progress="none")
     files[0].unlink()
     with served(tmp_path, environment=environment | {"DATASET_DL_STATE": str(tmp_path / "state")}) as page:
         page.enter()

@@ -65,6 +65,8 @@ def directory_of(several: Sequence[Path], identifier: str) -> Path | None:
         fields = ", ".join(PlannedSeries._fields)
         sql = f"SELECT {fields} FROM {kept.sql} WHERE SeriesInstanceUID = $1 OR key = $1"
         for row in map(PlannedSeries._make, Database().run(sql, [identifier])):
+            if row.files is not None and row.scheme == "s3":
+                continue  # only some files of a series of IDC were wanted; rows of archives name all
             found = Path(os.path.realpath(tree / row.directory))
             if found.is_relative_to(tree) and agrees(look(found, row.wanted() or ()), row):
                 return found
