@@ -101,6 +101,36 @@ def test_a_series_that_is_not_complete_on_the_disk_comes_from_the_store(
         assert page.get(f"series/{uid}")["frames"] == 81
 
 
+def test_a_series_that_changes_on_the_disk_is_read_anew(
+    bucket: LocalBucket, environment: dict[str, str], tmp_path: Path
+) -> None:
+    uid = bucket.series[1].SeriesInstanceUID
+    dd.download([uid], tmp_path / "data", endpoint_url=bucket.endpoint_url, progress="none")
+    path = min((tmp_path / "data").rglob("*.dcm"))
+    right = path.read_bytes()
+    path.write_bytes(bytes(len(right)))
+    with served(tmp_path, environment=environment | {"DATASET_DL_STATE": str(tmp_path / "state")}) as page:
+        page.enter()
+        assert page.get(f"series/{uid}")["problems"]
+        path.write_bytes(right)
+        assert page.get(f"series/{uid}")["problems"] == []
+        answer = page.session.get(f"{page.address}/api/series/{uid}/image", timeout=60)
+        assert (answer.status_code, answer.headers["Vary"]) == (200, "Authorization")
+
+
+def test_a_verification_that_did_not_end_verifies_nothing(
+    bucket: LocalBucket, environment: dict[str, str], tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    uid = bucket.series[1].SeriesInstanceUID
+    dd.download([uid], tmp_path / "data", endpoint_url=bucket.endpoint_url, progress="none")
+    jobs = dd.Jobs(state)
+    jobs.cancel(jobs.add_check("verify", tmp_path / "data").id)
+    with served(tmp_path, environment=environment | {"DATASET_DL_STATE": str(state)}) as page:
+        page.enter()
+        assert page.get("disk")[0]["verified"] is None
+
+
 def test_changes_arrive_in_order_and_from_where_a_reader_was(page: Served, bucket: LocalBucket) -> None:
     body = {"id": [bucket.series[0].SeriesInstanceUID], "to": "streamed"}
     with page.session.get(f"{page.address}/api/events", stream=True, timeout=60) as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 # Nothing else: `look` also takes paths and addresses, which the page must not read.
 _IDENTIFIER = re.compile(r"[0-9]+(\.[0-9]+){2,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MOST_OPEN = 6
-_FRESH_SECONDS = 3600
+_FRESH_SECONDS = 300
 _WIDEST = 2048
 
 
@@ -30,7 +31,7 @@ class _Views:
     """The series that were looked at last, which stay open."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[str | Path, tuple[SeriesView, Lock]] = OrderedDict()
+        self._open: OrderedDict[tuple[str | Path, object], tuple[SeriesView, Lock]] = OrderedDict()
         self._lock = Lock()
 
     @contextmanager
@@ -38,11 +39,13 @@ class _Views:
         """Give a series whose index is built; it is built once. One that was downloaded is not fetched."""
         if not _IDENTIFIER.fullmatch(identifier) or len(identifier) > 64:
             raise SelectionError(identifier, "This is neither a SeriesInstanceUID nor a crdc series uuid.")
-        which = place.directory_of(identifier) or identifier
+        directory = place.directory_of(identifier)
+        what: str | Path = directory or identifier
+        which = what, _state_of(directory)
         with self._lock:
             known = self._open.get(which)
             if known is None:
-                known = self._open[which] = look(which), Lock()
+                known = self._open[which] = look(what), Lock()
             self._open.move_to_end(which)
             while len(self._open) > _MOST_OPEN:
                 # Forgotten, not closed, because another thread may be reading.
@@ -51,6 +54,15 @@ class _Views:
         with lock:
             len(view)
         yield view
+
+
+def _state_of(directory: Path | None) -> object:
+    """Return what changes whenever a file of a series on the disk does: then it is read anew."""
+    if directory is None:
+        return None
+    with os.scandir(directory) as entries:
+        files = [(each.name, each.stat()) for each in entries]
+    return tuple(sorted((name, found.st_size, found.st_mtime_ns) for name, found in files))
 
 
 _views = _Views()

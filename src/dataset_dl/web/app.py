@@ -215,7 +215,10 @@ async def _given(request: Request, call: Call, scratch: Scratch | None) -> Given
 def _response(value: Any) -> Response:
     if not isinstance(value, Answer):
         return Response(msgspec.json.encode(value, enc_hook=str), media_type="application/json")
-    headers = {"Cache-Control": f"private, max-age={value.fresh_seconds}"} if value.fresh_seconds else {}
+    headers = {}
+    if value.fresh_seconds:
+        # Who signs in later in the same browser asks with another key, and gets nothing of the one before.
+        headers = {"Cache-Control": f"private, max-age={value.fresh_seconds}", "Vary": "Authorization"}
     media_type, _, encoding = value.media_type.partition("+")
     if encoding == "gzip":
         headers["Content-Encoding"] = "gzip"

@@ -19,8 +19,9 @@ def trees(site: Site, given: Given) -> list[dict[str, Any]]:
     """List the trees that were downloaded below the directories of the page."""
     checked: dict[Path, Any] = {}
     for job in site.jobs.jobs():  # the newest first
-        if job.kind in ("verify", "repair") and job.ended and job.destination not in checked:
-            checked[job.destination] = job
+        # One that was paused, canceled or failed has not seen all of the tree.
+        if job.kind in ("verify", "repair") and job.state in ("SUCCESS", "WARNING"):
+            checked.setdefault(job.destination, job)
     found = []
     for tree in downloaded(site.roots, site.jobs):
         last = checked.get(tree)

@@ -25,7 +25,7 @@ function card(tree, go) {
     tree.problem ? h("p", { class: "problem" }, tree.problem) : h("p", { class: "numbers" },
       `${counted(tree.series, "series", "series")}, ${size(tree.size_bytes)}, IDC v${tree.idc_version ?? "?"} · ${tree.is_complete ? "the last download was complete" : "the last download is incomplete"}`),
     collections.length ? h("p", { class: "quiet" }, collections.slice(0, 6).map(([name, series]) => `${name} (${count(series)})`).join(", "), collections.length > 6 ? ` and ${collections.length - 6} more` : "") : null,
-    h("p", {}, tree.verified ? `Verified ${when(tree.verified.when)}: ${tree.verified.message}` : "Not verified since it was downloaded."),
+    h("p", {}, tree.verified ? `${tree.verified.state === "SUCCESS" ? "Verified" : "Looked at"} ${when(tree.verified.when)}: ${tree.verified.message}` : "Not verified since it was downloaded."),
     told,
     h("div", { class: "buttons" }, ...[["verify", "Verify"], ["repair", "Repair"], ["update", "Update"]].map(([kind, title]) => h("button", { type: "button", onclick: work(kind), "aria-label": `${title} ${tree.path}` }, title)),
       h("button", { type: "button", "aria-label": `Compare ${tree.path} with today's index`, onclick: () => compare(tree, told) }, "Compare with today's index")));
