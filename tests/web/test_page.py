@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from hypothesis import find, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from dataset_dl.sources.idc.cube import FACETS, cube
 from dataset_dl.testing import LocalBucket
@@ -99,6 +99,24 @@ def test_from_a_question_to_verified_files(
         window.check()
         window.context.close()
     assert len(list(root.rglob("*.dcm"))) == 4 * 81
+
+
+def test_a_press_on_download_counts_when_a_mistake_was_mended(
+    window: Window, bucket: LocalBucket, root: Path
+) -> None:
+    window.may_refuse = True
+    page = window.enter(f"/cohort?id={bucket.series[0].SeriesInstanceUID}")
+    to = page.get_by_label("To", exact=True)
+    to.fill("/nowhere/else")
+    to.blur()
+    expect(page.locator("p.problem")).to_contain_text("is not below")
+    held: list[Route] = []
+    page.route("**/api/cohort", lambda route: held.append(route))  # noqa: PLW0108 (playwright marks it)
+    to.fill(str(root / "mended"))
+    page.get_by_role("button", name="Download", exact=True).click()
+    expect(page.locator("li.job", has_text="mended")).to_be_visible()
+    for each in held:
+        each.abort()
 
 
 def test_a_button_stays_under_the_pointer(window: Window, bucket: LocalBucket, root: Path) -> None:

@@ -70,13 +70,12 @@ class Cohort {
     try {
       told = await ask("cohort", this.body());
     } catch (error) {
-      this.trouble.replaceChildren(problem(error));
-      this.start.disabled = true;
+      if (mine === this.turn) this.trouble.replaceChildren(problem(error));
       return;
     }
     if (mine !== this.turn) return;
+    // Download is never disabled for a problem: it may be mended by the time of the press, and part of it may be there.
     this.trouble.replaceChildren();
-    this.start.disabled = told.needed_bytes > told.free_bytes;
     const { patients, studies, series, instances, size_bytes } = this.totals;
     const fits = told.needed_bytes <= told.free_bytes;
     const time = told.rate_mbps ? `${duration(size_bytes / told.rate_mbps / 1e6)} at ${told.rate_mbps.toFixed(1)} MB/s, the rate of the last download`
