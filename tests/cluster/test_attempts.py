@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -273,6 +275,32 @@ def test_those_that_have_just_begun_count_among_the_running(plan: dd.Plan, tmp_p
     assert [attempts.running_beside(tmp_path, name) for name in (*names, "")] == [1, 1, 2]
     os.utime(paths.files_of(tmp_path, names[0]).folder, (1, 1))
     assert attempts.running_beside(tmp_path, "") == 1
+
+
+def test_records_outlast_an_attempt_that_could_not_copy_them(
+    plan: dd.Plan, filled: LocalBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full while it begins: what was delivered and removed is not fetched again."""
+    taken: list[str] = []
+
+    def process(series: dd.Series) -> None:
+        taken.append(series.planned.key)
+
+    def copy_half(source: Path, target: Path) -> None:
+        data = Path(source).read_bytes()
+        Path(target).write_bytes(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    assert fetch(plan, tmp_path, "1/3", ScriptedEngine(filled), then=[process], evict=True).ok
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "copyfile", copy_half)
+        with pytest.raises(dd.StorageError, match="No space left"):
+            fetch(plan, tmp_path, "1/3", ScriptedEngine(filled), then=[process], evict=True)
+    assert status(tmp_path)[0].state == "complete"
+    engine = ScriptedEngine(filled)
+    assert fetch(plan, tmp_path, "1/3", engine, then=[process], evict=True).ok
+    assert (engine.files, len(taken)) == ([], 1)
+    assert paths.attempts(tmp_path, Part(1, 3)) == [1, 2, 3], "the last whole one and those after it are kept"
 
 
 def test_a_destination_that_is_none(plan: dd.Plan, filled: LocalBucket, tmp_path: Path) -> None:

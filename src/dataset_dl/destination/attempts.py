@@ -69,18 +69,19 @@ def begin(destination: Path, plan: Plan, *, take_over: bool = False) -> Attempt:
     disk.check(paths.state(destination))
     refuse_writer_of_the_whole(destination)
     _refuse_other_plans(destination, plan, part)
-    last = max(paths.attempts(destination, part), default=0)
-    is_doubtful = False
-    if last:
-        before = left_by(destination, paths.attempt_name(part, last))
-        if before.is_alive and not take_over:
-            raise StorageError(
-                str(destination),
-                f"Another download writes part {part} of {destination}{before.words}; nothing was started.",
-                "Wait for it to end. If its machine is gone, run the same command with --take-over.",
-            )
-        is_doubtful = before.is_doubtful or before.is_alive
-    name = paths.attempt_name(part, last + 1)
+    earlier = paths.attempts(destination, part)
+    names = [paths.attempt_name(part, number) for number in earlier]
+    # One that was killed before it had the records of those before it has nothing to go on from.
+    whole = [name for name in names if paths.files_of(destination, name).begun.exists()]
+    since = [left_by(destination, name) for name in (names[names.index(whole[-1]) :] if whole else names)]
+    if since and since[-1].is_alive and not take_over:
+        raise StorageError(
+            str(destination),
+            f"Another download writes part {part} of {destination}{since[-1].words}; nothing was started.",
+            "Wait for it to end. If its machine is gone, run the same command with --take-over.",
+        )
+    is_doubtful = any(each.is_doubtful or each.is_alive for each in since)
+    name = paths.attempt_name(part, max(earlier, default=0) + 1)
     own = paths.files_of(destination, name)
     try:
         own.folder.parent.mkdir(exist_ok=True)
@@ -97,16 +98,17 @@ def begin(destination: Path, plan: Plan, *, take_over: bool = False) -> Attempt:
             f"{own.folder} cannot be created: {error.strerror}.",
             "Choose another directory.",
         ) from None
-    if is_doubtful:
-        own.doubtful.touch()
-    if last:
-        _copy(paths.files_of(destination, paths.attempt_name(part, last)), own)
-        for number in paths.attempts(destination, part):
-            if number < last:
-                with suppress(OSError):
-                    shutil.rmtree(paths.files_of(destination, paths.attempt_name(part, number)).folder)
-    elif (whole := paths.files_of(destination)).journal.exists():
-        inherit(whole.journal, own.journal, (row.key for row in plan))
+    with disk.guard(destination):
+        if is_doubtful:
+            own.doubtful.touch()
+        if whole:
+            _copy(paths.files_of(destination, whole[-1]), own)
+        elif (everything := paths.files_of(destination)).journal.exists():
+            inherit(everything.journal, own.journal, (row.key for row in plan))
+        own.begun.touch()
+    for each in names[: names.index(whole[-1])] if whole else ():
+        with suppress(OSError):
+            shutil.rmtree(paths.files_of(destination, each).folder)
     return Attempt(name, is_doubtful)
 
 

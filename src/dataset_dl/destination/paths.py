@@ -140,6 +140,11 @@ class Files:
         return self.folder / "progress.json"
 
     @property
+    def begun(self) -> Path:
+        """Is there once an attempt has the records of those before it."""
+        return self.folder / "begun"
+
+    @property
     def doubtful(self) -> Path:
         """Is there until the files that an earlier attempt may not have written have been compared."""
         return self.folder / "doubtful"
@@ -156,12 +161,17 @@ def files_of(destination: Path, part: str = "") -> Files:
 
 
 def parts(destination: Path) -> list[str]:
-    """Return the sorted names of all parts with records in a destination; of each, the newest attempt."""
+    """Return the sorted names of all parts with records in a destination; of each, the newest attempt.
+
+    One that was killed before it had begun counts only if there is no other.
+    """
     found = _folders_of_parts(destination)
     newest: dict[Part | str, str] = {}
     for name in sorted(found, key=lambda name: (attempt_of(name) or (name, 0))[1]):
         attempt = attempt_of(name)
-        newest[attempt[0] if attempt else name] = name
+        key = attempt[0] if attempt else name
+        if key not in newest or files_of(destination, name).begun.exists():
+            newest[key] = name
     return sorted(newest.values())
 
 
