@@ -17,8 +17,8 @@ import pytest
 
 import dataset_dl as dd
 from dataset_dl.cluster import gather, status
-from dataset_dl.destination import attempts, lock, paths
-from dataset_dl.model.events import CommandFailed, Event, FileCompleted, Finished, Noticed
+from dataset_dl.destination import attempts, checksums, lock, paths
+from dataset_dl.model.events import CommandFailed, Event, FileCompleted, Finished, Noticed, SeriesCompleted
 from dataset_dl.model.part import Part
 from dataset_dl.model.series import PlannedSeries, StoredObject
 from dataset_dl.plans.parts import part_of
@@ -165,9 +165,31 @@ def test_a_frozen_writer_ends_although_its_part_was_gathered_meanwhile(
         fetch(plan, tmp_path, f"{number}/3", ScriptedEngine(filled), take_over=True)
     assert gather(tmp_path).ok
     again = events_of(plan, tmp_path, "1/3", ScriptedEngine(filled))
+    next(event for event in again if isinstance(event, SeriesCompleted))
     with pytest.raises(dd.Superseded, match=r"Part 1/3 of .* was gathered or begun again by another process"):
         list(several[0])
     assert list(again)[-1].report.ok  # type: ignore[attr-defined]
+
+
+def test_a_writer_that_wakes_up_removes_nothing(
+    plan: dd.Plan, filled: LocalBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was frozen after it had seen a wrong file, and its successor has replaced that."""
+    fetch(plan, tmp_path, "1/3", ScriptedEngine(filled))
+    file, right = blanked(plan, tmp_path)
+    compare, engine = checksums.compare, ScriptedEngine(filled)
+
+    def frozen(pairs: Any) -> list[Any]:
+        outcomes = compare(pairs)
+        monkeypatch.setattr(checksums, "compare", compare)
+        assert fetch(plan, tmp_path, "1/3", ScriptedEngine(filled), take_over=True).ok
+        assert file.read_bytes() == right
+        return outcomes
+
+    monkeypatch.setattr(checksums, "compare", frozen)
+    with pytest.raises(dd.Superseded, match=r"Part 1/3 of .* was begun again"):
+        fetch(plan, tmp_path, "1/3", engine, verify="md5")
+    assert (file.read_bytes(), engine.files) == (right, [])
 
 
 def test_a_writer_on_another_machine_lives_if_it_has_lately_said_so(

@@ -10,7 +10,7 @@ import secrets
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,7 +108,7 @@ def hold(destination: Path, part: str = "") -> Iterator[Hold]:
     lock = _lock(folder)
     # The records of an attempt are new, so whoever has their lock only looks whether it is held.
     _acquire(lock, destination, folder, _GLANCE_SECONDS if attempt_of(part) else 0)
-    owner = os.getpid()
+    owner, text = os.getpid(), ""
     try:
         if part:
             _glance(destination, files_of(destination).folder, _GLANCE_SECONDS)
@@ -117,11 +117,15 @@ def hold(destination: Path, part: str = "") -> Iterator[Hold]:
                 _glance(destination, files_of(destination, name).folder, _SHORT_SECONDS)
         own = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S"),
                "kernel": kernel_id(), "token": secrets.token_hex(8)}  # fmt: skip
-        holder.write_text(json.dumps(own), encoding="utf-8")
+        text = json.dumps(own)
+        holder.write_text(text, encoding="utf-8")
         yield Hold(destination, part)
     finally:
         if os.getpid() == owner:  # after a fork, the lock belongs to the parent
-            holder.unlink(missing_ok=True)
+            # A later attempt may have the same name, once the parts were gathered.
+            with suppress(OSError):
+                if holder.read_text(encoding="utf-8") == text:
+                    holder.unlink()
             lock.release()
 
 

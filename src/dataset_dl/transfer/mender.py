@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
@@ -67,6 +67,8 @@ class Mender:
         Directory → names of files that are wrong, whatever their size; each name applies once.
     began
         When this download began, in seconds since 1970.
+    check
+        Called before a file is removed, and raises if that is no longer for this writer to decide.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Mender:
         md5: bool,
         suspects: Suspects,
         began: float,
+        check: Callable[[], object] = lambda: None,
     ) -> None:
         self.engine = engine
         self._destination = destination
@@ -85,6 +88,7 @@ class Mender:
         self._md5 = md5
         self._suspects = dict(suspects)
         self._began = began
+        self._check = check
         self._inspections: dict[str, Inspection] = {}
 
     def orders(self, undone: Iterable[Undone]) -> Iterator[Fetch]:
@@ -136,6 +140,8 @@ class Mender:
             right = [each for each, same in zip(right, outcomes, strict=True) if same != "different"]
         present = {each.name for each in right}
         wrong = [each.name for each in there if each.name not in present]
+        if wrong:
+            self._check()
         for name in wrong:
             with suppress(FileNotFoundError):
                 os.unlink(directory / name)
@@ -166,6 +172,7 @@ class Mender:
             is_its_own = names is None or entry.name in names
             is_new = entry.stat(follow_symlinks=False).st_mtime >= self._began
             if is_its_own and is_new and not (only_strange and is_dicom(entry.path)):
+                self._check()
                 os.unlink(entry.path)
 
 

@@ -82,6 +82,7 @@ class Rounds:
                 md5=options.md5 or options.durable,
                 suspects=suspects,
                 began=began,
+                check=records.check,
             )
             for scheme in fleet.schemes
         }

@@ -196,6 +196,7 @@ class Run:
         if not self._tally.missing.series:
             return
         self._fleet.reach((each.series for each in undone), self._plan.rows.schemes())
+        records.check()  # it may have waited for the stores, and nothing is removed for a successor
         self._sweep(records, (each.series for each in undone))
         yield self._tally.fetch_started(self._fleet)
         rounds = Rounds(
