@@ -21,6 +21,7 @@ from dataset_dl.destination import attempts, checksums, lock, paths
 from dataset_dl.model.events import CommandFailed, Event, FileCompleted, Finished, Noticed, SeriesCompleted
 from dataset_dl.model.part import Part
 from dataset_dl.model.series import PlannedSeries, StoredObject
+from dataset_dl.observers.standing import Standing
 from dataset_dl.plans.parts import part_of
 from dataset_dl.process.kernel import kernel_id
 from dataset_dl.testing import LocalBucket
@@ -210,6 +211,17 @@ def test_a_writer_on_another_machine_lives_if_it_has_lately_said_so(
     report = fetch(plan, tmp_path, "1/3", engine)
     assert report.ok
     assert engine.files == []
+
+
+def test_a_writer_without_events_gives_a_sign_of_life(tmp_path: Path) -> None:
+    path = tmp_path / "progress.json"
+    with Standing(path, "1/3"):
+        os.utime(path, (1, 1))
+        deadline = time.monotonic() + 60
+        while path.stat().st_mtime < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert json.loads(path.read_text())["state"] == "running"
 
 
 def test_bytes_that_another_machine_did_not_write_are_found(

@@ -8,10 +8,11 @@ import platform
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Event, Thread
 from types import TracebackType
 
 from dataset_dl.errors import DatasetDlError
-from dataset_dl.model.events import Event, Finished
+from dataset_dl.model import events
 from dataset_dl.model.outcome import Report
 from dataset_dl.observers.progress import ProgressTracker
 
@@ -22,7 +23,8 @@ class Standing:
     """Writes the progress of a download to a file every two seconds, and how it has ended.
 
     The file is a sign of life for other machines, see `destination.attempts`; nothing else depends on it. So
-    an error while writing it does not end the download.
+    an error while writing it does not end the download. It is touched as often while no events come, for
+    example while everything that is there is compared.
 
     Parameters
     ----------
@@ -39,14 +41,17 @@ class Standing:
         self._began = time.time()
         self._next = 0.0
         self._report: Report | None = None
+        self._is_over = Event()
 
     def __enter__(self) -> Standing:
         self._write("running")
+        Thread(target=self._live, name="standing", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_over.set()
         if self._report is not None:
             self._write("complete" if self._report.ok else "incomplete")
         elif isinstance(error, DatasetDlError):
@@ -56,13 +61,18 @@ class Standing:
         else:
             self._write("interrupted")
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         """Take one event, and write the file if it is time."""
         self._tracker.feed(event)
-        if isinstance(event, Finished):
+        if isinstance(event, events.Finished):
             self._report = event.report
         elif time.monotonic() >= self._next:
             self._write("running")
+
+    def _live(self) -> None:
+        while not self._is_over.wait(_WRITE_SECONDS):
+            with suppress(OSError):
+                os.utime(self._path)
 
     def _write(self, state: str, message: str = "") -> None:
         self._next = time.monotonic() + _WRITE_SECONDS
