@@ -312,12 +312,12 @@ class Run:
     def _sweep(self, records: Records, several: Iterable[PlannedSeries]) -> None:
         """Remove the unfinished files that a killed engine left."""
         swept: set[str] = set()
+        by_name = self._options.by_name
         engines = {scheme: self._fleet.engine(scheme) for scheme in self._fleet.schemes}
         for series in several:
-            if not (self._options.by_name and series.directory in swept):
-                is_unfinished = engines[series.scheme].is_unfinished
-                records.sweep(series.directory, is_unfinished, is_shared=self._options.by_name)
-            if self._options.by_name:
+            if not (by_name and series.directory in swept):
+                records.sweep(series.directory, engines[series.scheme].is_unfinished, is_shared=by_name)
+            if by_name:
                 swept.add(series.directory)
 
     def _report(self) -> Report:
