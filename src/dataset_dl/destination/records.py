@@ -141,8 +141,10 @@ class Records:
         """Remove the unfinished files that an engine has left in a directory.
 
         From one that several series share, the writer of a part only removes what nobody has written to for
-        long: it may belong to another part.
+        long: it may belong to another part. Whoever was superseded removes nothing.
         """
+        if self.is_superseded:
+            return
         until = disk.clock(self.files.folder) - SILENT_SECONDS if self._part and is_shared else None
         tree.sweep(f"{self.destination}/{directory}", is_unfinished, until)
 

@@ -154,8 +154,8 @@ class Rounds:
             with closing(self._engine.run(orders, self._destination)) as events:  # type: ignore[type-var]
                 yield from self._follow(events, window, watch)
         finally:
-            # A fork must not sweep files of its parent, nor a writer those of its successor.
-            if os.getpid() == self._made_in and not self._records.is_superseded:
+            # A fork must not sweep files of its parent.
+            if os.getpid() == self._made_in:
                 # The engine may have begun this many more series without reporting a file of them.
                 for _ in range(2 * self._engine.workers):
                     window.read()

@@ -196,7 +196,6 @@ class Run:
         if not self._tally.missing.series:
             return
         self._fleet.reach((each.series for each in undone), self._plan.rows.schemes())
-        records.check()  # it may have waited for the stores, and nothing is removed for a successor
         self._sweep(records, (each.series for each in undone))
         yield self._tally.fetch_started(self._fleet)
         rounds = Rounds(
@@ -315,9 +314,9 @@ class Run:
         by_name = self._options.by_name
         engines = {scheme: self._fleet.engine(scheme) for scheme in self._fleet.schemes}
         for series in several:
-            if not (by_name and series.directory in swept):
+            if series.directory not in swept:
                 records.sweep(series.directory, engines[series.scheme].is_unfinished, is_shared=by_name)
-            if by_name:
+            if by_name:  # otherwise each has its own, and a million need not be remembered
                 swept.add(series.directory)
 
     def _report(self) -> Report:
