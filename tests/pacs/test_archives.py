@@ -170,6 +170,26 @@ def test_a_series_that_grew_is_completed(filled: Orthanc, cli: Cli, tmp_path: Pa
     assert cli("idc", "verify", tmp_path / "data").code == 0
 
 
+def test_what_a_series_has_grown_by_is_sent(
+    filled: Orthanc, research: Orthanc, cli: Cli, tmp_path: Path
+) -> None:
+    """From a download that is kept, and by a transfer that keeps nothing."""
+    uids = {f"1.8.1.{number}" for number in range(1, 7)}
+    transfer = ("pacs", "transfer", "--from", "WARD", "--to", "RESEARCH", "--study", "1.8")
+    for count, sent in ((2, 2), (4, 2)):
+        write_series(tmp_path / "a", "P8", "1.8", "1.8.1", count)
+        assert cli("pacs", "upload", tmp_path / "a", "--to", "WARD").code == 0
+        assert cli("pacs", "download", "WARD", "--study", "1.8", "--to", tmp_path / "data").code == 0
+        done = cli("pacs", "send", tmp_path / "data", "--to", "RESEARCH")
+        assert (done.code, f"{sent} instances sent" in done.out) == (0, True), done.out
+        assert len(uids & research.instances) == count
+    assert cli(*transfer).code == 0
+    write_series(tmp_path / "a", "P8", "1.8", "1.8.1", 6)
+    assert cli("pacs", "upload", tmp_path / "a", "--to", "WARD").code == 0
+    assert cli(*transfer).code == 0
+    assert uids <= research.instances
+
+
 def test_a_plan_of_an_archive_is_saved_and_used(filled: Orthanc, cli: Cli, tmp_path: Path) -> None:
     plan = tmp_path / "plan.parquet"
     made = cli("idc", "manifest", "dimse://WARD/studies/1.2.3", "-o", plan)

@@ -93,7 +93,7 @@ class Courier:
 
     def is_used(self, series: PlannedSeries) -> bool:
         """Whether a series was taken by every consumer and then removed."""
-        return self.is_evicted(series) and not self._lacking(series.key)
+        return self.is_evicted(series) and not self._lacking(series)
 
     def is_evicted(self, series: PlannedSeries) -> bool:
         """Whether a series was removed after its delivery."""
@@ -112,7 +112,7 @@ class Courier:
     def offer(self, series: Series) -> Iterator[Event]:
         """Hand a series to the consumers that have no receipt for it."""
         key = series.planned.key
-        lacking = self._lacking(key)
+        lacking = self._lacking(series.planned)
         self.budget.hold(key, series.planned.expected_bytes)
         self.budget.landed(key)
         for hand in self._hands:
@@ -135,10 +135,12 @@ class Courier:
             for hand in self._hands:
                 hand.ask("begin")
 
-    def _lacking(self, key: str) -> set[str]:
+    def _lacking(self, series: PlannedSeries) -> set[str]:
         """Return the names of the consumers that have no receipt for a series."""
         return {
-            hand.consumer.name for hand in self._hands if not hand.has_receipt(self.journal, key, hand.digest)
+            hand.consumer.name
+            for hand in self._hands
+            if not hand.has_receipt(self.journal, series.key, hand.digest_for(series))
         }
 
     def _count_in_group(self, hand: Hand, series: PlannedSeries) -> None:
@@ -228,7 +230,8 @@ class Courier:
                 raise told.error from None
             yield from self._failed(hand, series, told)
             return
-        self.journal.write_receipt(Receipt(name, taken.key, hand.digest, time.time(), made, self._run_id))
+        digest = hand.digest_for(series.planned)
+        self.journal.write_receipt(Receipt(name, taken.key, digest, time.time(), made, self._run_id))
         self._delivered += 1
         yield SeriesDelivered(name, taken.key, True)
         self._count_in_group(hand, series.planned)
@@ -263,7 +266,7 @@ class Courier:
         if lacking:
             return
         del self._open[key]
-        if is_delivered and not self._lacking(key):
+        if is_delivered and not self._lacking(series.planned):
             yield from self._finished(series)
 
     def _finished(self, series: Series) -> Iterator[Event]:

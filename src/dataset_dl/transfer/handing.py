@@ -13,7 +13,7 @@ from dataset_dl.destination.consumers import Consumer, Group, digest_of
 from dataset_dl.destination.journal import Journal
 from dataset_dl.errors import DatasetDlError, TransferError
 from dataset_dl.model.outcome import PASSING_CAUSES
-from dataset_dl.model.series import Series
+from dataset_dl.model.series import PlannedSeries, Series
 from dataset_dl.transfer.crew import Crew, Taken
 from dataset_dl.transfer.pauses import pause_before
 
@@ -29,6 +29,12 @@ class Hand:
     def digest(self) -> str:
         """A digest of the consumer's options."""
         return digest_of(self.consumer.options)
+
+    def digest_for(self, series: PlannedSeries) -> str:
+        """A digest of the options and of the files, if the row names them: such a series may grow."""
+        if (names := series.wanted()) is None:
+            return self.digest
+        return digest_of({"options": self.digest, "files": sorted(names)})
 
     def ask(self, method: str, *arguments: object, default: Any = None) -> Any:
         """Call a method that the consumer may have; an error of third-party code is told as one of it."""
