@@ -207,6 +207,28 @@ def test_an_array_of_aws_batch_loses_its_spot_instance(
     shutil.rmtree(tmp_path / "to")
 
 
+def test_a_part_of_aws_batch_ends_before_its_time_and_is_begun_again(
+    cli: Cli, cut: Path, bucket: LocalBucket, tmp_path: Path
+) -> None:
+    """A job that AWS Batch itself has ended for its time would not be."""
+    document = batch(cli, cut, bucket.endpoint_url, tmp_path / "to")
+    definition = document["jobDefinition"]
+    seconds = definition["timeout"]["attemptDurationSeconds"]
+    *shell, line = definition["containerProperties"]["command"]
+    assert f"timeout -s TERM {seconds - 120} " in line
+    command = [
+        *shell,
+        line.replace(f"TERM {seconds - 120} ", "TERM 4 ").replace("--max-rate 1", "--max-rate 0.8"),
+    ]
+    executor = Executor("AWS_BATCH_JOB_ARRAY_INDEX", 9, nothing)
+    assert executor.run(command, range(1), lambda code: "again") == {0: "succeeded"}
+    assert set(executor.codes[0][:-1]) == {124}
+    assert status(tmp_path / "to")[0].state == "complete"
+    done = cli("cluster", "submit", cut, "--to", tmp_path / "to", "--aws-batch", "--image", "i", "--volume", "v",
+               "--mount", "/", "--queue", "q", "--time-limit", "0.01", "--grace", "1")  # fmt: skip
+    assert (done.code, "60 s or more, not 36" in done.err) == (2, True), done.err
+
+
 def test_an_array_of_one_is_none_for_aws_batch(cli: Cli, saved: Path) -> None:
     assert cli("cluster", "split", saved, "-n", 1, "-o", "one.parquet").code == 0
     done = cli(

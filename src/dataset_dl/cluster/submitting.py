@@ -28,6 +28,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?")
 # What AWS Batch allows for an array.
 _BATCH_SIZES = range(2, 10_001)
 _BATCH_ATTEMPTS = 10
+_BATCH_SECONDS = 60
 _SUBMIT_SECONDS = 60.0
 
 
@@ -150,7 +151,11 @@ def filled(form: str, template: str, request: Request, program: Sequence[str]) -
         name, variable = match["name"], match["variable"]
         if name == "index_from_0" and variable:
             part = f'"$(({variable} + 1))/{request.parts}"'
-            line = f"exec {shlex.join(command)} --part {part} --take-over"
+            line = f"{shlex.join(command)} --part {part} --take-over"
+            if form == "aws-batch":
+                # AWS Batch begins no job again that it has ended for its time.
+                line = f"timeout -s TERM {request.time_limit_seconds - request.grace_seconds} {line}"
+            line = f"exec {line}"
             # Kubernetes replaces $(NAME) in arguments, and $$ by $.
             return write(line.replace("$", "$$") if form == "kubernetes" else line)
         if name not in values or variable:
@@ -182,6 +187,13 @@ def _check(form: str, request: Request) -> None:
             f"Slurm cannot write to {request.logs!r}, because of the quotation marks, backslashes or control"
             " characters in the name; nothing was submitted.",
             "Rename the plan; its logs stand beside it.",
+        )
+    if form == "aws-batch" and request.time_limit_seconds < _BATCH_SECONDS:
+        raise PlanError(
+            "time_limit",
+            f"AWS Batch gives a job {_BATCH_SECONDS} s or more, not {request.time_limit_seconds}; nothing was"
+            " submitted.",
+            "Give a longer --time-limit.",
         )
     if form == "aws-batch" and request.restarts + 1 > _BATCH_ATTEMPTS:
         raise PlanError(
