@@ -484,6 +484,18 @@ def test_many_tries_at_once_are_many(place: tuple[Path, dict[str, str]]) -> None
     assert sessions.sign_in("tom", PASSWORD) is None
 
 
+def test_another_password_ends_sessions(place: tuple[Path, dict[str, str]]) -> None:
+    made = Accounts(place[0] / "few.json")
+    made.add("eve", PASSWORD)
+    sessions = Sessions(made)
+    key = sessions.sign_in("eve", PASSWORD)
+    assert key is not None and sessions.person(key) is not None
+    made.add("eve", f"another {PASSWORD}")
+    assert sessions.person(key) is None
+    assert (key := sessions.sign_in("eve", f"another {PASSWORD}")) is not None
+    assert sessions.person(key) is not None
+
+
 def test_what_was_looked_at_goes_with_the_right(
     server: Hosted, accounts: Accounts, tokens: dict[str, str]
 ) -> None:

@@ -29,7 +29,8 @@ class Sessions:
         self._lock = threading.Lock()
         # Each takes 64 MB.
         self._room = threading.Semaphore(2)
-        self._sessions: dict[str, tuple[str, float]] = {}
+        # Digest of the key → the name, the digest of the password, and when it ends.
+        self._sessions: dict[str, tuple[str, str, float]] = {}
         # Name → tries, and when the last one was.
         self._tries: dict[str, tuple[int, float]] = {}
 
@@ -47,10 +48,8 @@ class Sessions:
         key = secrets.token_urlsafe(32)
         with self._lock:
             self._tries.pop(name, None)
-            self._sessions = {
-                each: (who, ends) for each, (who, ends) in self._sessions.items() if ends > time.time()
-            }
-            self._sessions[sha256(key)] = name, time.time() + _SESSION_SECONDS
+            self._sessions = {each: known for each, known in self._sessions.items() if known[2] > time.time()}
+            self._sessions[sha256(key)] = name, account.digest, time.time() + _SESSION_SECONDS
         return key
 
     def _may_try(self, name: str) -> bool:
@@ -77,7 +76,9 @@ class Sessions:
         if not key:
             return None
         with self._lock:
-            name, ends = self._sessions.get(sha256(key), ("", 0.0))
-        if ends > time.time() and (account := self._accounts.all().get(name)) is not None:
+            name, digest, ends = self._sessions.get(sha256(key), ("", "", 0.0))
+        account = self._accounts.all().get(name) if ends > time.time() else None
+        # Another password ends the sessions of the one before.
+        if account is not None and account.digest == digest:
             return account.person
         return self._accounts.person(key)
