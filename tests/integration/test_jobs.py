@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 import signal
@@ -85,6 +87,23 @@ def test_a_job_is_planned_run_and_verified(jobs: dd.Jobs, reachable: list[str], 
     assert dd.verify(tmp_path / "data").ok
     assert jobs.jobs() == [ended]
     assert jobs.run() == []
+
+
+@pytest.mark.timeout(120)
+def test_the_queue_outlasts_a_passing_error_of_the_system(
+    jobs: dd.Jobs, reachable: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, calls = jobs.settle, itertools.count()
+
+    def settle_or_fail() -> None:
+        if next(calls) in (1, 2):
+            raise OSError(errno.EMFILE, "Too many open files")
+        settle()
+
+    several = [jobs.add([key], into=tmp_path / key) for key in reachable[:3]]
+    monkeypatch.setattr(jobs, "settle", settle_or_fail)
+    assert {each.id for each in jobs.run(at_once=1)} == {each.id for each in several}
+    assert next(calls) > 3
 
 
 def test_a_running_job_is_paused_and_goes_on(

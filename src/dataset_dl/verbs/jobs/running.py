@@ -72,7 +72,7 @@ class Runner:
 
     def _look(self) -> None:
         while not self._is_over.wait(_LOOK_SECONDS):
-            with suppress(StorageError):  # the next look may succeed
+            with suppress(StorageError, OSError):  # the next look may succeed
                 self._start()
 
     def _start(self) -> None:
