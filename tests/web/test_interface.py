@@ -131,6 +131,17 @@ def test_a_verification_that_did_not_end_verifies_nothing(
         assert page.get("disk")[0]["verified"] is None
 
 
+def test_a_tree_that_has_only_parts_of_a_plan_is_shown(
+    bucket: LocalBucket, environment: dict[str, str], tmp_path: Path
+) -> None:
+    plan = dd.plan([each.SeriesInstanceUID for each in bucket.series])
+    dd.download(plan, tmp_path / "data", part="1/2", endpoint_url=bucket.endpoint_url, progress="none")
+    with served(tmp_path, environment=environment | {"DATASET_DL_STATE": str(tmp_path / "state")}) as page:
+        page.enter()
+        (tree,) = page.get("disk")
+        assert (tree["series"], tree["is_complete"]) == (2, True)
+
+
 def test_changes_arrive_in_order_and_from_where_a_reader_was(page: Served, bucket: LocalBucket) -> None:
     body = {"id": [bucket.series[0].SeriesInstanceUID], "to": "streamed"}
     with page.session.get(f"{page.address}/api/events", stream=True, timeout=60) as stream:

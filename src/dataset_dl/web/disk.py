@@ -52,10 +52,10 @@ def diff(site: Site, given: Given) -> dict[str, Any]:
 
 def _summary(tree: Path) -> dict[str, Any]:
     try:
-        files = paths.files_of(tree)
-        status = files.plan.stat()
-        report = files.journal.stat().st_mtime_ns if files.journal.exists() else 0
-        return _summarized(tree, status.st_mtime_ns, status.st_size, report)
+        # A tree may have only parts of a plan.
+        several = [path for files in paths.writers(tree) for path in (files.plan, files.journal)]
+        found = [path.stat() for path in several if path.exists()]
+        return _summarized(tree, *(stamp for each in found for stamp in (each.st_mtime_ns, each.st_size)))
     except (OSError, DatasetDlError) as error:
         return {"problem": str(error) if isinstance(error, DatasetDlError) else "It has no readable plan."}
 
