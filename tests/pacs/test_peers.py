@@ -84,6 +84,60 @@ def test_an_association_that_is_aborted_is_made_anew(data: Path, tmp_path: Path,
         assert len(archive.stored) == 20 and archive.counts.total() == 22
 
 
+def test_another_try_sends_and_counts_only_what_was_refused(data: Path, tmp_path: Path, cli: Cli) -> None:
+    with scp(lambda number, _: 0xA700 if number % 25 == 4 else 0xB007 if number == 5 else 0) as archive:
+        name(tmp_path, A=archive.address)
+        done = cli("pacs", "upload", data, "--to", "A")
+        assert done.code == 0 and "20 files: 20 sent to A, 0 sent before, 0 failed" in done.out, done.out
+        done = cli("pacs", "upload", data, "--to", "A", "--again")
+        assert done.code == 0 and "20 files: 20 sent to A, 0 sent before, 0 failed" in done.out, done.out
+        assert sorted(archive.counts.values()) == [2] * 18 + [3] * 2
+        archive.counts.clear()
+        done = cli("pacs", "send", data, "--to", "A", "--again")
+        assert done.code == 0 and "20 instances sent to A; 1 taken with a warning" in done.out, done.out
+        assert sorted(archive.counts.values()) == [1] * 19 + [2]
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_copy_counts_like_the_first(tmp_path: Path, cli: Cli, ends: bool) -> None:
+    (path,) = write_series(tmp_path / "a", "P1", "1.2", "1.2.1", 1)
+    (tmp_path / "b").mkdir()
+    shutil.copy(path, tmp_path / "b" / "copy.dcm")
+
+    def answer(number: int, association: Any) -> int:
+        if ends:
+            association.abort()
+        return 0xC000
+
+    with scp(answer) as archive:
+        name(tmp_path, A=archive.address)
+        done = cli("pacs", "upload", tmp_path / "a", tmp_path / "b", "--to", "A", "--retries", "0")
+        assert done.code == 3 and "2 files: 0 sent to A, 0 sent before, 2 failed" in done.out
+        assert "2 files did not go to A, 0 others are there" in done.err
+        assert "copy.dcm is a copy of the instance" in done.err
+    with scp() as archive:
+        name(tmp_path, A=archive.address)
+        done = cli("pacs", "upload", tmp_path / "a", tmp_path / "b", "--to", "A")
+        assert done.code == 0 and "2 files: 1 sent to A, 1 sent before, 0 failed" in done.out
+
+
+def test_a_copy_is_not_at_a_node_that_leaves(tmp_path: Path, cli: Cli) -> None:
+    write_series(tmp_path / "a", "P1", "1.2", "1.2.1", 4)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+
+    def serve(association: Association) -> None:
+        while (message := association.receive()) is not None:
+            if message.command["CommandField"] != commandsets.C_ECHO:
+                return association.abort()
+            respond(association, message)
+
+    with raw(serve) as port:
+        name(tmp_path, A=f"dimse://A@127.0.0.1:{port}")
+        done = cli("pacs", "upload", tmp_path / "a", tmp_path / "b", "--to", "A", "--retries", "0")
+        assert done.code == 4 and "no answer for 3 instances in a row" in done.err, done.err
+        assert "files are at A" not in done.err
+
+
 def stores(
     association: Association, told: list[str], *, drops: set[int] = frozenset(), empty: set[int] = frozenset()
 ) -> None:  # type: ignore[assignment]
