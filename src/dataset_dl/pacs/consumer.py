@@ -119,7 +119,7 @@ class PacsNode:
         finally:
             with self._lock:
                 self._counts.update(sent=sums.sent, before=sums.before, warned=len(sums.warnings))
-                self._warnings += [f"{uid}: {words}" for uid, words in sums.warnings.items()][:_NAMED]
+                self._warnings += [f"{uid}: {answer}" for uid, answer in sums.warnings.items()][:_NAMED]
         sums.problems[:0] = problems
         sums.raise_for(self.node.name, f"the series {row.title}", str(self._destination))
         return {"instances": len(instances), "warnings": len(sums.warnings)}

@@ -47,7 +47,7 @@ class Sums:
     sent: int = 0
     before: int = 0
     counted: int = 0
-    warnings: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, Answer] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     passing: int = 0
 
@@ -256,7 +256,7 @@ class Delivering:
     def _count_before(self, instance: Instance, entry: Entry, sums: Sums) -> None:
         sums.before += 1
         if entry.status:
-            sums.warnings[instance.uid] = str(Answer(entry.status, entry.words))
+            sums.warnings[instance.uid] = Answer(entry.status, entry.words)
         with self._lock:
             self._counted.add(instance.uid)
 
@@ -266,7 +266,7 @@ class Delivering:
             sums.sent += 1
             self._counted.add(instance.uid)
             if answer.is_warning:
-                sums.warnings[instance.uid] = str(answer)
+                sums.warnings[instance.uid] = answer
             return
         words = f"{instance.uid} ({instance.path.name}), {answer}"
         sums.problems.append(Problem(instance.path, instance.uid, words))

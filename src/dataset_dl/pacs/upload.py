@@ -63,7 +63,7 @@ class Uploaded:
         """Add what became of a series, but its problems, which may pass."""
         self.sent += sums.sent
         self.before += sums.before
-        self.warnings |= sums.warnings
+        self.warnings |= {uid: str(answer) for uid, answer in sums.warnings.items()}
 
     def add_copies(self, has: Callable[[Instance], bool]) -> None:
         """Add what became of copies, by what the node has."""
