@@ -16,6 +16,7 @@ import pydicom
 import pytest
 import trustme
 
+from dataset_dl.engines.receiving import Receiving
 from dataset_dl.pacs.intake import Intake
 from dataset_dl.pacs.ledger import Ledger
 from dataset_dl.pacs.nodes import Node
@@ -181,6 +182,7 @@ def receiver(tmp_path: Path) -> Iterator[tuple[Receiver, Intake]]:
         directory,
         Node(name="A", dimse="dimse://A@127.0.0.1:1"),
         Ledger(tmp_path / "ledger"),
+        Receiving(stall_seconds=60, max_rate_mbps=None),
     )
     running.await_instances(intake)
     try:
@@ -207,6 +209,7 @@ def test_storescu_sends_to_our_receiver(receiver: tuple[Receiver, Intake], tmp_p
     )
     assert sent(running.port, "+sd", tmp_path / "disc") == 0
     assert not intake.missing
+    assert intake.receiving.received_bytes > 20 * 1000, "the rate of the node is held by what is counted"
     recorded = Ledger(tmp_path / "ledger").find("received", "A", "dimse://A@127.0.0.1:1", intake.wanted)
     assert recorded.keys() == intake.wanted
     for path in paths:

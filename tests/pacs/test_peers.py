@@ -19,6 +19,7 @@ import pytest
 
 from dataset_dl.pacs import commandsets, services
 from dataset_dl.pacs.association import Association
+from dataset_dl.pacs.negotiation import Peer, Proposal, associate
 from support.cli import PROGRAM, Cli
 from support.orthanc import free_port
 from support.patients import write_series
@@ -362,6 +363,12 @@ def finds(association: Association, answers: dict[str, list[dict[str, str]]]) ->
     message = association.receive()
     if message is None:
         return False
+    found(association, message, answers)
+    return True
+
+
+def found(association: Association, message: Any, answers: dict[str, list[dict[str, str]]]) -> None:
+    """Answer a message, with rows if it is a C-FIND."""
     if message.command["CommandField"] == commandsets.C_FIND:
         asked = services.read(message.data, message.context.syntax)
         for row in answers.get(asked.QueryRetrieveLevel, []):
@@ -375,7 +382,6 @@ def finds(association: Association, answers: dict[str, list[dict[str, str]]]) ->
                 services.written(made, message.context.syntax),
             )  # fmt: skip
     respond(association, message)
-    return True
 
 
 def serving(answers: dict[str, list[dict[str, str]]]) -> Any:
@@ -512,6 +518,58 @@ def test_an_archive_that_says_it_failed_is_quoted(tmp_path: Path, cli: Cli) -> N
             and "sent 1 of 2 instances (status A702" in done.out
             and "it lacks 1.2.1.2" in done.out
         )
+
+
+# Longer in all than the node is given for a sign of life.
+_WORK, _WORK_SECONDS = 7, 0.8
+
+
+def moves(port: int, data: dict[str, bytes], *, pieces: int, tells: bool) -> Any:
+    """An archive without C-GET that sends each instance in several pieces, with a pause after each."""
+
+    def slowly(receiver: Association, uid: str) -> None:
+        (context,) = receiver.contexts.values()
+        command = {"AffectedSOPClassUID": context.abstract, "CommandField": commandsets.C_STORE, "MessageID": 7, "Priority": 0, "AffectedSOPInstanceUID": uid, "CommandDataSetType": commandsets.DATA_SET}  # fmt: skip
+        receiver._piece = len(data[uid]) // pieces
+        receiver._write(list(receiver._pieces(context, commandsets.encoded(command), 1)))
+        buffers = list(receiver._pieces(context, data[uid], 0))
+        for begin in range(0, len(buffers), 2):
+            receiver._write(buffers[begin : begin + 2])
+            time.sleep(_WORK_SECONDS)
+        receiver.receive()
+
+    def serve(association: Association) -> None:
+        while (message := association.receive()) is not None:
+            if message.command["CommandField"] == commandsets.C_MOVE:
+                for _ in range(_WORK * tells):
+                    respond(association, message, 0xFF00)
+                    time.sleep(_WORK_SECONDS)
+                peer = Peer("us", "127.0.0.1", port, "DATASET_DL", "A")
+                with associate(
+                    peer, [Proposal("1.2.840.10008.5.1.4.1.1.2", (services.EXPLICIT,))]
+                ) as receiver:
+                    for uid in data:
+                        slowly(receiver, uid)
+                respond(association, message, 0, NumberOfCompletedSuboperations=len(data))
+            elif message.command["CommandField"] == commandsets.C_GET:
+                respond(association, message, 0x0122)
+            else:
+                found(association, message, ONE)
+
+    return serve
+
+
+@pytest.mark.parametrize("tells", [False, True])
+def test_c_move_waits_for_an_archive_that_is_at_work(
+    tmp_path: Path, cli: Cli, receiver_port: int, tells: bool
+) -> None:
+    data = {uid: data_set(tmp_path, SOPInstanceUID=uid) for uid in ("1.2.1.1", "1.2.1.2")}
+    with raw(moves(receiver_port, data, pieces=1 if tells else _WORK, tells=tells)) as port:
+        node = {"name": "A", "dimse": f"dimse://A@127.0.0.1:{port}", "timeout_seconds": 4.0}
+        (tmp_path / "nodes.json").write_text(json.dumps([node]))
+        done = cli("pacs", "download", "A", "--study", "1.2", "--to", tmp_path / "data", "--retries", "0")
+        assert done.code == 0, done.out + done.err
+    assert len(list((tmp_path / "data").rglob("*.dcm"))) == 2
 
 
 # ---- killed, restarted, full

@@ -167,7 +167,9 @@ class _Fetching:
         every = uids_of(row)
         asked = every if order.missing is None else {name.removesuffix(".dcm") for name in order.missing}
         is_whole = not sizes and asked == every
-        intake = Intake(row, asked - sizes.keys(), directory, at.node, self._ledger, is_whole=is_whole)
+        intake = Intake(
+            row, asked - sizes.keys(), directory, at.node, self._ledger, at.receiving, is_whole=is_whole
+        )
         failure: Failed | NetworkError | None = None
         if intake.missing:
             with at.room:
@@ -204,11 +206,11 @@ class _Fetching:
         refusal: NotOffered | None = None
         if at.has_get:
             try:
-                Get(at.node, self._network, at.receiving, self._opened).fetch(intake)
+                Get(at.node, self._network, self._opened).fetch(intake)
                 return
             except NotOffered as error:
                 refusal = error
-        way: Way = Move(at.node, self._network, at.receiving, self._opened, self._receiving)
+        way: Way = Move(at.node, self._network, self._opened, self._receiving)
         try:
             way.fetch(intake)
         except (Failed, SelectionError):

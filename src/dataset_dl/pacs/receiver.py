@@ -7,12 +7,13 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
+from dataset_dl.engines.threads import Stopped
 from dataset_dl.errors import NetworkError, StorageError
 from dataset_dl.pacs import answers, commandsets, services
 from dataset_dl.pacs.arriving import Arriving, meta
 from dataset_dl.pacs.association import Association, Context, Message
 from dataset_dl.pacs.commandsets import Command
-from dataset_dl.pacs.intake import Intake, Refused
+from dataset_dl.pacs.intake import Counted, Intake, Refused
 from dataset_dl.pacs.negotiation import accept
 from dataset_dl.pacs.titles import Titles
 
@@ -100,7 +101,7 @@ class Receiver:
     def _serve(self, connection: socket.socket) -> None:
         # An archive that leaves, or sends what is no DICOM, has no answer for its last instance, so it is not
         # taken for one that has come.
-        with suppress(NetworkError):
+        with suppress(NetworkError, Stopped):
             association = accept(connection, _choose, self._titles.receiver)
             with self._lock:
                 self._open.add(association)
@@ -114,7 +115,7 @@ class Receiver:
     def _receive(self, association: Association) -> None:
         arriving: list[tuple[Intake, Arriving]] = []
 
-        def sink(context: Context, command: Command) -> Arriving | _Nothing:
+        def sink(context: Context, command: Command) -> Counted | _Nothing:
             uid = str(command.get("AffectedSOPInstanceUID", ""))
             with self._lock:
                 intake = self._intakes.get(uid)
@@ -122,7 +123,7 @@ class Receiver:
                 return _Nothing()
             made = intake.begin(meta(context.abstract, uid, context.syntax, association.name))
             arriving.append((intake, made))
-            return made
+            return Counted(made, intake)
 
         try:
             while not self._is_closed and (message := association.receive(sink)) is not None:
