@@ -25,7 +25,7 @@ from dataset_dl.pacs.association import Association
 from dataset_dl.pacs.intake import Intake, is_unfinished, name_of
 from dataset_dl.pacs.ledger import Ledger
 from dataset_dl.pacs.nodes import Node, Nodes
-from dataset_dl.pacs.receiver import Receiver
+from dataset_dl.pacs.receiver import Receiver, let_go, shared
 from dataset_dl.pacs.source import uids_of
 from dataset_dl.pacs.titles import Titles
 from dataset_dl.pacs.wado import Wado
@@ -131,8 +131,8 @@ class _Fetching:
         self._lock = threading.Lock()
         self._known: dict[str, _At] = {}
         self._open: set[Association] = set()
+        self._listening = threading.Lock()
         self._receiver: Receiver | None = None
-        self._titles: Titles | None = None
         self._ledger = Ledger.of(destination)
         self._is_stopped = False
 
@@ -152,8 +152,9 @@ class _Fetching:
 
     def close(self) -> None:
         """Stop to receive, and close the ledger."""
-        if self._receiver is not None:
-            self._receiver.close()
+        with self._listening:
+            if self._receiver is not None:
+                let_go(self._receiver.titles)
         self._ledger.close()
 
     def series(self, order: Fetch) -> Iterator[Event]:
@@ -266,13 +267,15 @@ class _Fetching:
         if is_late:
             association.interrupt()
 
-    def _receiving(self) -> tuple[Receiver, str]:
-        with self._lock:
+    def _receiving(self) -> Receiver:
+        with self._listening:
             if self._receiver is None:
-                self._titles = Titles.gather()
-                self._receiver = Receiver(self._titles)
-            assert self._titles is not None
-            return self._receiver, self._titles.receiver
+                self._receiver = shared(Titles.gather(), self._check)
+            return self._receiver
+
+    def _check(self) -> None:
+        if self._is_stopped:
+            raise Stopped
 
 
 def _lacking(intake: Intake, node: Node) -> Failed:

@@ -139,7 +139,7 @@ class Move:
         node: Node,
         network: NetworkSettings,
         opened: Callable[[Association], object],
-        receiver: Callable[[], tuple[Receiver, str]],
+        receiver: Callable[[], Receiver],
     ) -> None:
         self._node = node
         self._network = network
@@ -148,7 +148,8 @@ class Move:
 
     def fetch(self, intake: Intake) -> None:
         """Fetch what an intake lacks; see `Way`."""
-        receiver, title = self._receiver()
+        receiver = self._receiver()
+        title = receiver.titles.receiver
         receiver.await_instances(intake)
         try:
             syntaxes = (services.EXPLICIT, services.IMPLICIT)
