@@ -10,20 +10,28 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
 
+from dataset_dl.model.events import Event, FileCompleted
+from dataset_dl.model.series import Fetch
+from dataset_dl.model.settings import DownloadSettings
+from dataset_dl.network import NetworkSettings
 from dataset_dl.pacs import commandsets, services
 from dataset_dl.pacs.association import Association
+from dataset_dl.pacs.engine import make
 from dataset_dl.pacs.negotiation import Peer, Proposal, associate
+from dataset_dl.pacs.source import DIMSE
 from support.cli import PROGRAM, Cli
 from support.orthanc import free_port
 from support.patients import write_series
-from support.peers import node_file, raw, respond, scp, settled
+from support.peers import Most, node_file, raw, respond, scp, settled
 from support.series import downloaded
 
 
@@ -431,7 +439,9 @@ def test_an_archive_that_does_not_know_its_instances(
     assert not (tmp_path / "data").exists()
 
 
-def gives(instances: dict[str, list[bytes]], *, status: int = 0) -> Any:
+def gives(
+    instances: dict[str, list[bytes]], *, status: int = 0, during: Callable[[], Any] = nullcontext
+) -> Any:
     """An archive that answers C-GET with data sets that are not all what was asked for."""
 
     def serve(association: Association) -> None:
@@ -454,8 +464,10 @@ def gives(instances: dict[str, list[bytes]], *, status: int = 0) -> Any:
             elif field == commandsets.C_GET:
                 context = association.context("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1")
                 assert context is not None
-                for uid, contents in instances.items():
-                    for content in contents:
+                with during():
+                    for uid, content in [
+                        (uid, each) for uid, several in instances.items() for each in several
+                    ]:
                         association.send(context, {"AffectedSOPClassUID": context.abstract, "CommandField": commandsets.C_STORE, "MessageID": 7, "Priority": 0, "AffectedSOPInstanceUID": uid}, content)  # fmt: skip
                         association.receive()
             respond(association, message, status if field == commandsets.C_GET else 0)
@@ -570,6 +582,25 @@ def test_c_move_waits_for_an_archive_that_is_at_work(
         done = cli("pacs", "download", "A", "--study", "1.2", "--to", tmp_path / "data", "--retries", "0")
         assert done.code == 0, done.out + done.err
     assert len(list((tmp_path / "data").rglob("*.dcm"))) == 2
+
+
+def test_what_fetches_at_once_shares_the_limit_of_a_node(tmp_path: Path) -> None:
+    data = {uid: [data_set(tmp_path, SOPInstanceUID=uid)] for uid in ("1.2.1.1", "1.2.1.2")}
+    most = Most()
+    with raw(gives(data, during=most.one)) as port:
+        node = {"name": "A", "dimse": f"dimse://A@127.0.0.1:{port}", "at_once": 1}
+        (tmp_path / "nodes.json").write_text(json.dumps([node]))
+        (row,) = DIMSE.rows("dimse://A/studies/1.2")
+
+        def fetch(name: str) -> list[Event]:
+            (tmp_path / name).mkdir()
+            engine = make(DownloadSettings(), NetworkSettings.gather())
+            return list(engine.run([Fetch.whole(row)], tmp_path / name))
+
+        with ThreadPoolExecutor(3) as pool:
+            told = list(pool.map(fetch, ("1", "2", "3")))
+    assert [sum(isinstance(event, FileCompleted) for event in each) for each in told] == [2, 2, 2]
+    assert most.count == 1
 
 
 # ---- killed, restarted, full

@@ -14,6 +14,7 @@ from dataset_dl.pacs import require
 from dataset_dl.pacs.answers import Answer
 from dataset_dl.pacs.instances import Instance, Problem, digest_at
 from dataset_dl.pacs.ledger import AnyLedger, Entry, now
+from dataset_dl.pacs.limits import limits_of
 from dataset_dl.pacs.negotiation import Congested
 from dataset_dl.pacs.nodes import Node
 from dataset_dl.pacs.sending import Outcome, Sender, batches
@@ -103,6 +104,7 @@ class Delivering:
         # Those that wait for work; the one that was used last comes first, because it is connected.
         self._idle: list[Sender] = []
         self._most = node.at_once
+        self._limits = limits_of(node, "send")
         self._changed = threading.Condition()
         self._is_ending = False
         self._lock = threading.Lock()
@@ -166,7 +168,7 @@ class Delivering:
         with self._changed:
             several, self._senders = self._senders, []
         for each in several:
-            each.close()
+            self._limits.end(each)
 
     def interrupt(self) -> None:
         """End what is being sent; from another thread.
@@ -186,7 +188,11 @@ class Delivering:
         while left:
             sender = self._taken()
             try:
-                self._send_by(sender, left, sums)
+                self._limits.enter(self._check, sender)
+                try:
+                    self._send_by(sender, left, sums)
+                finally:
+                    self._limits.rest(sender)
             except Congested:
                 if not self._give_up(sender):
                     raise
@@ -204,10 +210,13 @@ class Delivering:
                 if is_single or len(told) >= _COMMIT:
                     self._record(told, sums, left)
                     told = []
-                if self._is_ending:
-                    raise NetworkError(self.node.name, f"Sending to {self.node.name} was interrupted.")
+                self._check()
         finally:
             self._record(told, sums, left)
+
+    def _check(self) -> None:
+        if self._is_ending:
+            raise NetworkError(self.node.name, f"Sending to {self.node.name} was interrupted.")
 
     def _taken(self) -> Sender:
         """Take a sender that waits for work, or make one if there may be another one."""
@@ -233,7 +242,7 @@ class Delivering:
                 return False
             self._senders.remove(sender)
             self._most = len(self._senders)
-        sender.close()
+        self._limits.end(sender)
         return True
 
     def _record(self, told: Sequence[Outcome], sums: Sums, left: dict[str, Instance]) -> None:

@@ -24,6 +24,7 @@ from dataset_dl.pacs.archives import archive_of
 from dataset_dl.pacs.association import Association
 from dataset_dl.pacs.intake import Intake, is_unfinished, name_of
 from dataset_dl.pacs.ledger import Ledger
+from dataset_dl.pacs.limits import limits_of
 from dataset_dl.pacs.nodes import Node, Nodes
 from dataset_dl.pacs.receiver import Receiver, let_go, shared
 from dataset_dl.pacs.source import uids_of
@@ -113,7 +114,7 @@ class _At:
     def __init__(self, node: Node, receiving: Receiving) -> None:
         self.node = node
         self.receiving = receiving
-        self.room = threading.BoundedSemaphore(max(1, node.at_once))
+        self.limits = limits_of(node, "fetch")
         self.has_get = True
         self.is_waited_for = False
 
@@ -173,7 +174,7 @@ class _Fetching:
         )
         failure: Failed | NetworkError | None = None
         if intake.missing:
-            with at.room:
+            with at.limits.place(at.receiving.check):
                 failure = self._fetch(at, row.scheme, intake)
             intake.record()
         if intake.failure is not None:
@@ -226,9 +227,10 @@ class _Fetching:
         with self._lock:
             if name not in self._known:
                 node = Nodes().find(name)
-                rates = [each for each in (self._max_rate_mbps, node.max_rate_mbps) if each]
                 receiving = Receiving(
-                    stall_seconds=self._stall_seconds, max_rate_mbps=min(rates) if rates else None
+                    stall_seconds=self._stall_seconds,
+                    max_rate_mbps=self._max_rate_mbps,
+                    pace=limits_of(node, "fetch").pace,
                 )
                 self._known[name] = _At(node, receiving)
             return self._known[name]
