@@ -220,6 +220,49 @@ def test_a_body_that_breaks_off_is_continued_by_instance(
 
 
 @pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (404, "refuses it (404)"),
+        (406, "refuses it (406)"),
+        (500, "says 500"),
+        (200, "in place of several parts"),
+    ],
+)
+def test_an_instance_that_an_archive_cannot_give_keeps_no_other_from_coming(
+    tmp_path: Path, cli: Cli, files: dict[str, bytes], status: int, words: str
+) -> None:
+    bad = sorted(files)[1]
+
+    def wado(request: Request) -> Any:
+        uid = request.url.path.rpartition("/")[2]
+        if "/instances/" not in request.url.path:
+            return Response(status_code=404)
+        return Response(status_code=status) if uid == bad else parts([files[uid]])
+
+    with serving(tmp_path, archive(files, wado)) as told:
+        done = download(cli, tmp_path, "--retries", "0")
+        assert done.code == 3 and words in done.out and f"it lacks {bad}" in done.out, done.out
+        found = {path.stem: path.read_bytes() for path in (tmp_path / "data").rglob("*.dcm")}
+        assert found == {uid: each for uid, each in files.items() if uid != bad}
+        told.clear()
+        assert download(cli, tmp_path, "--retries", "0").code == 3
+        assert {each for each in told if "/instances/" in each} == {
+            f"GET /dw/studies/1.2/series/1.2.1/instances/{bad}"
+        }
+
+
+def test_a_server_that_fails_at_everything_is_left(tmp_path: Path, cli: Cli, files: dict[str, bytes]) -> None:
+    def wado(request: Request) -> Any:
+        return Response("<html>", media_type="text/html") if "/instances/" in request.url.path else refused
+
+    refused = Response(status_code=406)
+    with serving(tmp_path, archive(files, wado)) as told:
+        done = download(cli, tmp_path, "--retries", "0")
+        assert done.code == 3 and "2 more" in done.out, done.out
+        assert len([each for each in told if "/instances/" in each]) == 3
+
+
+@pytest.mark.parametrize(
     ("wado", "words"),
     [
         (lambda files: Response("<html>", media_type="text/html"), "in place of several parts"),

@@ -4,30 +4,43 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pydicom
 import pytest
 import trustme
 
+from dataset_dl.engines.receiving import Receiving
+from dataset_dl.model.events import Event, FileCompleted
+from dataset_dl.model.series import Fetch
+from dataset_dl.model.settings import DownloadSettings
+from dataset_dl.network import NetworkSettings
+from dataset_dl.pacs.engine import make
 from dataset_dl.pacs.intake import Intake
 from dataset_dl.pacs.ledger import Ledger
 from dataset_dl.pacs.nodes import Node
 from dataset_dl.pacs.receiver import Receiver
+from dataset_dl.pacs.source import DIMSE
 from dataset_dl.pacs.titles import Titles
+from dataset_dl.pacs.transfers.nouns import Wanted
+from dataset_dl.pacs.transfers.steering import Steering
+from dataset_dl.pacs.transfers.store import Store
+from dataset_dl.pacs.transfers.worker import Worker
 from dataset_dl.pixels.identity import identify, is_uid
 from dataset_dl.pixels.unreadable import Unreadable
 from support.cli import Cli
 from support.dicoms import corpus, quietly_read
 from support.orthanc import Orthanc, free_port
 from support.patients import write_series
-from support.peers import node_file, tls_in_front
+from support.peers import node_file, scp, tls_in_front
 from support.plans import row
 
 
@@ -121,7 +134,10 @@ def test_storescp_gets_every_kind_of_object_as_it_is(tmp_path: Path, cli: Cli) -
 @pytest.fixture
 def archive(tmp_path: Path, receiver_port: int, request: pytest.FixtureRequest) -> Iterator[None]:
     """dcmqrscp, filled by its own storescu; with or without C-GET."""
-    options = getattr(request, "param", ())
+    yield from filled(tmp_path, receiver_port, *getattr(request, "param", ()))
+
+
+def filled(tmp_path: Path, receiver_port: int, *options: str) -> Iterator[None]:
     with dcmqrscp(tmp_path / "qr", receiver_port, *options) as port:
         node_file(tmp_path / "nodes.json", QR=f"dimse://QR@127.0.0.1:{port}")
         disc = tmp_path / "disc"
@@ -130,6 +146,11 @@ def archive(tmp_path: Path, receiver_port: int, request: pytest.FixtureRequest) 
         write_series(disc, "P2", "1.3", "1.3.1", 5)
         subprocess.run(["storescu", "-aec", "QR", "127.0.0.1", str(port), "+sd", disc], check=True)
         yield
+
+
+@pytest.fixture
+def archive_without_get(tmp_path: Path, receiver_port: int) -> Iterator[None]:
+    yield from filled(tmp_path, receiver_port, "--disable-get")
 
 
 @pytest.mark.parametrize("archive", [(), ("--disable-get",)], indirect=True, ids=["C-GET", "C-MOVE"])
@@ -181,12 +202,72 @@ def receiver(tmp_path: Path) -> Iterator[tuple[Receiver, Intake]]:
         directory,
         Node(name="A", dimse="dimse://A@127.0.0.1:1"),
         Ledger(tmp_path / "ledger"),
+        Receiving(stall_seconds=60, max_rate_mbps=None),
     )
     running.await_instances(intake)
     try:
         yield running, intake
     finally:
         running.close()
+
+
+def test_tasks_at_once_share_the_receiver(tmp_path: Path, receiver_port: int) -> None:
+    place = tmp_path / "disc"
+    for number in range(4):
+        write_series(place / str(number), f"P{number}", f"1.4.{number}", f"1.4.{number}.1", 20)
+    with dcmqrscp(tmp_path / "qr", receiver_port, "--disable-get") as port, scp() as target:
+        node_file(tmp_path / "nodes.json", QR=f"dimse://QR@127.0.0.1:{port}", TARGET=target.address)
+        subprocess.run(["storescu", "-aec", "QR", "127.0.0.1", str(port), "+sd", "+r", place], check=True)
+        with closing(Store(f"sqlite:///{tmp_path / 'queue.sqlite'}")) as store:
+            # The first study twice: two that await the same instances.
+            several = [Wanted("QR", "TARGET", f"P{n}", f"1.4.{n}") for n in (0, 1, 2, 3)]
+            jobs = [store.create("selective", each, owner="ada") for each in (several, several[:1])]
+            for each in jobs:
+                Steering(store, "ada").act(each.id, "start")
+            Worker(store, at_once=4).run(until_idle=True)
+            tasks = [task for each in jobs for task in store.tasks(each.id)]
+    assert [(each.state, each.attempts) for each in tasks] == [("SUCCESS", 1)] * 5, tasks
+    assert len(target.counts) == 80
+
+
+def test_two_downloads_of_a_process_share_the_receiver(archive_without_get: None, tmp_path: Path) -> None:
+    engine = make(DownloadSettings(), NetworkSettings.gather())
+    rows = {row.SeriesInstanceUID: row for row in DIMSE.rows("dimse://QR/studies?PatientID=P*")}
+
+    def events(uid: str, to: str) -> Generator[Event]:
+        (tmp_path / to).mkdir()
+        yield from engine.run([Fetch.whole(rows[uid])], tmp_path / to)
+
+    with closing(events("1.2.1", "1")) as first:
+        assert any(isinstance(each, FileCompleted) for each in first), "it goes on"
+        told = list(events("1.3.1", "2"))
+        assert sum(isinstance(each, FileCompleted) for each in told) == 5, told
+        assert sum(isinstance(each, FileCompleted) for each in first) == 29
+
+
+def test_two_processes_follow_each_other_at_the_port(
+    archive_without_get: None, tmp_path: Path, receiver_port: int, cli: Cli
+) -> None:
+    with socket.create_server(("127.0.0.1", receiver_port)) as other:
+        threading.Timer(1, other.close).start()
+        done = cli("pacs", "download", "QR", "--study", "1.3", "--to", tmp_path / "data", "--retries", "0")
+    assert done.code == 0, done.out
+
+
+def test_our_receiver_outlives_a_lack_of_files(receiver: tuple[Receiver, Intake]) -> None:
+    running, _ = receiver
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as connection:
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+        try:
+            connection.connect(("127.0.0.1", running.port))
+            time.sleep(1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    echo = ["echoscu", "-to", "60", "-ta", "60", "-aec", "DATASET_DL", "127.0.0.1", str(running.port)]
+    assert subprocess.run(echo, check=False).returncode == 0
 
 
 def sent(port: int, *arguments: object) -> int:
@@ -207,6 +288,7 @@ def test_storescu_sends_to_our_receiver(receiver: tuple[Receiver, Intake], tmp_p
     )
     assert sent(running.port, "+sd", tmp_path / "disc") == 0
     assert not intake.missing
+    assert intake.receiving.received_bytes > 20 * 1000, "the rate of the node is held by what is counted"
     recorded = Ledger(tmp_path / "ledger").find("received", "A", "dimse://A@127.0.0.1:1", intake.wanted)
     assert recorded.keys() == intake.wanted
     for path in paths:

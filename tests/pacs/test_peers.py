@@ -10,19 +10,28 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
 
+from dataset_dl.model.events import Event, FileCompleted
+from dataset_dl.model.series import Fetch
+from dataset_dl.model.settings import DownloadSettings
+from dataset_dl.network import NetworkSettings
 from dataset_dl.pacs import commandsets, services
 from dataset_dl.pacs.association import Association
+from dataset_dl.pacs.engine import make
+from dataset_dl.pacs.negotiation import Peer, Proposal, associate
+from dataset_dl.pacs.source import DIMSE
 from support.cli import PROGRAM, Cli
 from support.orthanc import free_port
 from support.patients import write_series
-from support.peers import node_file, raw, respond, scp, settled
+from support.peers import Most, node_file, raw, respond, scp, settled
 from support.series import downloaded
 
 
@@ -82,6 +91,60 @@ def test_an_association_that_is_aborted_is_made_anew(data: Path, tmp_path: Path,
         done = cli("pacs", "send", data, "--to", "A")
         assert done.code == 0, done.err
         assert len(archive.stored) == 20 and archive.counts.total() == 22
+
+
+def test_another_try_sends_and_counts_only_what_was_refused(data: Path, tmp_path: Path, cli: Cli) -> None:
+    with scp(lambda number, _: 0xA700 if number % 25 == 4 else 0xB007 if number == 5 else 0) as archive:
+        name(tmp_path, A=archive.address)
+        done = cli("pacs", "upload", data, "--to", "A")
+        assert done.code == 0 and "20 files: 20 sent to A, 0 sent before, 0 failed" in done.out, done.out
+        done = cli("pacs", "upload", data, "--to", "A", "--again")
+        assert done.code == 0 and "20 files: 20 sent to A, 0 sent before, 0 failed" in done.out, done.out
+        assert sorted(archive.counts.values()) == [2] * 18 + [3] * 2
+        archive.counts.clear()
+        done = cli("pacs", "send", data, "--to", "A", "--again")
+        assert done.code == 0 and "20 instances sent to A; 1 taken with a warning" in done.out, done.out
+        assert sorted(archive.counts.values()) == [1] * 19 + [2]
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_copy_counts_like_the_first(tmp_path: Path, cli: Cli, ends: bool) -> None:
+    (path,) = write_series(tmp_path / "a", "P1", "1.2", "1.2.1", 1)
+    (tmp_path / "b").mkdir()
+    shutil.copy(path, tmp_path / "b" / "copy.dcm")
+
+    def answer(number: int, association: Any) -> int:
+        if ends:
+            association.abort()
+        return 0xC000
+
+    with scp(answer) as archive:
+        name(tmp_path, A=archive.address)
+        done = cli("pacs", "upload", tmp_path / "a", tmp_path / "b", "--to", "A", "--retries", "0")
+        assert done.code == 3 and "2 files: 0 sent to A, 0 sent before, 2 failed" in done.out
+        assert "2 files did not go to A, 0 others are there" in done.err
+        assert "copy.dcm is a copy of the instance" in done.err
+    with scp() as archive:
+        name(tmp_path, A=archive.address)
+        done = cli("pacs", "upload", tmp_path / "a", tmp_path / "b", "--to", "A")
+        assert done.code == 0 and "2 files: 1 sent to A, 1 sent before, 0 failed" in done.out
+
+
+def test_a_copy_is_not_at_a_node_that_leaves(tmp_path: Path, cli: Cli) -> None:
+    write_series(tmp_path / "a", "P1", "1.2", "1.2.1", 4)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+
+    def serve(association: Association) -> None:
+        while (message := association.receive()) is not None:
+            if message.command["CommandField"] != commandsets.C_ECHO:
+                return association.abort()
+            respond(association, message)
+
+    with raw(serve) as port:
+        name(tmp_path, A=f"dimse://A@127.0.0.1:{port}")
+        done = cli("pacs", "upload", tmp_path / "a", tmp_path / "b", "--to", "A", "--retries", "0")
+        assert done.code == 4 and "no answer for 3 instances in a row" in done.err, done.err
+        assert "files are at A" not in done.err
 
 
 def stores(
@@ -308,6 +371,12 @@ def finds(association: Association, answers: dict[str, list[dict[str, str]]]) ->
     message = association.receive()
     if message is None:
         return False
+    found(association, message, answers)
+    return True
+
+
+def found(association: Association, message: Any, answers: dict[str, list[dict[str, str]]]) -> None:
+    """Answer a message, with rows if it is a C-FIND."""
     if message.command["CommandField"] == commandsets.C_FIND:
         asked = services.read(message.data, message.context.syntax)
         for row in answers.get(asked.QueryRetrieveLevel, []):
@@ -321,7 +390,6 @@ def finds(association: Association, answers: dict[str, list[dict[str, str]]]) ->
                 services.written(made, message.context.syntax),
             )  # fmt: skip
     respond(association, message)
-    return True
 
 
 def serving(answers: dict[str, list[dict[str, str]]]) -> Any:
@@ -371,7 +439,9 @@ def test_an_archive_that_does_not_know_its_instances(
     assert not (tmp_path / "data").exists()
 
 
-def gives(instances: dict[str, list[bytes]], *, status: int = 0) -> Any:
+def gives(
+    instances: dict[str, list[bytes]], *, status: int = 0, during: Callable[[], Any] = nullcontext
+) -> Any:
     """An archive that answers C-GET with data sets that are not all what was asked for."""
 
     def serve(association: Association) -> None:
@@ -394,8 +464,10 @@ def gives(instances: dict[str, list[bytes]], *, status: int = 0) -> Any:
             elif field == commandsets.C_GET:
                 context = association.context("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1")
                 assert context is not None
-                for uid, contents in instances.items():
-                    for content in contents:
+                with during():
+                    for uid, content in [
+                        (uid, each) for uid, several in instances.items() for each in several
+                    ]:
                         association.send(context, {"AffectedSOPClassUID": context.abstract, "CommandField": commandsets.C_STORE, "MessageID": 7, "Priority": 0, "AffectedSOPInstanceUID": uid}, content)  # fmt: skip
                         association.receive()
             respond(association, message, status if field == commandsets.C_GET else 0)
@@ -458,6 +530,77 @@ def test_an_archive_that_says_it_failed_is_quoted(tmp_path: Path, cli: Cli) -> N
             and "sent 1 of 2 instances (status A702" in done.out
             and "it lacks 1.2.1.2" in done.out
         )
+
+
+# Longer in all than the node is given for a sign of life.
+_WORK, _WORK_SECONDS = 7, 0.8
+
+
+def moves(port: int, data: dict[str, bytes], *, pieces: int, tells: bool) -> Any:
+    """An archive without C-GET that sends each instance in several pieces, with a pause after each."""
+
+    def slowly(receiver: Association, uid: str) -> None:
+        (context,) = receiver.contexts.values()
+        command = {"AffectedSOPClassUID": context.abstract, "CommandField": commandsets.C_STORE, "MessageID": 7, "Priority": 0, "AffectedSOPInstanceUID": uid, "CommandDataSetType": commandsets.DATA_SET}  # fmt: skip
+        receiver._piece = len(data[uid]) // pieces
+        receiver._write(list(receiver._pieces(context, commandsets.encoded(command), 1)))
+        buffers = list(receiver._pieces(context, data[uid], 0))
+        for begin in range(0, len(buffers), 2):
+            receiver._write(buffers[begin : begin + 2])
+            time.sleep(_WORK_SECONDS)
+        receiver.receive()
+
+    def serve(association: Association) -> None:
+        while (message := association.receive()) is not None:
+            if message.command["CommandField"] == commandsets.C_MOVE:
+                for _ in range(_WORK * tells):
+                    respond(association, message, 0xFF00)
+                    time.sleep(_WORK_SECONDS)
+                peer = Peer("us", "127.0.0.1", port, "DATASET_DL", "A")
+                with associate(
+                    peer, [Proposal("1.2.840.10008.5.1.4.1.1.2", (services.EXPLICIT,))]
+                ) as receiver:
+                    for uid in data:
+                        slowly(receiver, uid)
+                respond(association, message, 0, NumberOfCompletedSuboperations=len(data))
+            elif message.command["CommandField"] == commandsets.C_GET:
+                respond(association, message, 0x0122)
+            else:
+                found(association, message, ONE)
+
+    return serve
+
+
+@pytest.mark.parametrize("tells", [False, True])
+def test_c_move_waits_for_an_archive_that_is_at_work(
+    tmp_path: Path, cli: Cli, receiver_port: int, tells: bool
+) -> None:
+    data = {uid: data_set(tmp_path, SOPInstanceUID=uid) for uid in ("1.2.1.1", "1.2.1.2")}
+    with raw(moves(receiver_port, data, pieces=1 if tells else _WORK, tells=tells)) as port:
+        node = {"name": "A", "dimse": f"dimse://A@127.0.0.1:{port}", "timeout_seconds": 4.0}
+        (tmp_path / "nodes.json").write_text(json.dumps([node]))
+        done = cli("pacs", "download", "A", "--study", "1.2", "--to", tmp_path / "data", "--retries", "0")
+        assert done.code == 0, done.out + done.err
+    assert len(list((tmp_path / "data").rglob("*.dcm"))) == 2
+
+
+def test_what_fetches_at_once_shares_the_limit_of_a_node(tmp_path: Path) -> None:
+    data = {uid: [data_set(tmp_path, SOPInstanceUID=uid)] for uid in ("1.2.1.1", "1.2.1.2")}
+    most = Most()
+    with raw(gives(data, during=most.one)) as port:
+        node = {"name": "A", "dimse": f"dimse://A@127.0.0.1:{port}", "at_once": 1}
+        (tmp_path / "nodes.json").write_text(json.dumps([node]))
+        (row,) = DIMSE.rows("dimse://A/studies/1.2")
+
+        def fetch(name: str) -> list[Event]:
+            (tmp_path / name).mkdir()
+            engine = make(DownloadSettings(), NetworkSettings.gather())
+            return list(engine.run([Fetch.whole(row)], tmp_path / name))
+
+        with ThreadPoolExecutor(3) as pool:
+            told = list(pool.map(fetch, ("1", "2", "3")))
+    assert [sum(isinstance(event, FileCompleted) for event in each) for each in told] == [2, 2, 2]
+    assert most.count == 1
 
 
 # ---- killed, restarted, full

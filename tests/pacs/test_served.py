@@ -26,6 +26,7 @@ from dataset_dl.web.sessions import Sessions
 from support.hosted import Hosted, hosted
 from support.orthanc import Orthanc
 from support.patients import write_series
+from support.peers import scp
 
 STUDY, SERIES, EACH = "1.8.1", "1.8.1.1", 4
 PASSWORD = "a long password"
@@ -293,23 +294,46 @@ def test_store_says_what_became_of_each(
     assert len(result.ReferencedSOPSequence) == 3 and "FailedSOPSequence" not in result
     assert {f"1.8.7.1.{number}" for number in (1, 2, 3)} <= research.instances
     damaged = paths[0].read_bytes()[:-5]
-    body = (
-        b"".join(
-            b"\r\n--B\r\nContent-Type: application/dicom\r\n\r\n" + each
-            for each in (damaged, paths[1].read_bytes())
-        )
-        + b"\r\n--B--\r\n"
-    )
-    answer = server.session(tokens["ada"]).post(
-        f"{server.address}/api/dicom-web/RESEARCH/stowrs/studies", data=body, timeout=60,
-        headers={"Content-Type": 'multipart/related; type="application/dicom"; boundary=B'},
-    )  # fmt: skip
+    body = bodied(damaged, paths[1].read_bytes())
+    answer = posted(server, tokens["ada"], "RESEARCH/stowrs/studies", body)
     assert answer.status_code == 202 and len(answer.json()["00081198"]["Value"]) == 1
-    other = server.session(tokens["ada"]).post(
-        f"{server.address}/api/dicom-web/RESEARCH/stowrs/studies/1.8.8", data=body, timeout=60,
-        headers={"Content-Type": 'multipart/related; type="application/dicom"; boundary=B'},
-    )  # fmt: skip
+    other = posted(server, tokens["ada"], "RESEARCH/stowrs/studies/1.8.8", body)
     assert other.status_code == 409
+
+
+def bodied(*several: bytes) -> bytes:
+    head = b"\r\n--B\r\nContent-Type: application/dicom\r\n\r\n"
+    return b"".join(head + each for each in several) + b"\r\n--B--\r\n"
+
+
+def posted(server: Hosted, token: str, path: str, body: bytes) -> requests.Response:
+    kind = 'multipart/related; type="application/dicom"; boundary=B'
+    return server.session(token).post(
+        f"{server.address}/api/dicom-web/{path}", data=body, timeout=60, headers={"Content-Type": kind}
+    )
+
+
+def test_store_names_every_part_that_is_not_stored(
+    place: tuple[Path, dict[str, str]], server: Hosted, tokens: dict[str, str], tmp_path: Path
+) -> None:
+    (first,) = write_series(tmp_path / "1", "P7", "1.8.6", "1.8.6.1", 1)
+    (other,) = write_series(tmp_path / "2", "P7", "1.8.6", "1.8.6.1", 1, PatientName="SOMEBODY^ELSE")
+    one, two = first.read_bytes(), other.read_bytes()
+    nodes = place[0] / "nodes.json"
+    before = nodes.read_text()
+    with scp(lambda number, _: 0xB007) as archive:
+        nodes.write_text(json.dumps([*json.loads(before), {"name": "WARNS", "dimse": archive.address}]))
+        try:
+            body = bodied(one, two, one, one[:-5], two[:-5])
+            answer = posted(server, tokens["head"], "WARNS/stowrs/studies", body)
+        finally:
+            nodes.write_text(before)
+        assert len(archive.stored) == 1 and archive.counts.total() == 1
+    assert answer.status_code == 202
+    (stored,) = answer.json()["00081199"]["Value"]
+    assert stored["00081155"]["Value"] == ["1.8.6.1.1"] and stored["00081196"]["Value"] == [0xB007]
+    failed = answer.json()["00081198"]["Value"]
+    assert [each["00081155"].get("Value") for each in failed] == [["1.8.6.1.1"], None, None]
 
 
 def test_jobs_of_two_people(ada: Client, server: Hosted, tokens: dict[str, str], research: Orthanc) -> None:

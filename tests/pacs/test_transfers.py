@@ -19,6 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataset_dl.errors import ManifestError, SelectionError, StorageError
+from dataset_dl.pacs import commandsets
+from dataset_dl.pacs.association import Association
 from dataset_dl.pacs.transfers import batch
 from dataset_dl.pacs.transfers.nouns import ENDED, STATES, Wanted
 from dataset_dl.pacs.transfers.running import Running
@@ -30,7 +32,7 @@ from dataset_dl.pacs.transfers.working import Sums, Work, pinned_key
 from support.cli import PROGRAM, Cli
 from support.orthanc import Orthanc
 from support.patients import write_series
-from support.peers import Scp, scp
+from support.peers import Most, Scp, raw, respond, scp
 from support.postgres import postgres
 
 STUDIES, EACH = 12, 5
@@ -113,6 +115,37 @@ def test_a_job_is_made_started_and_done(store: Store, filled: Orthanc, target: S
     assert {each["SOPInstanceUID"] for each in instances} <= set(target.counts)
     assert len(said) == 3 and "SUCCESS" in said[0]
     assert [each.verb for each in store.logged()] == ["start"]
+
+
+def test_tasks_at_once_share_the_limit_of_a_node(store: Store, filled: Orthanc, nodes: Path) -> None:
+    most, taken = Most(), []
+
+    def serve(association: Association) -> None:
+        most.begin()
+        write, is_open = association._write, True
+
+        def written(buffers: list[bytes]) -> None:
+            nonlocal is_open
+            if is_open and bytes(buffers[0][:1]) == b"\6":  # it is released, and the peer may come again
+                is_open = False
+                most.end()
+            write(buffers)
+
+        association._write = written  # type: ignore[method-assign]
+        while (message := association.receive()) is not None:
+            if message.command["CommandField"] == commandsets.C_STORE:
+                taken.append(message.command["AffectedSOPInstanceUID"])
+                time.sleep(0.05)
+            respond(association, message)
+
+    with raw(serve) as port:
+        target = {"name": "TARGET", "dimse": f"dimse://A@127.0.0.1:{port}", "at_once": 1}
+        nodes.write_text(json.dumps([*json.loads(nodes.read_text()), target]))
+        job = store.create("selective", wanted(4), owner="ada")
+        Steering(store, "ada").act(job.id, "start")
+        Worker(store, at_once=3).run(until_idle=True)
+    assert [(each.state, each.attempts) for each in store.tasks(job.id)] == [("SUCCESS", 1)] * 4
+    assert len(taken) == len(set(taken)) == 4 * EACH and most.count == 1
 
 
 def test_paused_and_resumed_each_instance_goes_once(store: Store, filled: Orthanc, target: Scp) -> None:

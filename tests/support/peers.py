@@ -179,6 +179,41 @@ def respond(association: Association, message: Any, status: int | None = 0, **mo
     association.send(message.context, answer)
 
 
+class Most:
+    """Counts how many are at work at once.
+
+    Attributes
+    ----------
+    count
+        The most so far.
+    """
+
+    def __init__(self, seconds: float = 0.3) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._now = 0
+        self.count = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Be at work, for a while at least."""
+        self.begin()
+        try:
+            time.sleep(self._seconds)
+            yield
+        finally:
+            self.end()
+
+    def begin(self) -> None:
+        with self._lock:
+            self._now += 1
+            self.count = max(self.count, self._now)
+
+    def end(self) -> None:
+        with self._lock:
+            self._now -= 1
+
+
 def settled(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Wait until something holds."""
     deadline = time.monotonic() + seconds

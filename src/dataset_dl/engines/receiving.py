@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dataset_dl.engines.pace import Pace
+from dataset_dl.engines.pace import SharedPace
 from dataset_dl.engines.threads import Stopped
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Receiving:
         A connection is left after this long with next to nothing.
     max_rate_mbps
         Limit of the rate in MB a second, all threads together; no limit if None.
+    pace
+        Another limit, which is shared with others.
 
     Attributes
     ----------
@@ -35,9 +37,12 @@ class Receiving:
         Bytes so far, including those of unfinished files.
     """
 
-    def __init__(self, *, stall_seconds: float, max_rate_mbps: float | None) -> None:
+    def __init__(
+        self, *, stall_seconds: float, max_rate_mbps: float | None, pace: SharedPace | None = None
+    ) -> None:
         self._stall_seconds = stall_seconds
-        self._pace = Pace(max_rate_mbps * 1e6) if max_rate_mbps else None
+        own = SharedPace(max_rate_mbps * 1e6) if max_rate_mbps else None
+        self._paces = [each for each in (own, pace) if each is not None]
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._open: set[requests.Response] = set()
@@ -107,6 +112,5 @@ class Receiving:
         """Count bytes, and wait as long as the rate demands."""
         with self._lock:
             self.received_bytes += count
-            seconds = self._pace.pause(self.received_bytes) if self._pace is not None else 0.0
-        if seconds:
+        if seconds := max((each.moved(count) for each in self._paces), default=0.0):
             self.pause(seconds)

@@ -16,6 +16,7 @@ from dataset_dl.pacs.delivering import Delivering, Sums
 from dataset_dl.pacs.echo import echo
 from dataset_dl.pacs.instances import of_series
 from dataset_dl.pacs.ledger import AnyLedger, Ledger
+from dataset_dl.pacs.limits import limits_of
 from dataset_dl.pacs.nodes import Node, Nodes
 from dataset_dl.wording import counted
 
@@ -90,7 +91,12 @@ class PacsNode:
             If it does not answer.
         """
         if self.node.waits_seconds() == 0.0:
-            echo(self.node, self._network)
+            with limits_of(self.node, "send").place(self._refuse_if_closed):
+                echo(self.node, self._network)
+
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed.is_set():
+            raise NetworkError(self.node.name, f"Sending to {self.node.name} was interrupted.")
 
     def take(self, series: Series) -> Mapping[str, Any]:
         """Send what the node lacks of a series; wait for its hours.
@@ -119,7 +125,7 @@ class PacsNode:
         finally:
             with self._lock:
                 self._counts.update(sent=sums.sent, before=sums.before, warned=len(sums.warnings))
-                self._warnings += [f"{uid}: {words}" for uid, words in sums.warnings.items()][:_NAMED]
+                self._warnings += [f"{uid}: {answer}" for uid, answer in sums.warnings.items()][:_NAMED]
         sums.problems[:0] = problems
         sums.raise_for(self.node.name, f"the series {row.title}", str(self._destination))
         return {"instances": len(instances), "warnings": len(sums.warnings)}

@@ -14,6 +14,7 @@ from dataset_dl.pacs import require
 from dataset_dl.pacs.answers import Answer
 from dataset_dl.pacs.instances import Instance, Problem, digest_at
 from dataset_dl.pacs.ledger import AnyLedger, Entry, now
+from dataset_dl.pacs.limits import limits_of
 from dataset_dl.pacs.negotiation import Congested
 from dataset_dl.pacs.nodes import Node
 from dataset_dl.pacs.sending import Outcome, Sender, batches
@@ -34,6 +35,8 @@ class Sums:
     ----------
     sent, before
         How many the node has taken now, and earlier.
+    counted
+        How many it has, as an earlier try of this run has counted.
     warnings
         What it said of those that it took with a warning.
     problems
@@ -44,7 +47,8 @@ class Sums:
 
     sent: int = 0
     before: int = 0
-    warnings: dict[str, str] = field(default_factory=dict)
+    counted: int = 0
+    warnings: dict[str, Answer] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     passing: int = 0
 
@@ -62,11 +66,8 @@ class Sums:
             return
         named = "; ".join(each.words for each in self.problems[:_NAMED])
         more = f"; and {len(self.problems) - _NAMED:,} more" if len(self.problems) > _NAMED else ""
-        taken = (
-            f"{self.sent + self.before:,} others are there"
-            if self.sent + self.before
-            else "no other was sent"
-        )
+        there = self.sent + self.before + self.counted
+        taken = f"{there:,} others are there" if there else "no other was sent"
         said = (
             f"{counted(len(self.problems), 'instance')} of {of} did not go to {node}, {taken}: {named}{more}."
         )
@@ -88,7 +89,7 @@ class Delivering:
     transcode
         Whether to convert what the node does not take as it is.
     again
-        Whether to send also what was sent before.
+        Whether to send also what was sent before this run.
     """
 
     def __init__(
@@ -103,9 +104,12 @@ class Delivering:
         # Those that wait for work; the one that was used last comes first, because it is connected.
         self._idle: list[Sender] = []
         self._most = node.at_once
+        self._limits = limits_of(node, "send")
         self._changed = threading.Condition()
         self._is_ending = False
         self._lock = threading.Lock()
+        # What the node has, by the SOPInstanceUID, of series that may be tried again in this run.
+        self._counted: set[str] = set()
         # Parts of one series go at once, too.
         self._pool = ThreadPoolExecutor(node.at_once, thread_name_prefix="sending")
 
@@ -126,19 +130,21 @@ class Delivering:
         StorageError
             If a file cannot be read, or the ledger cannot be written.
         """
-        uids = [] if self._again else [each.uid for each in instances]
+        with self._lock:
+            counted_before = {each.uid for each in instances} & self._counted
+        uids = counted_before if self._again else [each.uid for each in instances]
         known = self._ledger.find("sent", self.node.name, self.node.target, uids)
         left = []
         for each in instances:
             entry = known.get(each.uid)
             if entry is None or not Answer(entry.status).is_stored:
                 left.append(each)
-            elif entry.size_bytes == each.data_bytes and entry.digest == digest_at(each):
-                sums.before += 1
-                if entry.status:
-                    sums.warnings[each.uid] = str(Answer(entry.status, entry.words))
-            else:
+            elif not _is_of(entry, each):
                 sums.problems.append(_other_content(each, self.node.name))
+            elif each.uid in counted_before:
+                sums.counted += 1
+            else:
+                self._count_before(each, entry, sums)
         parts = [self._pool.submit(self._send, batch, sums) for batch in batches(left)]
         try:
             for part in parts:
@@ -146,6 +152,14 @@ class Delivering:
         finally:
             # One that was cancelled before it began never ends.
             wait([part for part in parts if not part.cancel()])
+        if not sums.passing:
+            with self._lock:
+                self._counted.difference_update(each.uid for each in instances)
+
+    def has(self, instance: Instance) -> bool:
+        """Whether the node has an instance with these contents, by the ledger."""
+        entry = self._ledger.find("sent", self.node.name, self.node.target, [instance.uid]).get(instance.uid)
+        return entry is not None and Answer(entry.status).is_stored and _is_of(entry, instance)
 
     def close(self) -> None:
         """End all associations."""
@@ -154,7 +168,7 @@ class Delivering:
         with self._changed:
             several, self._senders = self._senders, []
         for each in several:
-            each.close()
+            self._limits.end(each)
 
     def interrupt(self) -> None:
         """End what is being sent; from another thread.
@@ -174,7 +188,11 @@ class Delivering:
         while left:
             sender = self._taken()
             try:
-                self._send_by(sender, left, sums)
+                self._limits.enter(self._check, sender)
+                try:
+                    self._send_by(sender, left, sums)
+                finally:
+                    self._limits.rest(sender)
             except Congested:
                 if not self._give_up(sender):
                     raise
@@ -192,10 +210,13 @@ class Delivering:
                 if is_single or len(told) >= _COMMIT:
                     self._record(told, sums, left)
                     told = []
-                if self._is_ending:
-                    raise NetworkError(self.node.name, f"Sending to {self.node.name} was interrupted.")
+                self._check()
         finally:
             self._record(told, sums, left)
+
+    def _check(self) -> None:
+        if self._is_ending:
+            raise NetworkError(self.node.name, f"Sending to {self.node.name} was interrupted.")
 
     def _taken(self) -> Sender:
         """Take a sender that waits for work, or make one if there may be another one."""
@@ -221,7 +242,7 @@ class Delivering:
                 return False
             self._senders.remove(sender)
             self._most = len(self._senders)
-        sender.close()
+        self._limits.end(sender)
         return True
 
     def _record(self, told: Sequence[Outcome], sums: Sums, left: dict[str, Instance]) -> None:
@@ -241,16 +262,28 @@ class Delivering:
             answer.status, answer.words, digest, instance.data_bytes, now(),
         )  # fmt: skip
 
+    def _count_before(self, instance: Instance, entry: Entry, sums: Sums) -> None:
+        sums.before += 1
+        if entry.status:
+            sums.warnings[instance.uid] = Answer(entry.status, entry.words)
+        with self._lock:
+            self._counted.add(instance.uid)
+
     def _count(self, outcome: Outcome, sums: Sums) -> None:
         instance, answer, _ = outcome
         if answer.is_stored:
             sums.sent += 1
+            self._counted.add(instance.uid)
             if answer.is_warning:
-                sums.warnings[instance.uid] = str(answer)
+                sums.warnings[instance.uid] = answer
             return
         words = f"{instance.uid} ({instance.path.name}), {answer}"
         sums.problems.append(Problem(instance.path, instance.uid, words))
         sums.passing += answer.may_pass
+
+
+def _is_of(entry: Entry, instance: Instance) -> bool:
+    return entry.size_bytes == instance.data_bytes and entry.digest == digest_at(instance)
 
 
 def _other_content(instance: Instance, node: str) -> Problem:

@@ -25,7 +25,7 @@ JSON = "application/dicom+json"
 _PAGE = 1000
 # What an address cannot hold as it is.
 _ENCODED = re.compile(r"[^A-Za-z0-9*?,._~-]")
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
+_BUSY, _BROKEN = (408, 425, 429, 503), (500, 502, 504)
 _MOST_WORDS = 300
 
 # Keyword → text.
@@ -42,6 +42,10 @@ class Stored(NamedTuple):
 
 class NotTaken(SelectionError):
     """An archive refuses what it was asked or sent."""
+
+
+class NotGiven(NetworkError):
+    """An archive fails at what it was asked; it may be for this alone."""
 
 
 class DicomWeb:
@@ -229,8 +233,9 @@ class DicomWeb:
                 " sent there.",
                 "Use the address that it leads to.",
             )
-        if status in _PASSING:
-            raise NetworkError(name, f"{name} says {status}: {words_of(response)}.", "Try again later.")
+        if status in (*_BUSY, *_BROKEN):
+            kind = NotGiven if status in _BROKEN else NetworkError
+            raise kind(name, f"{name} says {status}: {words_of(response)}.", "Try again later.")
         raise self._refused(response)
 
     def _refused(self, response: requests.Response) -> NotTaken:

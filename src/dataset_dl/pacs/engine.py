@@ -24,8 +24,9 @@ from dataset_dl.pacs.archives import archive_of
 from dataset_dl.pacs.association import Association
 from dataset_dl.pacs.intake import Intake, is_unfinished, name_of
 from dataset_dl.pacs.ledger import Ledger
+from dataset_dl.pacs.limits import limits_of
 from dataset_dl.pacs.nodes import Node, Nodes
-from dataset_dl.pacs.receiver import Receiver
+from dataset_dl.pacs.receiver import Receiver, let_go, shared
 from dataset_dl.pacs.source import uids_of
 from dataset_dl.pacs.titles import Titles
 from dataset_dl.pacs.wado import Wado
@@ -113,7 +114,7 @@ class _At:
     def __init__(self, node: Node, receiving: Receiving) -> None:
         self.node = node
         self.receiving = receiving
-        self.room = threading.BoundedSemaphore(max(1, node.at_once))
+        self.limits = limits_of(node, "fetch")
         self.has_get = True
         self.is_waited_for = False
 
@@ -131,8 +132,8 @@ class _Fetching:
         self._lock = threading.Lock()
         self._known: dict[str, _At] = {}
         self._open: set[Association] = set()
+        self._listening = threading.Lock()
         self._receiver: Receiver | None = None
-        self._titles: Titles | None = None
         self._ledger = Ledger.of(destination)
         self._is_stopped = False
 
@@ -152,8 +153,9 @@ class _Fetching:
 
     def close(self) -> None:
         """Stop to receive, and close the ledger."""
-        if self._receiver is not None:
-            self._receiver.close()
+        with self._listening:
+            if self._receiver is not None:
+                let_go(self._receiver.titles)
         self._ledger.close()
 
     def series(self, order: Fetch) -> Iterator[Event]:
@@ -167,10 +169,12 @@ class _Fetching:
         every = uids_of(row)
         asked = every if order.missing is None else {name.removesuffix(".dcm") for name in order.missing}
         is_whole = not sizes and asked == every
-        intake = Intake(row, asked - sizes.keys(), directory, at.node, self._ledger, is_whole=is_whole)
+        intake = Intake(
+            row, asked - sizes.keys(), directory, at.node, self._ledger, at.receiving, is_whole=is_whole
+        )
         failure: Failed | NetworkError | None = None
         if intake.missing:
-            with at.room:
+            with at.limits.place(at.receiving.check):
                 failure = self._fetch(at, row.scheme, intake)
             intake.record()
         if intake.failure is not None:
@@ -204,11 +208,11 @@ class _Fetching:
         refusal: NotOffered | None = None
         if at.has_get:
             try:
-                Get(at.node, self._network, at.receiving, self._opened).fetch(intake)
+                Get(at.node, self._network, self._opened).fetch(intake)
                 return
             except NotOffered as error:
                 refusal = error
-        way: Way = Move(at.node, self._network, at.receiving, self._opened, self._receiving)
+        way: Way = Move(at.node, self._network, self._opened, self._receiving)
         try:
             way.fetch(intake)
         except (Failed, SelectionError):
@@ -223,9 +227,10 @@ class _Fetching:
         with self._lock:
             if name not in self._known:
                 node = Nodes().find(name)
-                rates = [each for each in (self._max_rate_mbps, node.max_rate_mbps) if each]
                 receiving = Receiving(
-                    stall_seconds=self._stall_seconds, max_rate_mbps=min(rates) if rates else None
+                    stall_seconds=self._stall_seconds,
+                    max_rate_mbps=self._max_rate_mbps,
+                    pace=limits_of(node, "fetch").pace,
                 )
                 self._known[name] = _At(node, receiving)
             return self._known[name]
@@ -264,13 +269,15 @@ class _Fetching:
         if is_late:
             association.interrupt()
 
-    def _receiving(self) -> tuple[Receiver, str]:
-        with self._lock:
+    def _receiving(self) -> Receiver:
+        with self._listening:
             if self._receiver is None:
-                self._titles = Titles.gather()
-                self._receiver = Receiver(self._titles)
-            assert self._titles is not None
-            return self._receiver, self._titles.receiver
+                self._receiver = shared(Titles.gather(), self._check)
+            return self._receiver
+
+    def _check(self) -> None:
+        if self._is_stopped:
+            raise Stopped
 
 
 def _lacking(intake: Intake, node: Node) -> Failed:

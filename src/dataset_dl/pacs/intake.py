@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dataset_dl.engines.receiving import Receiving
 from dataset_dl.model.series import PlannedSeries
 from dataset_dl.pacs.arriving import Arriving
 from dataset_dl.pacs.ledger import Entry, Ledger, now
@@ -33,6 +35,27 @@ class Refused(Exception):
     """An instance is not taken; the message is half a sentence about it. Never leaves an engine."""
 
 
+class Counted:
+    """Takes the bytes of an instance that comes by DIMSE: counts them, and holds them to the rate."""
+
+    def __init__(self, arriving: Arriving, intake: Intake) -> None:
+        self._arriving = arriving
+        self._intake = intake
+
+    def write(self, data: memoryview) -> None:
+        """Take the next bytes.
+
+        Raises
+        ------
+        Stopped
+            If everything was ended.
+        """
+        self._intake.receiving.check()
+        self._arriving.write(data)
+        self._intake.receiving.received(len(data))
+        self._intake.heard_at = time.monotonic()
+
+
 class Intake:
     """Takes the instances of one series, from several threads.
 
@@ -48,6 +71,8 @@ class Intake:
         Where they come from.
     ledger
         Where each is recorded.
+    receiving
+        What counts the bytes, and holds them to the rate of the node.
     is_whole
         Whether all of the series is wanted.
 
@@ -59,6 +84,8 @@ class Intake:
         Why instances were refused, by SOPInstanceUID.
     said
         What the archive said in the end, unless all went well.
+    heard_at
+        When bytes came last, by the clock of `time.monotonic`.
     """
 
     def __init__(
@@ -68,6 +95,7 @@ class Intake:
         directory: Path,
         node: Node,
         ledger: Ledger,
+        receiving: Receiving,
         *,
         is_whole: bool = True,
     ) -> None:
@@ -82,6 +110,8 @@ class Intake:
         self._number = 0
         self._arrived: dict[str, int] = {}
         self._unrecorded: list[Entry] = []
+        self.receiving = receiving
+        self.heard_at = time.monotonic()
         self.is_whole = is_whole
         self.said = ""
         self.failure: OSError | None = None

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from dataset_dl.engines.threads import Stopped
 from dataset_dl.errors import NetworkError, StorageError
 from dataset_dl.pacs import answers, commandsets, services
 from dataset_dl.pacs.arriving import Arriving, meta
 from dataset_dl.pacs.association import Association, Context, Message
 from dataset_dl.pacs.commandsets import Command
-from dataset_dl.pacs.intake import Intake, Refused
+from dataset_dl.pacs.intake import Counted, Intake, Refused
 from dataset_dl.pacs.negotiation import accept
 from dataset_dl.pacs.titles import Titles
 
 _BACKLOG = 32
 _POLL_SECONDS = 0.2
 _IDLE_SECONDS = 300.0
+# Another process may have the port for one download only.
+_PORT_SECONDS = 60.0
 # Everything but the services: who sends objects knows best what they are.
 _NO_OBJECTS = (
     "1.2.840.10008.5.1.4.1.2.",
@@ -26,6 +32,10 @@ _NO_OBJECTS = (
     "1.2.840.10008.3.",
     "1.2.840.10008.5.1.1.",
 )
+
+
+class PortTaken(NetworkError):
+    """Another program listens at the port."""
 
 
 class Receiver:
@@ -38,12 +48,17 @@ class Receiver:
 
     Raises
     ------
-    NetworkError
+    PortTaken, NetworkError
         If it cannot listen there.
+
+    Attributes
+    ----------
+    titles, port
+        Where archives send to.
     """
 
     def __init__(self, titles: Titles) -> None:
-        self._titles = titles
+        self.titles = titles
         self._intakes: dict[str, Intake] = {}
         self._lock = threading.Lock()
         self._open: set[Association] = set()
@@ -51,7 +66,8 @@ class Receiver:
         try:
             self._listening = socket.create_server((titles.host, titles.port), backlog=_BACKLOG)
         except OSError as error:
-            raise NetworkError(
+            kind = PortTaken if error.errno == errno.EADDRINUSE else NetworkError
+            raise kind(
                 titles.receiver,
                 f"The port {titles.port} cannot be used to receive what archives send: {error.strerror}.",
                 "Is another download at work? DATASET_DL_RECEIVER_PORT sets another port, which the archive"
@@ -63,10 +79,23 @@ class Receiver:
         self._thread.start()
 
     def await_instances(self, intake: Intake) -> None:
-        """Take what is missing of a series."""
+        """Take what is missing of a series, after any other intake that awaits the same instances.
+
+        Raises
+        ------
+        Stopped
+            If everything was ended before.
+        """
+        while not self._is_awaited(intake):
+            intake.receiving.check()
+            intake.receiving.pause(_POLL_SECONDS)
+
+    def _is_awaited(self, intake: Intake) -> bool:
         with self._lock:
-            for uid in intake.wanted:
-                self._intakes[uid] = intake
+            if not self._intakes.keys().isdisjoint(intake.wanted):
+                return False
+            self._intakes.update(dict.fromkeys(intake.wanted, intake))
+            return True
 
     def forget(self, intake: Intake) -> None:
         """Take nothing more of a series."""
@@ -93,15 +122,17 @@ class Receiver:
             except TimeoutError:
                 continue
             except OSError:
-                return
+                # A connection that has ended already, or no more files for this process: both may pass.
+                time.sleep(_POLL_SECONDS)
+                continue
             connection.settimeout(_IDLE_SECONDS)
             threading.Thread(target=self._serve, args=(connection,), daemon=True, name="receiving").start()
 
     def _serve(self, connection: socket.socket) -> None:
         # An archive that leaves, or sends what is no DICOM, has no answer for its last instance, so it is not
         # taken for one that has come.
-        with suppress(NetworkError):
-            association = accept(connection, _choose, self._titles.receiver)
+        with suppress(NetworkError, Stopped):
+            association = accept(connection, _choose, self.titles.receiver)
             with self._lock:
                 self._open.add(association)
             try:
@@ -114,7 +145,7 @@ class Receiver:
     def _receive(self, association: Association) -> None:
         arriving: list[tuple[Intake, Arriving]] = []
 
-        def sink(context: Context, command: Command) -> Arriving | _Nothing:
+        def sink(context: Context, command: Command) -> Counted | _Nothing:
             uid = str(command.get("AffectedSOPInstanceUID", ""))
             with self._lock:
                 intake = self._intakes.get(uid)
@@ -122,7 +153,7 @@ class Receiver:
                 return _Nothing()
             made = intake.begin(meta(context.abstract, uid, context.syntax, association.name))
             arriving.append((intake, made))
-            return made
+            return Counted(made, intake)
 
         try:
             while not self._is_closed and (message := association.receive(sink)) is not None:
@@ -137,6 +168,50 @@ class Receiver:
         finally:
             for _, each in arriving:
                 each.drop()
+
+
+_sharing = threading.Lock()
+# Those at work, and how many use each.
+_shared: dict[Titles, Receiver] = {}
+_users: Counter[Titles] = Counter()
+
+
+def shared(titles: Titles, check: Callable[[], object]) -> Receiver:
+    """Return the receiver of this process; `let_go` of it in the end.
+
+    Parameters
+    ----------
+    titles
+        Its AE title, and where it listens.
+    check
+        Called while another process has the port; ends the wait by raising.
+
+    Raises
+    ------
+    NetworkError
+        If it cannot listen there.
+    """
+    ends_at = time.monotonic() + _PORT_SECONDS
+    while True:
+        check()
+        try:
+            with _sharing:
+                if titles not in _shared:
+                    _shared[titles] = Receiver(titles)
+                _users[titles] += 1
+                return _shared[titles]
+        except PortTaken:
+            if time.monotonic() > ends_at:
+                raise
+        time.sleep(_POLL_SECONDS)
+
+
+def let_go(titles: Titles) -> None:
+    """Close the receiver of this process after its last user."""
+    with _sharing:
+        _users[titles] -= 1
+        if not _users[titles]:
+            _shared.pop(titles).close()
 
 
 class _Nothing:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from dataset_dl.engines.pace import Pace
 from dataset_dl.pacs.answers import Answer
 from dataset_dl.pacs.instances import Instance
+from dataset_dl.pacs.limits import limits_of
 from dataset_dl.pacs.nodes import Node
 
 CHANGED = "it changed while it was sent"
@@ -48,13 +48,11 @@ class Rate:
     """Holds what is sent to the rate of a node."""
 
     def __init__(self, node: Node) -> None:
-        self._pace = Pace(node.max_rate_mbps * 1e6 / node.at_once) if node.max_rate_mbps else None
-        self._sent_bytes = 0
+        self._pace = limits_of(node, "send").pace
 
     def sent(self, size_bytes: int) -> None:
         """Count bytes, and wait as long as the rate demands."""
-        self._sent_bytes += size_bytes
-        if self._pace is not None and (seconds := self._pace.pause(self._sent_bytes)):
+        if self._pace is not None and (seconds := self._pace.moved(size_bytes)):
             time.sleep(seconds)
 
 

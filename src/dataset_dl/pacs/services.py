@@ -150,7 +150,7 @@ def get(
 
 
 def move(
-    association: Association, identifier: Dataset, destination: str, told: Callable[[], None]
+    association: Association, identifier: Dataset, destination: str, told: Callable[[bool], None]
 ) -> Numbers:
     """Ask an archive to send instances to an AE title (C-MOVE, study root).
 
@@ -161,8 +161,8 @@ def move(
     destination
         The AE title, which the archive must know.
     told
-        Called while nothing is heard; it ends the wait by raising, for an archive need not say that it is at
-        work.
+        Called with True when the archive says that it is at work, and with False while it says nothing, which
+        it may; ends the wait by raising.
 
     Raises
     ------
@@ -174,10 +174,11 @@ def move(
     )
     while True:
         while not association.is_readable(_LOOK_SECONDS):
-            told()
+            told(False)
         message = _received(association, message_id, commandsets.C_MOVE)
         if (numbers := _numbers(message, commandsets.C_MOVE)) is not None:
             return numbers
+        told(True)
 
 
 def answer_store(association: Association, message: Message, status: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +46,8 @@ class Uploaded:
         Files that are no DICOM files.
     skipped
         What was not looked into: links to directories, broken links, and what is neither file nor directory.
+    copies
+        Files with the same contents as one before; in the end each counts like that one.
     """
 
     files: int = 0
@@ -55,12 +57,23 @@ class Uploaded:
     problems: list[Problem] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
+    copies: list[Instance] = field(default_factory=list)
 
     def add(self, sums: Sums) -> None:
         """Add what became of a series, but its problems, which may pass."""
         self.sent += sums.sent
         self.before += sums.before
-        self.warnings |= sums.warnings
+        self.warnings |= {uid: str(answer) for uid, answer in sums.warnings.items()}
+
+    def add_copies(self, has: Callable[[Instance], bool]) -> None:
+        """Add what became of copies, by what the node has."""
+        failed = {each.uid for each in self.problems}
+        for each in self.copies:
+            if has(each):
+                self.before += 1
+            elif each.uid in failed:
+                words = f"{each.path.name} is a copy of the instance {each.uid}, which did not go there"
+                self.problems.append(Problem(each.path, each.uid, words))
 
     def raise_for(self, node: str) -> None:
         """Raise if something did not go there.
@@ -163,6 +176,7 @@ def upload(
         pool.shutdown(wait=False, cancel_futures=True)
         delivering.close()
         pool.shutdown()
+    result.add_copies(delivering.has)
     if failure is None:
         yield Delivered(result.delivery(node.name), 0, time.monotonic() - began)
         return
@@ -200,8 +214,6 @@ class _Uploading:
                 if is_over:
                     raise
             finally:
-                if number:
-                    sums.before = 0  # it counts what the first try has sent
                 with self._lock:
                     self._result.add(sums)
                     self._result.problems += sums.problems if is_over else ()
@@ -255,7 +267,7 @@ def _series(paths: Sequence[Path], result: Uploaded) -> Iterator[list[Instance]]
                 if not same(Path(other), path):
                     result.problems.append(twice(found, Path(other)))
                 else:
-                    result.before += 1
+                    result.copies.append(found)
                 continue
             by_series.setdefault(found.identity.SeriesInstanceUID, []).append(found)
         yield from by_series.values()

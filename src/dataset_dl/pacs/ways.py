@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from dataset_dl.engines.receiving import Receiving
 from dataset_dl.engines.threads import Failed
 from dataset_dl.errors import NetworkError, TransferError
 from dataset_dl.network import NetworkSettings
@@ -16,7 +15,7 @@ from dataset_dl.pacs.archives import archive_of
 from dataset_dl.pacs.arriving import Arriving, meta
 from dataset_dl.pacs.association import Association, Context
 from dataset_dl.pacs.commandsets import Command
-from dataset_dl.pacs.intake import Intake, Refused
+from dataset_dl.pacs.intake import Counted, Intake, Refused
 from dataset_dl.pacs.negotiation import MOST_CONTEXTS, Proposal, associate
 from dataset_dl.pacs.nodes import Node
 from dataset_dl.pacs.receiver import Receiver
@@ -70,12 +69,10 @@ class Get:
         self,
         node: Node,
         network: NetworkSettings,
-        receiving: Receiving,
         opened: Callable[[Association], object],
     ) -> None:
         self._node = node
         self._network = network
-        self._receiving = receiving
         self._opened = opened
 
     def fetch(self, intake: Intake) -> None:
@@ -108,10 +105,10 @@ class Get:
     def _get(self, association: Association, intake: Intake, identifier: Dataset, title: str) -> Numbers:
         arriving: list[Arriving] = []
 
-        def sink(context: Context, command: Command) -> _Counted:
+        def sink(context: Context, command: Command) -> Counted:
             uid = str(command.get("AffectedSOPInstanceUID", ""))
             arriving.append(intake.begin(meta(context.abstract, uid, context.syntax, title)))
-            return _Counted(arriving[-1], self._receiving)
+            return Counted(arriving[-1], intake)
 
         def taken(command: Command) -> int:
             if not arriving:
@@ -141,19 +138,18 @@ class Move:
         self,
         node: Node,
         network: NetworkSettings,
-        receiving: Receiving,
         opened: Callable[[Association], object],
-        receiver: Callable[[], tuple[Receiver, str]],
+        receiver: Callable[[], Receiver],
     ) -> None:
         self._node = node
         self._network = network
-        self._receiving = receiving
         self._opened = opened
         self._receiver = receiver
 
     def fetch(self, intake: Intake) -> None:
         """Fetch what an intake lacks; see `Way`."""
-        receiver, title = self._receiver()
+        receiver = self._receiver()
+        title = receiver.titles.receiver
         receiver.await_instances(intake)
         try:
             syntaxes = (services.EXPLICIT, services.IMPLICIT)
@@ -174,16 +170,16 @@ class Move:
         finally:
             receiver.forget(intake)
 
-    def _patience(self, intake: Intake) -> Callable[[], None]:
+    def _patience(self, intake: Intake) -> Callable[[bool], None]:
         """Return what ends the wait for an archive that neither says nor sends anything."""
-        heard_at, had = time.monotonic(), 0
+        said_at = time.monotonic()
 
-        def look() -> None:
-            nonlocal heard_at, had
-            self._receiving.check()
-            if (count := intake.arrived_count) != had:
-                heard_at, had = time.monotonic(), count
-            elif time.monotonic() - heard_at > self._node.timeout_seconds:
+        def look(is_told: bool) -> None:
+            nonlocal said_at
+            intake.receiving.check()
+            if is_told:
+                said_at = time.monotonic()
+            elif time.monotonic() - max(said_at, intake.heard_at) > self._node.timeout_seconds:
                 raise NetworkError(
                     self._node.name,
                     f"{self._node.name} sent nothing for too long.",
@@ -194,11 +190,11 @@ class Move:
 
     def _wait(self, intake: Intake, completed: int) -> None:
         """Wait for instances that the archive has sent, but that are not taken yet."""
-        ends_at = time.monotonic() + _LATE_SECONDS
-        while completed and intake.missing and not intake.problems and time.monotonic() < ends_at:
-            if intake.arrived_count >= completed:
+        ended_at = time.monotonic()
+        while completed and intake.arrived_count < completed and intake.missing and not intake.problems:
+            if time.monotonic() - max(ended_at, intake.heard_at) > _LATE_SECONDS:
                 return
-            self._receiving.check()
+            intake.receiving.check()
             time.sleep(_TICK_SECONDS)
 
 
@@ -209,19 +205,6 @@ class NotOffered(TransferError):
     """
 
     is_certain = True
-
-
-class _Counted:
-    """Counts what an instance has, and holds it to the rate."""
-
-    def __init__(self, arriving: Arriving, receiving: Receiving) -> None:
-        self._arriving = arriving
-        self._receiving = receiving
-
-    def write(self, data: memoryview) -> None:
-        self._receiving.check()
-        self._arriving.write(data)
-        self._receiving.received(len(data))
 
 
 def classes_of(node: Node, network: NetworkSettings, intake: Intake) -> list[str]:

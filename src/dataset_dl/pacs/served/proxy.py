@@ -16,7 +16,7 @@ from dataset_dl.model.series import Series, nameless
 from dataset_dl.network import NetworkSettings
 from dataset_dl.pacs.delivering import Delivering, Sums
 from dataset_dl.pacs.dicomweb import JSON
-from dataset_dl.pacs.instances import Instance, Problem, looked_at
+from dataset_dl.pacs.instances import Instance, Problem, looked_at, same, twice
 from dataset_dl.pacs.ledger import Ledger
 from dataset_dl.pacs.multipart import boundary_of, split
 from dataset_dl.pacs.served.fetching import fetched, node_of
@@ -127,14 +127,14 @@ def store(place: Place, given: Given) -> Answer:
                 delivering.send(instances, sums)
         finally:
             delivering.close()
-        failed = {each.uid: each for each in [*problems, *sums.problems]}
-        stored = [each for each in instances if each.uid not in failed]
+        refused = {each.uid for each in sums.problems}
+        stored = [each for each in instances if each.uid not in refused]
         log(given.person, "send", node.name, f"{len(stored)} instances")
-        return _stored(stored, list(failed.values()), instances)
+        return _stored(stored, [*problems, *sums.problems], instances, sums)
 
 
 def _received(given: Given, directory: Path, study: str) -> tuple[list[Instance], list[Problem]]:
-    """Return the instances of a body, and what in it is none."""
+    """Return the instances of a body, each once, and the parts that cannot be sent."""
     found: dict[str, Instance] = {}
     problems: list[Problem] = []
     for path in _split(given, directory):
@@ -143,8 +143,8 @@ def _received(given: Given, directory: Path, study: str) -> tuple[list[Instance]
             problems.append(each)
         elif study and each.identity.StudyInstanceUID != study:
             problems.append(Problem(path, each.uid, f"{each.uid} is of another study"))
-        else:
-            found[each.uid] = each
+        elif (first := found.setdefault(each.uid, each)) is not each and not same(first.path, path):
+            problems.append(twice(each, first.path))
     return list(found.values()), problems
 
 
@@ -171,7 +171,7 @@ def _split(given: Given, directory: Path) -> list[Path]:
     return paths
 
 
-def _stored(stored: list[Instance], failed: list[Problem], all_of_them: list[Instance]) -> Answer:
+def _stored(stored: list[Instance], failed: list[Problem], all_of_them: list[Instance], sums: Sums) -> Answer:
     """Return what became of instances (PS3.18, 10.5.3)."""
     classes = {each.uid: each.identity.SOPClassUID for each in all_of_them}
 
@@ -181,9 +181,14 @@ def _stored(stored: list[Instance], failed: list[Problem], all_of_them: list[Ins
             "00081155": {"vr": "UI", "Value": [uid]} if uid else {"vr": "UI"},
         }
 
+    def warned(uid: str) -> dict[str, Any]:
+        answer = sums.warnings.get(uid)
+        return {"00081196": {"vr": "US", "Value": [answer.status]}} if answer is not None else {}
+
     body: dict[str, Any] = {}
     if stored:
-        body["00081199"] = {"vr": "SQ", "Value": [named(each.uid) for each in stored]}
+        several = [{**named(each.uid), **warned(each.uid)} for each in stored]
+        body["00081199"] = {"vr": "SQ", "Value": several}
     if failed:
         reason = {"00081197": {"vr": "US", "Value": [0x0110]}}
         body["00081198"] = {"vr": "SQ", "Value": [{**named(each.uid), **reason} for each in failed]}
