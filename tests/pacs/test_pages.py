@@ -205,6 +205,26 @@ def test_what_is_uploaded_has_pseudonyms_before_it_leaves(
     done(page)
 
 
+def test_a_pseudonym_that_is_typed_is_that_of_one_patient(
+    browser: Browser, server: Hosted, research: Orthanc, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "one" / "files", "ANNA", "1.9.11", "1.9.11.1", 2)
+    write_series(tmp_path / "two" / "files", "BERTA", "1.9.12", "1.9.12.1", 2)
+    before = research.instances
+    page = enter(browser, server, "ada", "/upload")
+    page.goto(f"{server.address}/upload")
+    page.get_by_label("Key for pseudonyms").fill(SECRET)
+    page.get_by_label("Pseudonym, if all files").fill("CASE-9")
+    page.get_by_label("Folder").set_input_files(tmp_path / "one")
+    expect(page.locator("main")).to_contain_text("Done: 2 instances at RESEARCH.")
+    page.get_by_label("Folder").set_input_files(tmp_path / "two")
+    expect(page.locator(".problem")).to_contain_text("2 files did not go there. 0 instances at RESEARCH.")
+    expect(page.locator("main")).to_contain_text("the pseudonym CASE-9 went to another patient here")
+    key = Key(SECRET.encode())
+    assert research.instances - before == {key.uid(f"1.9.11.1.{number}") for number in (1, 2)}
+    done(page)
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark"), (320, "light")])
 def test_every_page_is_for_everybody(
     browser: Browser, server: Hosted, state: Path, width: int, scheme: str

@@ -337,6 +337,26 @@ def test_jobs_of_two_people(ada: Client, server: Hosted, tokens: dict[str, str],
     assert ("head", "delete") in said and ("bob", "create") in said and ("ada", "start") in said
 
 
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (("P2", "1.8.2", "A"), "entry 2: entry 1 has the same Pseudonym for another PatientID"),
+        (("P1", "1.8.2", "B"), "entry 2: entry 1 has the same PatientID with another Pseudonym"),
+        (("", "1.8.2", "A"), "entry 2: entry 1 has the same Pseudonym for another study"),
+        (("P1", STUDY, "A"), "entry 2: entry 1 has the same study"),
+    ],
+)
+def test_studies_that_contradict_make_no_job(ada: Client, second: tuple[str, str, str], reason: str) -> None:
+    before = len(ada.transfer_jobs())
+    studies = [
+        {"PatientID": patient, "StudyInstanceUID": study, "pseudonym": pseudonym}
+        for patient, study, pseudonym in (("P1", STUDY, "A"), second)
+    ]
+    with pytest.raises(SelectionError, match=reason):
+        ada.create_transfer_job("WARD", "RESEARCH", studies, pseudonymise=True)
+    assert len(ada.transfer_jobs()) == before
+
+
 def test_a_spreadsheet_is_looked_at_before_anything_is_made(ada: Client, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(

@@ -409,6 +409,7 @@ def test_a_thousand_rows_of_which_some_are_wrong(tmp_path: Path, nodes: Path, cl
         (("P1", "1.2.1", "1.2.1.9", "B"), "row 2 has the same study with another Pseudonym"),
         (("P1", "1.2.2", "", "B"), "row 2 has the same PatientID with another Pseudonym"),
         (("P2", "1.2.2", "", "A"), "row 2 has the same Pseudonym for another PatientID"),
+        (("", "1.2.2", "", "A"), "row 2 has the same Pseudonym for another study, and it has no PatientID"),
         (("P*", "1.2.2", "", ""), "wildcard"),
         (("P2", "", "1.2.3", ""), "no StudyInstanceUID"),
         (("P2", "1.2.3", "1.x", ""), "is no SeriesInstanceUID"),
@@ -420,6 +421,14 @@ def test_rows_that_contradict_are_named(tmp_path: Path, second: tuple[str, ...],
     with pytest.raises(ManifestError, match="row 3: ") as caught:
         batch.read(path, path.read_bytes(), "WARD", "TARGET")
     assert reason in str(caught.value) and caught.value.line == 3
+
+
+def test_studies_without_a_patient_do_not_share_a_pseudonym(tmp_path: Path) -> None:
+    path = sheet(tmp_path / "two.xlsx", [("", "1.2.1", "", "A"), ("", "1.2.2", "", "A")])
+    with pytest.raises(ManifestError, match="row 3: row 2 has the same Pseudonym for another study"):
+        batch.read(path, path.read_bytes(), "WARD", "TARGET")
+    path = sheet(tmp_path / "one.xlsx", [("", "1.2.1", "1.2.1.1", "A"), ("", "1.2.1", "1.2.1.2", "A")])
+    assert len(batch.read(path, path.read_bytes(), "WARD", "TARGET")) == 1
 
 
 def test_series_of_one_study_are_one_task(tmp_path: Path) -> None:

@@ -158,6 +158,18 @@ def test_wrong_requests_start_nothing(
     assert not (cases / "new").exists()
 
 
+def test_a_pseudonym_stays_with_its_patient(cases: Path, tmp_path: Path) -> None:
+    target, options = tmp_path / "new", {"pseudonym": "CASE-1"}
+    with pytest.raises(SelectionError, match="several patients"):
+        pseudonymise(cases, target, options=options)
+    assert pseudonymise(cases / "Doe 1", target, options=options).done == 6
+    summary = pseudonymise(cases / "Doe 0" / "0", target, options=options)
+    assert summary.done == 0 and len(summary.problems) == 3
+    assert all("would get the pseudonym CASE-1" in why for why in summary.problems.values())
+    assert len(_files(target)) == 6
+    assert pseudonymise(cases / "Doe 1" / "0", target, options=options).known == 3
+
+
 def test_the_older_variable_and_a_file_hold_the_key(
     cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

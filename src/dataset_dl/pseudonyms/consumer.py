@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from dataset_dl.destination import disk
 from dataset_dl.destination.consumers import ConsumerRequest
 from dataset_dl.errors import SelectionError, UnreadableObject
 from dataset_dl.model.series import PlannedSeries, Series
+from dataset_dl.pixels.identity import identify
+from dataset_dl.pixels.unreadable import Unreadable
 from dataset_dl.pseudonyms import require
 from dataset_dl.pseudonyms.keys import Key
 from dataset_dl.pseudonyms.making import Made, make
-from dataset_dl.pseudonyms.memory import Memory
+from dataset_dl.pseudonyms.memory import Memory, is_of
 from dataset_dl.pseudonyms.profile import Profile, check_text
 from dataset_dl.pseudonyms.rewriting import Rewriter
 from dataset_dl.wording import counted, first_few
@@ -37,6 +40,29 @@ class _Work:
     def options(self) -> Mapping[str, Any]:
         """What the result depends on; of the key only what tells it from others."""
         return {**self.profile.to_dict(), "key": self.key.check(), "pseudonym": self.pseudonym}
+
+    def refuse_others(self, series: Series, is_theirs: Callable[[str], bool]) -> None:
+        """Refuse files of whom the pseudonym is not.
+
+        Raises
+        ------
+        UnreadableObject
+            If there is one, before anything is written.
+        """
+        if not self.pseudonym:
+            return
+        patients = set()
+        for path in series.paths:
+            with suppress(Unreadable, OSError):  # said when it is to be rewritten
+                found = identify(path)
+                patients.add(self.rewriter.patient(found.PatientID, found.StudyInstanceUID))
+        if not all(map(is_theirs, sorted(patients))):
+            raise UnreadableObject(
+                series.planned.key,
+                "Files of several patients, or of several studies without a PatientID, would get the"
+                f" pseudonym {self.pseudonym}; those of the second one were left out.",
+                "Leave the pseudonym out, or name the files of one patient.",
+            )
 
 
 class Pseudonyms:
@@ -85,8 +111,11 @@ class Pseudonyms:
         ------
         StorageError
             If it cannot be written.
+        UnreadableObject
+            If the pseudonym is that of another patient already.
         """
         work = self.work
+        work.refuse_others(series, lambda whose: is_of(self.target, work.key, work.pseudonym, whose))
         made = [make(work.rewriter, path, self.target, work.pseudonym) for path in series.paths]
         return {"files": [[path.name, *each] for path, each in zip(series.paths, made, strict=True)]}
 
@@ -135,7 +164,7 @@ class Step:
         self._work = _Work(options)
         self.options = self._work.options
         # Whose the pseudonym is; threads agree on the first one.
-        self._patient: dict[str, str | None] = {}
+        self._patient: dict[str, str] = {}
 
     def renamed(self, planned: PlannedSeries) -> PlannedSeries:
         """Return a row as it is called from now on."""
@@ -158,15 +187,7 @@ class Step:
             If the pseudonym is that of another patient already.
         """
         work = self._work
-        if (
-            work.pseudonym
-            and self._patient.setdefault("", series.planned.PatientID) != series.planned.PatientID
-        ):
-            raise UnreadableObject(
-                series.planned.key,
-                f"Files of several patients would get the pseudonym {work.pseudonym}; those of the second one"
-                " were not sent",
-            )
+        work.refuse_others(series, lambda whose: self._patient.setdefault("", whose) == whose)
         several = [
             (path.name, make(work.rewriter, path, into, work.pseudonym, flat=True)) for path in series.paths
         ]

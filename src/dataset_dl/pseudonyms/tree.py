@@ -110,11 +110,13 @@ def _refuse_several(tree: Path) -> None:
     for files in _directories(tree, Summary()):
         for path in files:
             with suppress(Unreadable, OSError):
-                patients.add(identify(path).PatientID)
+                found = identify(path)
+                patients.add(found.PatientID or found.StudyInstanceUID)
         if len(patients) > 1:
             raise SelectionError(
                 "pseudonym",
-                f"{tree} has files of several patients, who would get one pseudonym; nothing was started.",
+                f"{tree} has files of several patients, or of several studies without a PatientID, which"
+                " would get one pseudonym; nothing was started.",
                 "Leave --pseudonym out, or name the files of one patient.",
             )
 

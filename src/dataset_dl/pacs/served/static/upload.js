@@ -14,6 +14,7 @@ export async function show(root) {
 class Upload {
   constructor(root, several) {
     this.isStopped = false;
+    this.patients = new Map(); // pseudonym that was typed → whose it is
     this.target = nodeSelect("target", "To", several);
     this.pseudonymise = check("pseudonymise", "Put pseudonyms in on this machine, before anything leaves it", true);
     this.key = field("key", "Key for pseudonyms (at least 16 characters; it stays on this machine)", { type: "password", autocomplete: "off" });
@@ -61,7 +62,16 @@ class Upload {
     const key = await keyOf(this.key.input.value);
     const rules = rulesOf(await ask("pseudonyms/rules"));
     const pseudonym = this.pseudonym.input.value.trim();
-    return (bytes) => pseudonymise(bytes, rules, key, { pseudonym });
+    return async (bytes) => {
+      const changed = await pseudonymise(bytes, rules, key, { pseudonym });
+      if (pseudonym && !changed.held) this.refuseOthers(pseudonym, changed.whose);
+      return changed;
+    };
+  }
+
+  refuseOthers(pseudonym, whose) {
+    if (!this.patients.has(pseudonym)) this.patients.set(pseudonym, whose);
+    if (this.patients.get(pseudonym) !== whose) throw new Error(`not sent: the pseudonym ${pseudonym} went to another patient here, or to another study without a PatientID; drop the files of one patient, or leave it empty`);
   }
 
   async work(left, change) {
