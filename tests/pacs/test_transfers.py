@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataset_dl.errors import ManifestError, SelectionError, StorageError
-from dataset_dl.pacs.transfers import batch
+from dataset_dl.pacs.transfers import batch, recording
 from dataset_dl.pacs.transfers.nouns import ENDED, STATES, Wanted
 from dataset_dl.pacs.transfers.running import Running
 from dataset_dl.pacs.transfers.steering import ACTIONS, Steering
@@ -566,6 +566,46 @@ def test_a_node_that_is_down_is_asked_again(store: Store, filled: Orthanc, targe
     assert not thread.is_alive() and store.job(job.id).state == "SUCCESS"
 
 
+@pytest.mark.parametrize("patience_seconds", [20.0, 0.0])
+def test_a_database_that_is_away_for_a_moment_fails_no_task(
+    cluster: str, filled: Orthanc, target: Scp, monkeypatch: pytest.MonkeyPatch, patience_seconds: float
+) -> None:
+    import psycopg
+
+    monkeypatch.setattr(recording, "_PATIENCE_SECONDS", patience_seconds)
+    monkeypatch.setattr("dataset_dl.pacs.transfers.running._QUEUE_SECONDS", 0.5)
+    name = f"away_{os.urandom(4).hex()}"
+    store = Store(f"{cluster.rpartition('/')[0]}/{name}")
+    target.answer = lambda number, association: time.sleep(0.05) or 0
+    with psycopg.connect(cluster, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        job = store.create("selective", wanted(4), owner="ada")
+        Steering(store, "ada").act(job.id, "start")
+        said: list[str] = []
+        worker = Worker(store, say=said.append)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            until(lambda: target.counts.total() >= 3)
+            server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            time.sleep(2)
+            server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+            until(lambda: store.job(job.id).state in ENDED)
+        finally:
+            worker.stop()
+            thread.join()
+    ended = store.tasks(job.id)
+    store.close()
+    assert [(each.state, each.done) for each in ended] == [("SUCCESS", EACH)] * 4, said
+    assert not any("bug" in words for words in said)
+    assert len(target.counts) == 4 * EACH
+    # What was on its way has no answer: one instance an association.
+    assert sum(count - 1 for count in target.counts.values()) <= 4
+
+
 def test_another_key_leaves_a_job_to_others(
     store: Store, filled: Orthanc, target: Scp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -597,7 +637,7 @@ def test_what_a_deleted_job_has_left_goes(store: Store, filled: Orthanc, target:
 
 def test_large_numbers_and_instances_are_kept(store: Store) -> None:
     from dataset_dl.pacs.ledger import Entry
-    from dataset_dl.pacs.transfers.working import TaskLedger
+    from dataset_dl.pacs.transfers.recording import TaskLedger
 
     job = store.create("selective", wanted(1), owner="ada")
     ledger = TaskLedger(store, store.tasks(job.id)[0].id)

@@ -1,22 +1,20 @@
-"""What workers do with tasks: take one, say that they live, record instances, and how it ended."""
+"""What workers do with tasks: take one, say that they live, and how it ended."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 
 from dataset_dl.model.job import JobState
-from dataset_dl.pacs.ledger import Direction, Entry
 from dataset_dl.pacs.transfers.nouns import TransferJob, TransferTask
 from dataset_dl.pacs.transfers.store import Change, Store, task_of
-from dataset_dl.pacs.transfers.tables import instances, jobs, tasks
+from dataset_dl.pacs.transfers.tables import jobs, tasks
 from dataset_dl.wording import counted
 
 LEASE_SECONDS = 30.0
-_AT_ONCE = 500
 _GONE = "The worker that did it is gone; another one goes on."
 
 
@@ -184,80 +182,6 @@ class Work:
         """Return those of some tasks that are still there."""
         with self._store.reading() as connection:
             return set(connection.execute(select(tasks.c.id).where(tasks.c.id.in_(several))).scalars())
-
-
-class TaskLedger:
-    """The ledger of one task, in the place of `ledger.Ledger`: also another machine knows what was sent.
-
-    Parameters
-    ----------
-    store
-        Where it is.
-    task
-        The number of the task.
-    """
-
-    def __init__(self, store: Store, task: int) -> None:
-        self._store = store
-        self._task = task
-
-    def record(self, entries: Iterable[Entry]) -> None:
-        """Write entries, and commit; see `ledger.Ledger.record`."""
-        rows = {
-            each.SOPInstanceUID: {
-                "task": self._task, "SOPInstanceUID": each.SOPInstanceUID,
-                "SeriesInstanceUID": each.SeriesInstanceUID, "StudyInstanceUID": each.StudyInstanceUID,
-                "target": each.address, "status": each.status, "words": each.words, "digest": each.digest,
-                "size_bytes": each.size_bytes, "at": each.at,
-            }
-            for each in entries
-            if each.direction == "sent"
-        }  # fmt: skip
-        if not rows:
-            return
-        with self._store.writing() as connection:
-            same = (instances.c.task == self._task) & instances.c.SOPInstanceUID.in_(rows)
-            connection.execute(delete(instances).where(same))
-            connection.execute(instances.insert(), list(rows.values()))
-
-    def find(self, direction: Direction, node: str, address: str, uids: Iterable[str]) -> dict[str, Entry]:
-        """Return the entries of instances; see `ledger.Ledger.find`."""
-        wanted, found = list(uids), {}
-        with self._store.reading() as connection:
-            for begin in range(0, len(wanted), _AT_ONCE):
-                several = wanted[begin : begin + _AT_ONCE]
-                asked = select(instances).where(
-                    instances.c.task == self._task,
-                    instances.c.target == address,
-                    instances.c.SOPInstanceUID.in_(several),
-                )
-                for row in connection.execute(asked):
-                    found[row.SOPInstanceUID] = Entry(
-                        "sent", node, row.target, row.SOPInstanceUID, row.SeriesInstanceUID,
-                        row.StudyInstanceUID, row.status, row.words, row.digest, row.size_bytes, row.at,
-                    )  # fmt: skip
-        return found
-
-    def sums(self, expected: int) -> Sums:
-        """Return what became of the instances so far."""
-        from dataset_dl.pacs.answers import Answer
-
-        asked = (
-            select(instances.c.status, func.count())
-            .where(instances.c.task == self._task)
-            .group_by(instances.c.status)
-        )
-        done = failed = warned = 0
-        with self._store.reading() as connection:
-            for status, count in connection.execute(asked):
-                answer = Answer(status)
-                done += count * answer.is_stored
-                failed += count * (not answer.is_stored)
-                warned += count * answer.is_warning
-        return Sums(expected, done, failed, warned)
-
-    def close(self) -> None:
-        """Do nothing: the store stays open."""
 
 
 def pinned_key(store: Store, job: int, key: str) -> str:
