@@ -18,6 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dataset_dl.destination.lock import hold
+from dataset_dl.destination.paths import prepare
 from dataset_dl.errors import ManifestError, SelectionError, StorageError
 from dataset_dl.pacs.transfers import batch, recording
 from dataset_dl.pacs.transfers.nouns import ENDED, STATES, Wanted
@@ -26,7 +28,7 @@ from dataset_dl.pacs.transfers.steering import ACTIONS, Steering
 from dataset_dl.pacs.transfers.store import Store
 from dataset_dl.pacs.transfers.tables import tasks
 from dataset_dl.pacs.transfers.worker import Worker
-from dataset_dl.pacs.transfers.working import Sums, Work, pinned_key
+from dataset_dl.pacs.transfers.working import Sums, Try, Work, pinned_key
 from support.cli import PROGRAM, Cli
 from support.orthanc import Orthanc
 from support.patients import write_series
@@ -310,9 +312,84 @@ def test_a_worker_that_lost_its_task_cannot_end_it(store: Store) -> None:
     time.sleep(0.01)
     assert quick.settle() == 1
     assert quick.claim() is not None
-    assert slow.renew([taken[0].id]) == {taken[0].id}
+    mine = Try(taken[0].id, taken[0].attempts)
+    assert slow.renew([mine]) == {mine}
     assert not slow.end(taken[0], "SUCCESS", "", Sums())
     assert store.task(taken[0].id).runner == "quick"
+
+
+def test_a_worker_that_took_its_own_task_again_ends_only_the_second_try(store: Store) -> None:
+    job = store.create("selective", wanted(1), owner="ada")
+    Steering(store, "ada").act(job.id, "start")
+    work = Work(store, "one", lease_seconds=0.0)
+    taken = work.claim()
+    assert taken is not None
+    time.sleep(0.01)
+    assert work.settle() == 1
+    again = work.claim()
+    assert again is not None
+    first, second = taken[0], again[0]
+    tries = [Try(each.id, each.attempts) for each in (first, second)]
+    assert work.renew(tries) == {tries[0]}
+    work.note(first, Sums(9, 9))
+    assert not work.end(first, "FAILURE", "", Sums())
+    assert (store.task(first.id).state, store.task(first.id).done) == ("IN_PROGRESS", 0)
+    assert work.end(second, "SUCCESS", "", Sums())
+
+
+def test_a_task_waits_for_the_end_of_its_former_worker(
+    store: Store, filled: Orthanc, target: Scp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataset_dl.pacs.transfers.running._BUSY_SECONDS", 0.5)
+    job = store.create("selective", wanted(1), owner="ada")
+    Steering(store, "ada").act(job.id, "start")
+    running = Running(store, tmp_path / "way")
+    place = running._place / f"task-{store.tasks(job.id)[0].id}-0"
+    prepare(place)
+    # Somebody else has begun it, and cannot be seen to live.
+    gone = Work(store, "gone", lease_seconds=0.0)
+    assert gone.claim() is not None
+    time.sleep(0.01)
+    assert gone.settle() == 1
+    worker = Worker(store, running=running)
+    thread = threading.Thread(target=worker.run)
+    with hold(place):
+        thread.start()
+        try:
+            until(lambda: "whose end it waits for" in store.tasks(job.id)[0].message)
+            assert store.tasks(job.id)[0].state == "PENDING"
+        except BaseException:
+            worker.stop()
+            raise
+    try:
+        until(lambda: store.job(job.id).state in ENDED)
+    finally:
+        worker.stop()
+        thread.join()
+    assert store.job(job.id).state == "SUCCESS" and set(target.counts.values()) == {1}
+
+
+def test_a_restart_is_anew_on_every_machine(
+    store: Store, filled: Orthanc, target: Scp, tmp_path: Path
+) -> None:
+    target.answer = lambda number, association: 0xC000 if number == 3 else 0
+    job = store.create("selective", [Wanted("WARD", "TARGET", "", "1.5.0\\1.5.1")], owner="ada")
+    steering = Steering(store, "ada")
+    steering.act(job.id, "start")
+    first, second = Running(store, tmp_path / "first"), Running(store, tmp_path / "second")
+    Worker(store, running=second).run(until_idle=True)
+    assert store.job(job.id).state == "WARNING"
+    target.answer = lambda number, association: 0
+    target.counts.clear()
+    steering.act(job.id, "restart")
+    work = Work(store, "first")
+    taken = work.claim()
+    assert taken is not None
+    work.end(taken[0], *first.run(*taken, lambda: True, lambda sums: None))
+    Worker(store, running=second).run(until_idle=True)
+    (ended,) = store.tasks(job.id)
+    assert (ended.state, ended.done) == ("SUCCESS", 2 * EACH), ended.message
+    assert len(target.counts) == 2 * EACH and set(target.counts.values()) == {1}
 
 
 def test_pseudonyms_are_put_in(

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from dataset_dl.destination import disk, paths
 from dataset_dl.destination.lock import HOLDER, holder_of, refuse_writer_of_the_whole
 from dataset_dl.destination.merging import inherit
-from dataset_dl.errors import ManifestError, PlanError, StorageError
+from dataset_dl.errors import DestinationBusy, ManifestError, PlanError, StorageError
 from dataset_dl.model.part import Part
 from dataset_dl.model.plan import Plan
 from dataset_dl.plans.opening import origin_of
@@ -74,7 +74,7 @@ def begin(destination: Path, plan: Plan, *, take_over: bool = False) -> Attempt:
     if last:
         before = left_by(destination, paths.attempt_name(part, last))
         if before.is_alive and not take_over:
-            raise StorageError(
+            raise DestinationBusy(
                 str(destination),
                 f"Another download writes part {part} of {destination}{before.words}; nothing was started.",
                 "Wait for it to end. If its machine is gone, run the same command with --take-over.",

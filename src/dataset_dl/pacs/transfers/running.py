@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from dataset_dl import configuration
 from dataset_dl.destination.consumers import ConsumerRequest
-from dataset_dl.errors import DatasetDlError, NetworkError, SelectionError, StorageError
+from dataset_dl.errors import DatasetDlError, DestinationBusy, NetworkError, SelectionError, StorageError
 from dataset_dl.model.events import Event, Finished, SeriesDelivered, Started
 from dataset_dl.model.job import JobState
 from dataset_dl.model.outcome import PASSING_CAUSES, Report
@@ -32,6 +32,8 @@ from dataset_dl.wording import counted, first_few
 _BUDGET = "20GB"
 # After this long, another worker may have the key for pseudonyms.
 _KEY_SECONDS = 60.0
+# A worker that has lost its task sees that within a second, once it goes on.
+_BUSY_SECONDS = 5.0
 # A database that was away takes a moment to come back.
 _QUEUE_SECONDS = 5.0
 _RETRIES = 3
@@ -96,14 +98,18 @@ class Running:
             Told how far it is.
         """
         ledger = TaskLedger(self._store, task.id)
-        place = self._place / f"task-{task.id}"
-        if task.attempts == 1:
-            # Receipts of before a restart would say that the target has what it is to get anew.
-            shutil.rmtree(place, ignore_errors=True)
+        # Receipts of before a restart would say that the target has what it is to get anew.
+        place = self._place / f"task-{task.id}-{job.options.get('restarts', 0)}"
+        for each in self._of_task(task.id):
+            if each != place or task.attempts == 1:
+                shutil.rmtree(each, ignore_errors=True)
         run = _Run(self._store, task, job, ledger, place, is_unwanted, note)
         try:
             ended, may_pass = run.ended()
             return self._again(task, ended) if may_pass else ended
+        except DestinationBusy as error:
+            words = f"{error.message} It is the worker that had the task before, whose end it waits for."
+            return Ended("PENDING", words, run.sums, _BUSY_SECONDS)
         except DatasetDlError as error:
             if isinstance(error, StorageError) and error.reference == "queue":
                 # Nothing is wrong with the task.
@@ -130,14 +136,15 @@ class Running:
 
     def sweep(self, known: Callable[[Collection[int]], set[int]]) -> None:
         """Remove what tasks have left that are deleted."""
-        found = {
-            int(each.name.removeprefix("task-")): each
-            for each in self._place.glob("task-*")
-            if each.name.removeprefix("task-").isdigit()
-        }
-        if found:
-            for number in found.keys() - known(list(found)):
-                shutil.rmtree(found[number], ignore_errors=True)
+        names = [each.name.split("-")[1] for each in self._place.glob("task-*")]
+        found = {int(each) for each in names if each.isdigit()}
+        for number in found - known(found) if found else ():
+            for each in self._of_task(number):
+                shutil.rmtree(each, ignore_errors=True)
+
+    def _of_task(self, number: int) -> list[Path]:
+        """Return where instances of a task are, or were."""
+        return [*self._place.glob(f"task-{number}"), *self._place.glob(f"task-{number}-*")]
 
 
 class _Run:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, tuple_, update
 
 from dataset_dl.model.job import JobState
 from dataset_dl.pacs.transfers.nouns import TransferJob, TransferTask
@@ -25,6 +25,13 @@ class Sums(NamedTuple):
     done: int = 0
     failed: int = 0
     warnings: int = 0
+
+
+class Try(NamedTuple):
+    """One try of a task: its number, and how often it was begun."""
+
+    task: int
+    attempts: int
 
 
 class Work:
@@ -99,28 +106,28 @@ class Work:
             change.connection.execute(update(jobs).where(jobs.c.id == found.job).values(**values))
         return task_of(row), self._store.job(found.job)
 
-    def renew(self, running: Collection[int]) -> set[int]:
-        """Say that this worker lives; return those of its tasks that it should stop, or has lost."""
+    def renew(self, running: Collection[Try]) -> set[Try]:
+        """Say that this worker lives; return those of its tries that it should stop, or has lost."""
         if not running:
             return set()
         with self._store.writing() as connection:
-            mine = tasks.c.id.in_(running) & (tasks.c.runner == self._runner)
+            mine = tuple_(tasks.c.id, tasks.c.attempts).in_(running) & (tasks.c.runner == self._runner)
             is_running = mine & (tasks.c.state == "IN_PROGRESS")
             lease = time.time() + self._lease_seconds
             connection.execute(update(tasks).where(is_running).values(lease=lease))
             wanted = (
-                select(tasks.c.id)
+                select(tasks.c.id, tasks.c.attempts)
                 .join(jobs, jobs.c.id == tasks.c.job)
                 .where(is_running, jobs.c.wanted.is_(None))
             )
-            return set(running) - set(connection.execute(wanted).scalars())
+            return set(running) - {Try(*row) for row in connection.execute(wanted)}
 
-    def note(self, task: int, sums: Sums, message: str = "") -> None:
+    def note(self, task: TransferTask, sums: Sums, message: str = "") -> None:
         """Record how far a task is."""
         with self._store.changing() as change:
             change.connection.execute(
                 update(tasks)
-                .where(tasks.c.id == task, tasks.c.runner == self._runner)
+                .where(self._is_ours(task))
                 .values(**sums._asdict(), message=message, change=change.number)
             )
 
@@ -132,7 +139,7 @@ class Work:
         Returns
         -------
         bool
-            False if another worker has it by now.
+            False if somebody has begun it again.
         """
         with self._store.changing() as change:
             wanted = change.connection.execute(
@@ -142,9 +149,7 @@ class Work:
                 state = wanted
             done = change.connection.execute(
                 update(tasks)
-                .where(
-                    tasks.c.id == task.id, tasks.c.runner == self._runner, tasks.c.state == "IN_PROGRESS"
-                )
+                .where(self._is_ours(task), tasks.c.state == "IN_PROGRESS")
                 .values(
                     **sums._asdict(), state=state, message=message, runner="", lease=None,
                     change=change.number, ended=time.time() if state != "PENDING" else None,
@@ -153,6 +158,12 @@ class Work:
             )  # fmt: skip
             settle_job(change, task.job)
         return bool(done.rowcount)
+
+    def _is_ours(self, task: TransferTask) -> Any:
+        """Return the condition that nobody has begun a task again: this worker may have done so itself."""
+        return (
+            (tasks.c.id == task.id) & (tasks.c.runner == self._runner) & (tasks.c.attempts == task.attempts)
+        )
 
     def settle(self) -> int:
         """Put tasks of workers that are gone back; return how many there were."""
