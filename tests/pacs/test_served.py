@@ -337,6 +337,38 @@ def test_jobs_of_two_people(ada: Client, server: Hosted, tokens: dict[str, str],
     assert ("head", "delete") in said and ("bob", "create") in said and ("ada", "start") in said
 
 
+def test_options_need_the_right_to_the_originals_whenever_a_job_begins(
+    server: Hosted, accounts: Accounts
+) -> None:
+    more = {"options": "retain-uids", "dates": "keep", "allowed": "burned-in,documents,SR"}
+    body = {
+        "source": "WARD", "target": "RESEARCH", "studies": [{"StudyInstanceUID": STUDY}], "pseudonymise": True
+    }  # fmt: skip
+    rights = rights_of(("retrieve-pseudonymised:WARD", "send:RESEARCH"))
+    accounts.add("dora", PASSWORD)
+    accounts.grant("dora", [*rights_of(("retrieve:WARD",)), *rights])
+    narrow, full = accounts.new_token("dora", "narrow", rights), accounts.new_token("dora", "full")
+
+    def post(token: str, path: str, given: dict[str, Any]) -> requests.Response:
+        return server.session(token).post(f"{server.address}/api/{path}", json=given, timeout=30)
+
+    def state(job: int) -> str:
+        with Client(server.address, full) as client:
+            return str(client.transfer_job(job)["state"])
+
+    wide = post(full, "transfers", {**body, "pseudonym_options": more}).json()["id"]
+    assert post(narrow, f"transfers/{wide}/start", {}).status_code == 404
+    assert post(full, f"transfers/{wide}/start", {}).status_code == 200
+    until(lambda: state(wide) == "SUCCESS")
+    for action in ("retry", "restart"):
+        assert post(narrow, f"transfers/{wide}/{action}", {}).status_code == 404
+    assert post(narrow, f"transfers/{wide}/delete", {}).status_code == 200
+    plain = post(full, "transfers", {**body, "trial_protocol_id": "T1"}).json()["id"]
+    assert post(narrow, f"transfers/{plain}/start", {}).status_code == 200
+    until(lambda: state(plain) == "SUCCESS")
+    accounts.remove("dora")
+
+
 @pytest.mark.parametrize(
     ("second", "reason"),
     [

@@ -24,6 +24,9 @@ _RETRIEVES = "retrieve|retrieve-pseudonymised"
 _MOST_TASKS, _MOST_STUDIES = 1000, 100_000
 # What whoever verifies may also do with the jobs of others.
 _BRAKES = ("pause", "cancel")
+# What fetches nothing.
+_ENDING = (*_BRAKES, "delete")
+_TRIAL = ("trial-protocol-id", "trial-protocol-name")
 
 
 def create(place: Place, given: Given) -> dict[str, Any]:
@@ -90,8 +93,7 @@ def _ends(given: Given) -> tuple[Node, Node]:
 def _created(kind: Any, wanted: list[Wanted], given: Given) -> dict[str, Any]:
     options: dict[str, Any] = {"transcode": True} if given.flag("transcode") else {}
     if given.flag("pseudonymise"):
-        names = ("trial-protocol-id", "trial-protocol-name")
-        texts = {name: given.text(name.replace("-", "_"), "") for name in names}
+        texts = {name: given.text(name.replace("-", "_"), "") for name in _TRIAL}
         more = given.plain("pseudonym_options") or {}
         if not isinstance(more, Mapping) or not all(isinstance(each, str) for each in more.values()):
             raise SelectionError("pseudonym_options", "Options of pseudonyms are texts; nothing was created.")
@@ -177,8 +179,10 @@ def act(place: Place, given: Given) -> dict[str, Any]:
 def _acted(person: Person, number: int, action: str) -> dict[str, Any]:
     pairs = store().ends_of(number)
     if not person.is_owner:
-        has_pseudonyms = "pseudonymise" in store().job(number).options
-        verb = _RETRIEVES if has_pseudonyms else "retrieve"
+        step = store().job(number).options.get("pseudonymise")
+        # As when it was made: options let more through.
+        is_plain = step is not None and (action in _ENDING or not set(step) - set(_TRIAL))
+        verb = _RETRIEVES if is_plain else "retrieve"
         for source, target in pairs:
             # Rights may have changed since the job was made.
             may_move = person.may(verb, source) and person.may("send", target)
