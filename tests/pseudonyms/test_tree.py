@@ -158,6 +158,36 @@ def test_wrong_requests_start_nothing(
     assert not (cases / "new").exists()
 
 
+def test_what_is_not_looked_into_is_named(cases: Path, tmp_path: Path, cli: Cli) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (cases / "Doe 1").rename(elsewhere)
+    (cases / "Doe 1").symlink_to(elsewhere)
+    (cases / "Doe 0" / "report").rename(cases / "Doe 0" / ".hidden.dcm")
+    (cases / ".trash").mkdir()
+    (cases / "gone.dcm").symlink_to(tmp_path / "nothing")
+    (cases / ".DS_Store").write_text("of a system")
+    (cases / ".dataset-dl").mkdir()
+    held = tmp_path / "held.csv"
+    result = cli("pseudonymise", cases, "--to", tmp_path / "new", "--held", held)
+    assert result.code == 0 and "6 files with pseudonyms" in result.out
+    assert (
+        "Not looked into: .trash (a hidden directory), Doe 1 (a link to a directory), gone.dcm" in result.out
+    )
+    assert "2 files left out, because they are no DICOM" in result.out
+    lines = held.read_text()
+    for name, why in (
+        ("Doe 1", "a link to a directory"), (".hidden.dcm", "a hidden file"), (".trash", "a hidden directory")
+    ):  # fmt: skip
+        assert f"{name},skipped,{why}" in lines
+    result = cli("pseudonymise", cases, "--to", tmp_path / "new", "--json")
+    assert len(result.json["skipped"]) == 4
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "P2").symlink_to(elsewhere)
+    none = cli("pseudonymise", only, "--to", tmp_path / "third")
+    assert none.code == 2 and "Not looked into: P2 (a link to a directory)" in none.err
+
+
 def test_a_pseudonym_stays_with_its_patient(cases: Path, tmp_path: Path) -> None:
     target, options = tmp_path / "new", {"pseudonym": "CASE-1"}
     with pytest.raises(SelectionError, match="several patients"):
