@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -259,6 +260,40 @@ def test_what_is_held_back_gets_no_receipt(
         dd.deliver(tmp_path / "data", to=to)
     assert dd.deliver(tmp_path / "data", to=f"{to}?allowed=PT").delivered == 1
     assert len(_files(tmp_path / "new")) == 81
+
+
+_POWER_LOSS = """
+PATH=$PATH:/usr/sbin:/sbin
+set -e
+truncate -s 200m disk.img
+mkfs.ext4 -q disk.img
+mkdir disk after
+mount -o loop,commit=300 disk.img disk
+{program} deliver data --to pseudonyms:disk/new {evict}
+cp disk.img lost.img
+mount -o loop lost.img after
+cp -a after/new survived 2>/dev/null || mkdir survived
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="loop devices and mount namespaces")
+@pytest.mark.parametrize("evict", ["--evict", ""])
+def test_originals_go_only_when_power_may_fail(
+    bucket: LocalBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evict: str
+) -> None:
+    """What a copy of the file system holds is what a power loss at that moment would leave."""
+    monkeypatch.setenv("DATASET_DL_ENDPOINT_URL", bucket.endpoint_url)
+    dd.download(dd.plan([bucket.series[0].crdc_series_uuid]), into=tmp_path / "data")
+    script = _POWER_LOSS.format(program=PROGRAM, evict=evict)
+    command = ["unshare", "--mount", "sh", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    originals, new = _files(tmp_path / "data"), _files(tmp_path / "survived")
+    if evict:
+        assert not originals
+        assert len(new) == 81 and all(pydicom.dcmread(tmp_path / "survived" / name).PatientID for name in new)
+    else:  # so that the above could fail
+        assert len(originals) == 81 and not any(new.values())
 
 
 def test_an_unknown_step_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -10,7 +11,8 @@ from typing import Any
 
 from dataset_dl.destination import disk
 from dataset_dl.destination.consumers import ConsumerRequest
-from dataset_dl.errors import SelectionError, UnreadableObject
+from dataset_dl.destination.durable import Durable
+from dataset_dl.errors import SelectionError, StorageError, UnreadableObject
 from dataset_dl.model.series import PlannedSeries, Series
 from dataset_dl.pixels.identity import identify
 from dataset_dl.pixels.unreadable import Unreadable
@@ -91,6 +93,8 @@ class Pseudonyms:
         self.options = self.work.options
         self._memory: Memory | None = None
         self._counts: Counter[str] = Counter()
+        # Directories with files that may be in the memory of the system only.
+        self._unsynced: set[str] = set()
 
     def begin(self) -> None:
         """Make sure that the directory has no pseudonyms of another key.
@@ -129,10 +133,33 @@ class Pseudonyms:
         """
         several = [(name, Made(*rest)) for name, *rest in made["files"]]
         done = sum(bool(each.path) for _, each in several)
+        self._unsynced |= {posixpath.dirname(each.path) for _, each in several if each.path}
         self._counts["files"] += done
         if behind := behind_of(several):
             raise UnreadableObject(series.planned.key, behind)
         return {"files": done}
+
+    def frees(self, made: Mapping[str, Any]) -> bool:
+        """Bring what was made to the disk, before the originals of a series are removed.
+
+        Raises
+        ------
+        StorageError
+            If that fails.
+        """
+        try:
+            with Durable(self.target) as durable:
+                for each in sorted(self._unsynced):
+                    durable.keep(each, None)
+        except OSError as error:
+            raise StorageError(
+                str(self.target),
+                f"What was written to {self.target} may not be on the disk ({error.strerror}), so nothing"
+                " more was removed.",
+                "Run the same command again.",
+            ) from None
+        self._unsynced.clear()
+        return True
 
     def summary(self) -> str:
         """Say what was made."""
