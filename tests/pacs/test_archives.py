@@ -273,6 +273,13 @@ def test_one_pseudonym_is_never_that_of_two_patients(
     first, second = {key.uid("1.2.1"), key.uid("1.2.2")}, {key.uid("1.2.3")}
     assert studies and (studies <= first or studies <= second)
     assert not (tmp_path / "case.zip").exists()
+    if to == "case.zip":
+        # What the other options have left is not packed, and goes.
+        by_key = cli(*ask, "--patient-id", "P*")
+        names = zipfile.ZipFile(tmp_path / to).namelist()
+        assert by_key.code == 0 and f"{len(names)} instances in" in by_key.out
+        assert len(names) >= 24 and not any(name.startswith("CASE-1/") for name in names)
+        assert not list((tmp_path / "state").rglob("*.dcm"))
 
 
 def test_a_directory_is_a_node_to_send_to(filled: Orthanc, cli: Cli, tmp_path: Path) -> None:
