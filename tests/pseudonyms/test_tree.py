@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 import dataset_dl as dd
 from dataset_dl.errors import DeliveryIncomplete, SelectionError, StorageError
 from dataset_dl.pseudonyms.keys import Key
-from dataset_dl.pseudonyms.mapping import read
+from dataset_dl.pseudonyms.mapping import Mapping, read
 from dataset_dl.pseudonyms.tree import pseudonymise
 from dataset_dl.testing import LocalBucket
 from support.cli import PROGRAM, Cli
@@ -108,6 +109,27 @@ def test_the_table_is_encrypted_and_complete(cases: Path, tmp_path: Path, cli: C
         list(read(table, Key(b"another key of 16 and more")))
     with pytest.raises(SelectionError, match="beside the data"):
         pseudonymise(cases, tmp_path / "new", mapping=tmp_path / "new" / "who.table")
+
+
+def test_several_runs_write_one_table(tmp_path: Path) -> None:
+    path, key = tmp_path / "safe" / "who.table", Key(SECRET.encode())
+    tables = [Mapping(path, key) for _ in range(4)]
+
+    def write(number: int) -> None:
+        for each in range(5):
+            name = f"{number}.{each}"
+            tables[number].add(
+                (f"P{name}", f"1.2.{name}", f"1.3.{name}"), ("new", f"2.2.{name}", f"2.3.{name}")
+            )
+            tables[number].save()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(read(path, key))) == 4 * 5 * 3
+    assert path.stat().st_mode & 0o77 == 0
 
 
 def test_killed_and_run_again_all_are_there(cases: Path, tmp_path: Path) -> None:
