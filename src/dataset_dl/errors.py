@@ -11,6 +11,7 @@ DatasetDlError
 │   ├── CertificateError
 │   └── ConnectionTimeout
 ├── StorageError              a disk or the memory is full or unusable
+│   ├── DestinationBusy       another process writes there
 │   ├── InsufficientDiskSpace
 │   └── Superseded            another attempt has taken over this part of a plan
 ├── MissingExtra              an optional dependency is not installed
@@ -128,6 +129,10 @@ class StorageError(DatasetDlError):
     """The destination, the temporary directory or the memory is full or unusable."""
 
     exit_code = 5
+
+
+class DestinationBusy(StorageError):
+    """Another process writes to the destination, or to the same part of it."""
 
 
 class InsufficientDiskSpace(StorageError):

@@ -12,6 +12,7 @@ import pytest
 import dataset_dl as dd
 from dataset_dl.pacs.ledger import Ledger
 from dataset_dl.pacs.nodes import Nodes
+from dataset_dl.pseudonyms.keys import Key
 from support.cli import Cli
 from support.orthanc import Orthanc
 from support.patients import write_series
@@ -276,6 +277,29 @@ def test_pseudonyms_are_put_in_on_the_way(
         "pacs", "transfer", "--from", "WARD", "--to", "RESEARCH", "--study", "1.2.3", "--pseudonym", "X"
     )
     assert lonely.code == 2
+
+
+@pytest.mark.parametrize("to", ["folder/case", "case.zip"])
+def test_one_pseudonym_is_never_that_of_two_patients(
+    filled: Orthanc, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    monkeypatch.setenv("DATASET_DL_PSEUDONYM_KEY", "a key for these tests, long enough")
+    ask = ("pacs", "transfer", "--from", "WARD", "--to", tmp_path / to, "--pseudonymise")
+    both = cli(*ask, "--pseudonym", "CASE-1", "--patient-id", "P*")
+    assert both.code == 3 and "would get the pseudonym CASE-1" in both.err
+    written = sorted(path for path in tmp_path.rglob("*.dcm") if "CASE-1" in path.parts)
+    studies = {pydicom.dcmread(path).StudyInstanceUID for path in written}
+    key = Key(b"a key for these tests, long enough")
+    first, second = {key.uid("1.2.1"), key.uid("1.2.2")}, {key.uid("1.2.3")}
+    assert studies and (studies <= first or studies <= second)
+    assert not (tmp_path / "case.zip").exists()
+    if to == "case.zip":
+        # What the other options have left is not packed, and goes.
+        by_key = cli(*ask, "--patient-id", "P*")
+        names = zipfile.ZipFile(tmp_path / to).namelist()
+        assert by_key.code == 0 and f"{len(names)} instances in" in by_key.out
+        assert len(names) >= 24 and not any(name.startswith("CASE-1/") for name in names)
+        assert not list((tmp_path / "state").rglob("*.dcm"))
 
 
 def test_a_directory_is_a_node_to_send_to(filled: Orthanc, cli: Cli, tmp_path: Path) -> None:

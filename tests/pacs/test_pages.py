@@ -14,7 +14,7 @@ import pydicom
 import pytest
 import requests
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from dataset_dl.pacs.transfers.nouns import Wanted
 from dataset_dl.pacs.transfers.store import Store
@@ -202,6 +202,64 @@ def test_what_is_uploaded_has_pseudonyms_before_it_leaves(
     (one,) = [each["ID"] for each in told if each["MainDicomTags"]["SOPInstanceUID"] == key.uid("1.9.7.1.1")]
     kept = requests.get(f"{research.url}/instances/{one}/file", timeout=30).content
     assert str(pydicom.dcmread(io.BytesIO(kept)).PatientID) == key.pseudonym("JOHNDOE")
+    done(page)
+
+
+def test_what_is_dropped_meanwhile_hides_no_failure(browser: Browser, server: Hosted, tmp_path: Path) -> None:
+    write_series(tmp_path / "one" / "files", "CARLA", "1.9.21", "1.9.21.1", 1)
+    write_series(tmp_path / "one" / "reports", "CARLA", "1.9.21", "1.9.21.2", 1, Modality="SR")
+    write_series(tmp_path / "two" / "files", "CARLA", "1.9.22", "1.9.22.1", 2)
+    page = enter(browser, server, "ada", "/upload")
+    page.goto(f"{server.address}/upload")
+    page.get_by_label("Key for pseudonyms").fill(SECRET)
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
+    page.route("**/api/pacs/nodes/*/instances", hold)
+    page.get_by_label("Folder").set_input_files(tmp_path / "one")
+    expect(page.locator("main")).to_contain_text("1 of 2 files · 0 sent · 1 left behind", timeout=60_000)
+    page.get_by_label("Folder").set_input_files(tmp_path / "two")
+    deadline = time.monotonic() + 60
+    while len(waiting) < 3 and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    for each in waiting:
+        each.continue_()
+    expect(page.locator(".problem")).to_contain_text(
+        "1 file did not go there. 3 instances at RESEARCH.", timeout=60_000
+    )
+    expect(page.locator("main")).to_contain_text("4 of 4 files · 3 sent · 1 left behind", timeout=60_000)
+    expect(page.locator("main")).to_contain_text("held back for review: its modality is SR", timeout=60_000)
+    page.unroute_all()
+    page.get_by_label("Key for pseudonyms").fill("short")
+    page.get_by_label("Folder").set_input_files(tmp_path / "two")
+    expect(page.locator(".problem")).to_contain_text("could be guessed", timeout=60_000)
+    expect(page.locator("main")).not_to_contain_text("Done:")
+    done(page)
+
+
+def test_a_pseudonym_that_is_typed_is_that_of_one_patient(
+    browser: Browser, server: Hosted, research: Orthanc, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "one" / "files", "ANNA", "1.9.11", "1.9.11.1", 2)
+    write_series(tmp_path / "two" / "files", "BERTA", "1.9.12", "1.9.12.1", 2)
+    before = research.instances
+    page = enter(browser, server, "ada", "/upload")
+    page.goto(f"{server.address}/upload")
+    page.get_by_label("Key for pseudonyms").fill(SECRET)
+    page.get_by_label("Pseudonym, if all files").fill("CASE-9")
+    page.get_by_label("Folder").set_input_files(tmp_path / "one")
+    expect(page.locator("main")).to_contain_text("Done: 2 instances at RESEARCH.", timeout=60_000)
+    page.get_by_label("Folder").set_input_files(tmp_path / "two")
+    expect(page.locator(".problem")).to_contain_text(
+        "2 files did not go there. 0 instances at RESEARCH.", timeout=60_000
+    )
+    expect(page.locator("main")).to_contain_text(
+        "the pseudonym CASE-9 went to another patient here", timeout=60_000
+    )
+    key = Key(SECRET.encode())
+    assert research.instances - before == {key.uid(f"1.9.11.1.{number}") for number in (1, 2)}
     done(page)
 
 

@@ -361,6 +361,58 @@ def test_jobs_of_two_people(ada: Client, server: Hosted, tokens: dict[str, str],
     assert ("head", "delete") in said and ("bob", "create") in said and ("ada", "start") in said
 
 
+def test_options_need_the_right_to_the_originals_whenever_a_job_begins(
+    server: Hosted, accounts: Accounts
+) -> None:
+    more = {"options": "retain-uids", "dates": "keep", "allowed": "burned-in,documents,SR"}
+    body = {
+        "source": "WARD", "target": "RESEARCH", "studies": [{"StudyInstanceUID": STUDY}], "pseudonymise": True
+    }  # fmt: skip
+    rights = rights_of(("retrieve-pseudonymised:WARD", "send:RESEARCH"))
+    accounts.add("dora", PASSWORD)
+    accounts.grant("dora", [*rights_of(("retrieve:WARD",)), *rights])
+    narrow, full = accounts.new_token("dora", "narrow", rights), accounts.new_token("dora", "full")
+
+    def post(token: str, path: str, given: dict[str, Any]) -> requests.Response:
+        return server.session(token).post(f"{server.address}/api/{path}", json=given, timeout=30)
+
+    def state(job: int) -> str:
+        with Client(server.address, full) as client:
+            return str(client.transfer_job(job)["state"])
+
+    wide = post(full, "transfers", {**body, "pseudonym_options": more}).json()["id"]
+    assert post(narrow, f"transfers/{wide}/start", {}).status_code == 404
+    assert post(full, f"transfers/{wide}/start", {}).status_code == 200
+    until(lambda: state(wide) == "SUCCESS")
+    for action in ("retry", "restart"):
+        assert post(narrow, f"transfers/{wide}/{action}", {}).status_code == 404
+    assert post(narrow, f"transfers/{wide}/delete", {}).status_code == 200
+    plain = post(full, "transfers", {**body, "trial_protocol_id": "T1"}).json()["id"]
+    assert post(narrow, f"transfers/{plain}/start", {}).status_code == 200
+    until(lambda: state(plain) == "SUCCESS")
+    accounts.remove("dora")
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (("P2", "1.8.2", "A"), "entry 2: entry 1 has the same Pseudonym for another PatientID"),
+        (("P1", "1.8.2", "B"), "entry 2: entry 1 has the same PatientID with another Pseudonym"),
+        (("", "1.8.2", "A"), "entry 2: entry 1 has the same Pseudonym for another study"),
+        (("P1", STUDY, "A"), "entry 2: entry 1 has the same study"),
+    ],
+)
+def test_studies_that_contradict_make_no_job(ada: Client, second: tuple[str, str, str], reason: str) -> None:
+    before = len(ada.transfer_jobs())
+    studies = [
+        {"PatientID": patient, "StudyInstanceUID": study, "pseudonym": pseudonym}
+        for patient, study, pseudonym in (("P1", STUDY, "A"), second)
+    ]
+    with pytest.raises(SelectionError, match=reason):
+        ada.create_transfer_job("WARD", "RESEARCH", studies, pseudonymise=True)
+    assert len(ada.transfer_jobs()) == before
+
+
 def test_a_spreadsheet_is_looked_at_before_anything_is_made(ada: Client, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(

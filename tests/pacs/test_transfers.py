@@ -18,17 +18,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dataset_dl.destination.lock import hold
+from dataset_dl.destination.paths import prepare
 from dataset_dl.errors import ManifestError, SelectionError, StorageError
 from dataset_dl.pacs import commandsets
 from dataset_dl.pacs.association import Association
-from dataset_dl.pacs.transfers import batch
+from dataset_dl.pacs.transfers import batch, recording
 from dataset_dl.pacs.transfers.nouns import ENDED, STATES, Wanted
 from dataset_dl.pacs.transfers.running import Running
 from dataset_dl.pacs.transfers.steering import ACTIONS, Steering
 from dataset_dl.pacs.transfers.store import Store
 from dataset_dl.pacs.transfers.tables import tasks
 from dataset_dl.pacs.transfers.worker import Worker
-from dataset_dl.pacs.transfers.working import Sums, Work, pinned_key
+from dataset_dl.pacs.transfers.working import Sums, Try, Work, pinned_key
 from support.cli import PROGRAM, Cli
 from support.orthanc import Orthanc
 from support.patients import write_series
@@ -343,9 +345,84 @@ def test_a_worker_that_lost_its_task_cannot_end_it(store: Store) -> None:
     time.sleep(0.01)
     assert quick.settle() == 1
     assert quick.claim() is not None
-    assert slow.renew([taken[0].id]) == {taken[0].id}
+    mine = Try(taken[0].id, taken[0].attempts)
+    assert slow.renew([mine]) == {mine}
     assert not slow.end(taken[0], "SUCCESS", "", Sums())
     assert store.task(taken[0].id).runner == "quick"
+
+
+def test_a_worker_that_took_its_own_task_again_ends_only_the_second_try(store: Store) -> None:
+    job = store.create("selective", wanted(1), owner="ada")
+    Steering(store, "ada").act(job.id, "start")
+    work = Work(store, "one", lease_seconds=0.0)
+    taken = work.claim()
+    assert taken is not None
+    time.sleep(0.01)
+    assert work.settle() == 1
+    again = work.claim()
+    assert again is not None
+    first, second = taken[0], again[0]
+    tries = [Try(each.id, each.attempts) for each in (first, second)]
+    assert work.renew(tries) == {tries[0]}
+    work.note(first, Sums(9, 9))
+    assert not work.end(first, "FAILURE", "", Sums())
+    assert (store.task(first.id).state, store.task(first.id).done) == ("IN_PROGRESS", 0)
+    assert work.end(second, "SUCCESS", "", Sums())
+
+
+def test_a_task_waits_for_the_end_of_its_former_worker(
+    store: Store, filled: Orthanc, target: Scp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataset_dl.pacs.transfers.running._BUSY_SECONDS", 0.5)
+    job = store.create("selective", wanted(1), owner="ada")
+    Steering(store, "ada").act(job.id, "start")
+    running = Running(store, tmp_path / "way")
+    place = running._place / f"task-{store.tasks(job.id)[0].id}-0"
+    prepare(place)
+    # Somebody else has begun it, and cannot be seen to live.
+    gone = Work(store, "gone", lease_seconds=0.0)
+    assert gone.claim() is not None
+    time.sleep(0.01)
+    assert gone.settle() == 1
+    worker = Worker(store, running=running)
+    thread = threading.Thread(target=worker.run)
+    with hold(place):
+        thread.start()
+        try:
+            until(lambda: "whose end it waits for" in store.tasks(job.id)[0].message)
+            assert store.tasks(job.id)[0].state == "PENDING"
+        except BaseException:
+            worker.stop()
+            raise
+    try:
+        until(lambda: store.job(job.id).state in ENDED)
+    finally:
+        worker.stop()
+        thread.join()
+    assert store.job(job.id).state == "SUCCESS" and set(target.counts.values()) == {1}
+
+
+def test_a_restart_is_anew_on_every_machine(
+    store: Store, filled: Orthanc, target: Scp, tmp_path: Path
+) -> None:
+    target.answer = lambda number, association: 0xC000 if number == 3 else 0
+    job = store.create("selective", [Wanted("WARD", "TARGET", "", "1.5.0\\1.5.1")], owner="ada")
+    steering = Steering(store, "ada")
+    steering.act(job.id, "start")
+    first, second = Running(store, tmp_path / "first"), Running(store, tmp_path / "second")
+    Worker(store, running=second).run(until_idle=True)
+    assert store.job(job.id).state == "WARNING"
+    target.answer = lambda number, association: 0
+    target.counts.clear()
+    steering.act(job.id, "restart")
+    work = Work(store, "first")
+    taken = work.claim()
+    assert taken is not None
+    work.end(taken[0], *first.run(*taken, lambda: True, lambda sums: None))
+    Worker(store, running=second).run(until_idle=True)
+    (ended,) = store.tasks(job.id)
+    assert (ended.state, ended.done) == ("SUCCESS", 2 * EACH), ended.message
+    assert len(target.counts) == 2 * EACH and set(target.counts.values()) == {1}
 
 
 def test_pseudonyms_are_put_in(
@@ -442,6 +519,7 @@ def test_a_thousand_rows_of_which_some_are_wrong(tmp_path: Path, nodes: Path, cl
         (("P1", "1.2.1", "1.2.1.9", "B"), "row 2 has the same study with another Pseudonym"),
         (("P1", "1.2.2", "", "B"), "row 2 has the same PatientID with another Pseudonym"),
         (("P2", "1.2.2", "", "A"), "row 2 has the same Pseudonym for another PatientID"),
+        (("", "1.2.2", "", "A"), "row 2 has the same Pseudonym for another study, and it has no PatientID"),
         (("P*", "1.2.2", "", ""), "wildcard"),
         (("P2", "", "1.2.3", ""), "no StudyInstanceUID"),
         (("P2", "1.2.3", "1.x", ""), "is no SeriesInstanceUID"),
@@ -453,6 +531,14 @@ def test_rows_that_contradict_are_named(tmp_path: Path, second: tuple[str, ...],
     with pytest.raises(ManifestError, match="row 3: ") as caught:
         batch.read(path, path.read_bytes(), "WARD", "TARGET")
     assert reason in str(caught.value) and caught.value.line == 3
+
+
+def test_studies_without_a_patient_do_not_share_a_pseudonym(tmp_path: Path) -> None:
+    path = sheet(tmp_path / "two.xlsx", [("", "1.2.1", "", "A"), ("", "1.2.2", "", "A")])
+    with pytest.raises(ManifestError, match="row 3: row 2 has the same Pseudonym for another study"):
+        batch.read(path, path.read_bytes(), "WARD", "TARGET")
+    path = sheet(tmp_path / "one.xlsx", [("", "1.2.1", "1.2.1.1", "A"), ("", "1.2.1", "1.2.1.2", "A")])
+    assert len(batch.read(path, path.read_bytes(), "WARD", "TARGET")) == 1
 
 
 def test_series_of_one_study_are_one_task(tmp_path: Path) -> None:
@@ -590,6 +676,46 @@ def test_a_node_that_is_down_is_asked_again(store: Store, filled: Orthanc, targe
     assert not thread.is_alive() and store.job(job.id).state == "SUCCESS"
 
 
+@pytest.mark.parametrize("patience_seconds", [20.0, 0.0])
+def test_a_database_that_is_away_for_a_moment_fails_no_task(
+    cluster: str, filled: Orthanc, target: Scp, monkeypatch: pytest.MonkeyPatch, patience_seconds: float
+) -> None:
+    import psycopg
+
+    monkeypatch.setattr(recording, "_PATIENCE_SECONDS", patience_seconds)
+    monkeypatch.setattr("dataset_dl.pacs.transfers.running._QUEUE_SECONDS", 0.5)
+    name = f"away_{os.urandom(4).hex()}"
+    store = Store(f"{cluster.rpartition('/')[0]}/{name}")
+    target.answer = lambda number, association: time.sleep(0.05) or 0
+    with psycopg.connect(cluster, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        job = store.create("selective", wanted(4), owner="ada")
+        Steering(store, "ada").act(job.id, "start")
+        said: list[str] = []
+        worker = Worker(store, say=said.append)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            until(lambda: target.counts.total() >= 3)
+            server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            time.sleep(2)
+            server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+            until(lambda: store.job(job.id).state in ENDED)
+        finally:
+            worker.stop()
+            thread.join()
+    ended = store.tasks(job.id)
+    store.close()
+    assert [(each.state, each.done) for each in ended] == [("SUCCESS", EACH)] * 4, said
+    assert not any("bug" in words for words in said)
+    assert len(target.counts) == 4 * EACH
+    # What was on its way has no answer: one instance an association.
+    assert sum(count - 1 for count in target.counts.values()) <= 4
+
+
 def test_another_key_leaves_a_job_to_others(
     store: Store, filled: Orthanc, target: Scp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -621,7 +747,7 @@ def test_what_a_deleted_job_has_left_goes(store: Store, filled: Orthanc, target:
 
 def test_large_numbers_and_instances_are_kept(store: Store) -> None:
     from dataset_dl.pacs.ledger import Entry
-    from dataset_dl.pacs.transfers.working import TaskLedger
+    from dataset_dl.pacs.transfers.recording import TaskLedger
 
     job = store.create("selective", wanted(1), owner="ada")
     ledger = TaskLedger(store, store.tasks(job.id)[0].id)

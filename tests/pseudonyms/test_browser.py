@@ -118,7 +118,7 @@ def _compared(case: Case, told: dict[str, str], path: Path) -> str:
         return "big"
     rewriter = Rewriter(KEY, Profile(allowed=case.allowed, excluded=EXCLUDED))
     try:
-        _, expected = rewritten(rewriter, case.data, case.pseudonym)
+        identity, expected = rewritten(rewriter, case.data, case.pseudonym)
     except Unreadable as error:
         # Python reads what is deflated by pydicom, which complains in its own words.
         assert (
@@ -135,7 +135,8 @@ def _compared(case: Case, told: dict[str, str], path: Path) -> str:
         assert told == {"held": expected.reason}, case.name
         return "held"
     names = "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"
-    assert told == {name: getattr(expected, name) for name in names}, (case.name, told)
+    whose = rewriter.patient(identity.PatientID, identity.StudyInstanceUID)
+    assert told == {**{name: getattr(expected, name) for name in names}, "whose": whose}, (case.name, told)
     ours, theirs = b"".join(expected.chunks), path.read_bytes()
     if syntax == DeflatedExplicitVRLittleEndian:
         assert len(theirs) % 2 == 0

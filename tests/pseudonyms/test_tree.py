@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 import dataset_dl as dd
 from dataset_dl.errors import DeliveryIncomplete, SelectionError, StorageError
 from dataset_dl.pseudonyms.keys import Key
-from dataset_dl.pseudonyms.mapping import read
+from dataset_dl.pseudonyms.mapping import Mapping, read
 from dataset_dl.pseudonyms.tree import pseudonymise
 from dataset_dl.testing import LocalBucket
 from support.cli import PROGRAM, Cli
@@ -109,6 +111,27 @@ def test_the_table_is_encrypted_and_complete(cases: Path, tmp_path: Path, cli: C
         pseudonymise(cases, tmp_path / "new", mapping=tmp_path / "new" / "who.table")
 
 
+def test_several_runs_write_one_table(tmp_path: Path) -> None:
+    path, key = tmp_path / "safe" / "who.table", Key(SECRET.encode())
+    tables = [Mapping(path, key) for _ in range(4)]
+
+    def write(number: int) -> None:
+        for each in range(5):
+            name = f"{number}.{each}"
+            tables[number].add(
+                (f"P{name}", f"1.2.{name}", f"1.3.{name}"), ("new", f"2.2.{name}", f"2.3.{name}")
+            )
+            tables[number].save()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(read(path, key))) == 4 * 5 * 3
+    assert path.stat().st_mode & 0o77 == 0
+
+
 def test_killed_and_run_again_all_are_there(cases: Path, tmp_path: Path) -> None:
     many = tmp_path / "many"
     for number in range(60):
@@ -156,6 +179,48 @@ def test_wrong_requests_start_nothing(
     none = cli("pseudonymise", str(cases), "--to", str(tmp_path / "new"))
     assert (none.code, "DATASET_DL_PSEUDONYM_KEY" in none.err) == (2, True)
     assert not (cases / "new").exists()
+
+
+def test_what_is_not_looked_into_is_named(cases: Path, tmp_path: Path, cli: Cli) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (cases / "Doe 1").rename(elsewhere)
+    (cases / "Doe 1").symlink_to(elsewhere)
+    (cases / "Doe 0" / "report").rename(cases / "Doe 0" / ".hidden.dcm")
+    (cases / ".trash").mkdir()
+    (cases / "gone.dcm").symlink_to(tmp_path / "nothing")
+    (cases / ".DS_Store").write_text("of a system")
+    (cases / ".dataset-dl").mkdir()
+    held = tmp_path / "held.csv"
+    result = cli("pseudonymise", cases, "--to", tmp_path / "new", "--held", held)
+    assert result.code == 0 and "6 files with pseudonyms" in result.out
+    assert (
+        "Not looked into: .trash (a hidden directory), Doe 1 (a link to a directory), gone.dcm" in result.out
+    )
+    assert "2 files left out, because they are no DICOM" in result.out
+    lines = held.read_text()
+    for name, why in (
+        ("Doe 1", "a link to a directory"), (".hidden.dcm", "a hidden file"), (".trash", "a hidden directory")
+    ):  # fmt: skip
+        assert f"{name},skipped,{why}" in lines
+    result = cli("pseudonymise", cases, "--to", tmp_path / "new", "--json")
+    assert len(result.json["skipped"]) == 4
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "P2").symlink_to(elsewhere)
+    none = cli("pseudonymise", only, "--to", tmp_path / "third")
+    assert none.code == 2 and "Not looked into: P2 (a link to a directory)" in none.err
+
+
+def test_a_pseudonym_stays_with_its_patient(cases: Path, tmp_path: Path) -> None:
+    target, options = tmp_path / "new", {"pseudonym": "CASE-1"}
+    with pytest.raises(SelectionError, match="several patients"):
+        pseudonymise(cases, target, options=options)
+    assert pseudonymise(cases / "Doe 1", target, options=options).done == 6
+    summary = pseudonymise(cases / "Doe 0" / "0", target, options=options)
+    assert summary.done == 0 and len(summary.problems) == 3
+    assert all("would get the pseudonym CASE-1" in why for why in summary.problems.values())
+    assert len(_files(target)) == 6
+    assert pseudonymise(cases / "Doe 1" / "0", target, options=options).known == 3
 
 
 def test_the_older_variable_and_a_file_hold_the_key(
@@ -217,6 +282,40 @@ def test_what_is_held_back_gets_no_receipt(
         dd.deliver(tmp_path / "data", to=to)
     assert dd.deliver(tmp_path / "data", to=f"{to}?allowed=PT").delivered == 1
     assert len(_files(tmp_path / "new")) == 81
+
+
+_POWER_LOSS = """
+PATH=$PATH:/usr/sbin:/sbin
+set -e
+truncate -s 200m disk.img
+mkfs.ext4 -q disk.img
+mkdir disk after
+mount -o loop,commit=300 disk.img disk
+{program} deliver data --to pseudonyms:disk/new {evict}
+cp disk.img lost.img
+mount -o loop lost.img after
+cp -a after/new survived 2>/dev/null || mkdir survived
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="loop devices and mount namespaces")
+@pytest.mark.parametrize("evict", ["--evict", ""])
+def test_originals_go_only_when_power_may_fail(
+    bucket: LocalBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evict: str
+) -> None:
+    """What a copy of the file system holds is what a power loss at that moment would leave."""
+    monkeypatch.setenv("DATASET_DL_ENDPOINT_URL", bucket.endpoint_url)
+    dd.download(dd.plan([bucket.series[0].crdc_series_uuid]), into=tmp_path / "data")
+    script = _POWER_LOSS.format(program=PROGRAM, evict=evict)
+    command = ["unshare", "--mount", "sh", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    originals, new = _files(tmp_path / "data"), _files(tmp_path / "survived")
+    if evict:
+        assert not originals
+        assert len(new) == 81 and all(pydicom.dcmread(tmp_path / "survived" / name).PatientID for name in new)
+    else:  # so that the above could fail
+        assert len(originals) == 81 and not any(new.values())
 
 
 def test_an_unknown_step_is_refused(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ PLANTS = (
     ),
     Plant(
         "A transfer job sends each instance once",
-        "pacs/transfers/working.py",
+        "pacs/transfers/recording.py",
         "                instances.c.task == self._task,\n                    instances.c.target == address,\n",
         "                instances.c.task == -1,\n                    instances.c.target == address,\n",
         ("tests/pacs/test_transfers.py",),

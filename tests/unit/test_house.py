@@ -51,6 +51,7 @@ PUBLIC = [
     "Delivery",
     "DeliveryFailure",
     "DeliveryIncomplete",
+    "DestinationBusy",
     "Deviation",
     "Difference",
     "DownloadOptions",

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from dataset_dl.destination import disk, paths
 from dataset_dl.destination.lock import HOLDER, holder_of, refuse_writer_of_the_whole
 from dataset_dl.destination.merging import inherit
-from dataset_dl.errors import ManifestError, PlanError, StorageError
+from dataset_dl.errors import DestinationBusy, ManifestError, PlanError, StorageError
 from dataset_dl.model.part import Part
 from dataset_dl.model.plan import Plan
 from dataset_dl.plans.opening import origin_of
@@ -75,7 +75,7 @@ def begin(destination: Path, plan: Plan, *, take_over: bool = False) -> Attempt:
     whole = [name for name in names if paths.files_of(destination, name).begun.exists()]
     since = [left_by(destination, name) for name in (names[names.index(whole[-1]) :] if whole else names)]
     if since and since[-1].is_alive and not take_over:
-        raise StorageError(
+        raise DestinationBusy(
             str(destination),
             f"Another download writes part {part} of {destination}{since[-1].words}; nothing was started.",
             "Wait for it to end. If its machine is gone, run the same command with --take-over.",

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from dataset_dl.destination.disk import is_link
 from dataset_dl.destination.paths import attempt_name, attempt_of, files_of, identity, parts
-from dataset_dl.errors import StorageError, Superseded
+from dataset_dl.errors import DestinationBusy, StorageError, Superseded
 from dataset_dl.model.part import Part
 from dataset_dl.process.kernel import kernel_id
 
@@ -99,7 +99,7 @@ def hold(destination: Path, part: str = "") -> Iterator[Hold]:
 
     Raises
     ------
-    StorageError
+    DestinationBusy
         If another download holds it; the message names its process.
     """
     folder = files_of(destination, part).folder
@@ -146,7 +146,7 @@ def _acquire(lock: FileLock, destination: Path, folder: Path, timeout_seconds: f
             warnings.simplefilter("ignore")  # about a file system without locks
             lock.acquire(timeout=timeout_seconds, poll_interval=0.02)
     except Timeout:
-        raise StorageError(
+        raise DestinationBusy(
             str(destination),
             f"Another download writes to {destination}{_holder(folder / 'holder.json')};"
             " nothing was started.",
@@ -184,7 +184,7 @@ def refuse_writer_of_the_whole(destination: Path) -> None:
 
     Raises
     ------
-    StorageError
+    DestinationBusy
         If somebody does.
     """
     _glance(destination, files_of(destination).folder, _GLANCE_SECONDS)
@@ -197,7 +197,7 @@ def holder_of(destination: Path, part: str) -> Holder:
     try:
         _glance(destination, folder, 0)
         is_locked = False
-    except StorageError:
+    except DestinationBusy:
         is_locked = True
     except OSError:  # on a disk that may only be read, no lock can be tried
         is_locked = False

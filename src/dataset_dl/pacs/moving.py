@@ -198,7 +198,7 @@ def transfer(
     **options: Any,
 ) -> None:
     """Fetch from an archive and send to another one, a directory or a file, as one run that resumes."""
-    from dataset_dl.pacs.transferring import LAYOUT, Target, pack, staging
+    from dataset_dl.pacs.transferring import LAYOUT, Target, beside, pack, staging
 
     address, target = _address(source, asked), Target(to)
     given_step = _step(pseudonymise, pseudonym, step)
@@ -218,7 +218,7 @@ def transfer(
     place = staging(address, str(target.path.absolute()), via)
     source_of_file = place
     if given_step:
-        source_of_file = place.with_name(f"{place.name}-new") if target.is_file else target.path.absolute()
+        source_of_file = beside(place, given_step) if target.is_file else target.path.absolute()
         given |= {
             "then": (f"pseudonyms:{source_of_file}?{urlencode(given_step)}",),
             "evict": not target.is_file,

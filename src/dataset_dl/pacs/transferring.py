@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from dataset_dl import configuration
@@ -79,6 +80,18 @@ def staging(address: str, to: str, via: Path | None = None) -> Path:
     return (via or configuration.state_path() / "transfers") / f"transfer-{digest}"
 
 
+_NEW = "-new"
+
+
+def beside(place: Path, step: Mapping[str, str]) -> Path:
+    """Return where files with pseudonyms are made before they are packed; other options have another place.
+
+    So a transfer that was interrupted may be run again with another pseudonym.
+    """
+    digest = hashlib.blake2b(json.dumps(sorted(step.items())).encode(), digest_size=4).hexdigest()
+    return place.with_name(f"{place.name}{_NEW}-{digest}")
+
+
 def pack(download: Path, source: Path, target: Path) -> int:
     """Write all instances of a directory into a zip, which appears when it is whole, and remove them.
 
@@ -109,8 +122,8 @@ def pack(download: Path, source: Path, target: Path) -> int:
             raise SelectionError(
                 str(target),
                 f"{source} has {count:,} files, but {expected:,} were fetched, so {target} was not written.",
-                "Run the same command again.",
+                f"Run the same command again; if that does not help, remove {source} before.",
             )
-    for each in {download, source}:
+    for each in {download, source, *download.parent.glob(f"{download.name}{_NEW}*")}:
         shutil.rmtree(each, ignore_errors=True)
     return count

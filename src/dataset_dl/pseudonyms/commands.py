@@ -111,6 +111,8 @@ def pseudonymise(
         click.echo(f"{duration(summary.elapsed_seconds)}")
         if summary.others:
             click.echo(f"  {counted(summary.others, 'file')} left out, because they are no DICOM files")
+        if summary.skipped:
+            click.echo(visible(f"  {summary.skipped_words}"))
         for why, count in summary.reasons.most_common():
             click.echo(visible(f"  {counted(count, 'file')} held back for review: {why}"))
     if summary.held or summary.problems:
@@ -129,7 +131,8 @@ def _behind(summary: Any) -> str:
     if summary.problems:
         several = [f"{path.name}: {why}" for path, why in summary.problems.items()]
         said += f"{', ' if said else ''}{counted(len(several), 'file')} failed ({first_few(several, 2)})"
-    return f"{visible(said)}; all others have pseudonyms."
+    others = "all others have" if not summary.skipped else "all others that were looked at have"
+    return f"{visible(said)}; {others} pseudonyms."
 
 
 def _options(given: dict[str, Any]) -> dict[str, str]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dataset_dl.destination import disk
 from dataset_dl.destination.consumers import ConsumerRequest
-from dataset_dl.errors import SelectionError, UnreadableObject
+from dataset_dl.destination.durable import Durable
+from dataset_dl.errors import SelectionError, StorageError, UnreadableObject
 from dataset_dl.model.series import PlannedSeries, Series
+from dataset_dl.pixels.identity import identify
+from dataset_dl.pixels.unreadable import Unreadable
 from dataset_dl.pseudonyms import require
 from dataset_dl.pseudonyms.keys import Key
 from dataset_dl.pseudonyms.making import Made, make
-from dataset_dl.pseudonyms.memory import Memory
+from dataset_dl.pseudonyms.memory import Memory, is_of
 from dataset_dl.pseudonyms.profile import Profile, check_text
 from dataset_dl.pseudonyms.rewriting import Rewriter
 from dataset_dl.wording import counted, first_few
@@ -37,6 +42,29 @@ class _Work:
     def options(self) -> Mapping[str, Any]:
         """What the result depends on; of the key only what tells it from others."""
         return {**self.profile.to_dict(), "key": self.key.check(), "pseudonym": self.pseudonym}
+
+    def refuse_others(self, series: Series, is_theirs: Callable[[str], bool]) -> None:
+        """Refuse files of whom the pseudonym is not.
+
+        Raises
+        ------
+        UnreadableObject
+            If there is one, before anything is written.
+        """
+        if not self.pseudonym:
+            return
+        patients = set()
+        for path in series.paths:
+            with suppress(Unreadable, OSError):  # said when it is to be rewritten
+                found = identify(path)
+                patients.add(self.rewriter.patient(found.PatientID, found.StudyInstanceUID))
+        if not all(map(is_theirs, sorted(patients))):
+            raise UnreadableObject(
+                series.planned.key,
+                "Files of several patients, or of several studies without a PatientID, would get the"
+                f" pseudonym {self.pseudonym}; those of the second one were left out.",
+                "Leave the pseudonym out, or name the files of one patient.",
+            )
 
 
 class Pseudonyms:
@@ -65,6 +93,8 @@ class Pseudonyms:
         self.options = self.work.options
         self._memory: Memory | None = None
         self._counts: Counter[str] = Counter()
+        # Directories with files that may be in the memory of the system only.
+        self._unsynced: set[str] = set()
 
     def begin(self) -> None:
         """Make sure that the directory has no pseudonyms of another key.
@@ -85,8 +115,11 @@ class Pseudonyms:
         ------
         StorageError
             If it cannot be written.
+        UnreadableObject
+            If the pseudonym is that of another patient already.
         """
         work = self.work
+        work.refuse_others(series, lambda whose: is_of(self.target, work.key, work.pseudonym, whose))
         made = [make(work.rewriter, path, self.target, work.pseudonym) for path in series.paths]
         return {"files": [[path.name, *each] for path, each in zip(series.paths, made, strict=True)]}
 
@@ -100,10 +133,33 @@ class Pseudonyms:
         """
         several = [(name, Made(*rest)) for name, *rest in made["files"]]
         done = sum(bool(each.path) for _, each in several)
+        self._unsynced |= {posixpath.dirname(each.path) for _, each in several if each.path}
         self._counts["files"] += done
         if behind := behind_of(several):
             raise UnreadableObject(series.planned.key, behind)
         return {"files": done}
+
+    def frees(self, made: Mapping[str, Any]) -> bool:
+        """Bring what was made to the disk, before the originals of a series are removed.
+
+        Raises
+        ------
+        StorageError
+            If that fails.
+        """
+        try:
+            with Durable(self.target) as durable:
+                for each in sorted(self._unsynced):
+                    durable.keep(each, None)
+        except OSError as error:
+            raise StorageError(
+                str(self.target),
+                f"What was written to {self.target} may not be on the disk ({error.strerror}), so nothing"
+                " more was removed.",
+                "Run the same command again.",
+            ) from None
+        self._unsynced.clear()
+        return True
 
     def summary(self) -> str:
         """Say what was made."""
@@ -135,7 +191,7 @@ class Step:
         self._work = _Work(options)
         self.options = self._work.options
         # Whose the pseudonym is; threads agree on the first one.
-        self._patient: dict[str, str | None] = {}
+        self._patient: dict[str, str] = {}
 
     def renamed(self, planned: PlannedSeries) -> PlannedSeries:
         """Return a row as it is called from now on."""
@@ -158,15 +214,7 @@ class Step:
             If the pseudonym is that of another patient already.
         """
         work = self._work
-        if (
-            work.pseudonym
-            and self._patient.setdefault("", series.planned.PatientID) != series.planned.PatientID
-        ):
-            raise UnreadableObject(
-                series.planned.key,
-                f"Files of several patients would get the pseudonym {work.pseudonym}; those of the second one"
-                " were not sent",
-            )
+        work.refuse_others(series, lambda whose: self._patient.setdefault("", whose) == whose)
         several = [
             (path.name, make(work.rewriter, path, into, work.pseudonym, flat=True)) for path in series.paths
         ]

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from dataset_dl.errors import SelectionError, StorageError
 from dataset_dl.pseudonyms.keys import Key
 from dataset_dl.scratch import written_whole
@@ -14,6 +16,7 @@ from dataset_dl.scratch import written_whole
 COLUMNS = ("level", "original", "pseudonym")
 _MAGIC = b"dataset-dl pseudonyms 1\n"
 _NONCE_BYTES = 12
+_WAIT_SECONDS = 60.0
 
 Row = tuple[str, str, str]
 
@@ -48,30 +51,44 @@ class Mapping:
         self._has_changed |= bool(several)
 
     def save(self) -> None:
-        """Write the file anew, if something was added.
+        """Write the file anew, if something was added; what other runs have added stays.
 
         Raises
         ------
         StorageError
             If it cannot be written.
+        SelectionError
+            If it is a table no more, or one of another key.
         """
         if not self._has_changed:
             return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._path.with_name(f".{self._path.name}.lock"), timeout=_WAIT_SECONDS):
+                if self._path.exists():
+                    self._rows |= set(read(self._path, self._key))
+                self._write()
+        except Timeout:
+            raise StorageError(
+                str(self._path),
+                f"Another run has kept {self._path} for {_WAIT_SECONDS:.0f} seconds, so it was not written.",
+                "Run the same command again when that has ended.",
+            ) from None
+        except OSError as error:
+            raise StorageError(
+                str(self._path), f"{self._path} cannot be written: {error.strerror}."
+            ) from None
+        self._has_changed = False
+
+    def _write(self) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         nonce = os.urandom(_NONCE_BYTES)
         plain = json.dumps(sorted(self._rows)).encode()
         sealed = AESGCM(self._key.cipher()).encrypt(nonce, plain, _MAGIC)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                str(self._path), f"{self._path} cannot be written: {error.strerror}."
-            ) from None
         with written_whole(self._path) as path:
             path.touch(mode=0o600)
             path.write_bytes(_MAGIC + nonce + sealed)
-        self._has_changed = False
 
 
 def read(path: Path, key: Key) -> Iterator[Row]:

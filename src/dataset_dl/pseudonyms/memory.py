@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,7 +17,9 @@ _NAME = "pseudonyms.sqlite"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (mark BLOB PRIMARY KEY, path TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS keys (mark TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS patients (pseudonym TEXT PRIMARY KEY, mark BLOB) WITHOUT ROWID;
 """
+_BUSY_SECONDS = 60.0
 
 
 class Memory:
@@ -94,3 +97,23 @@ class Memory:
         """Close it."""
         self._connection.close()
         self._lock.release()
+
+
+def is_of(target: Path, key: Key, pseudonym: str, whose: str) -> bool:
+    """Whether a pseudonym is a patient's in a directory: the first one who is asked for has it.
+
+    Any process may ask while one has the `Memory` of the directory.
+
+    Raises
+    ------
+    StorageError
+        If that cannot be written.
+    """
+    path, mark = target / STATE_DIRECTORY / _NAME, key.mark(whose)
+    try:
+        with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
+            connection.execute("INSERT OR IGNORE INTO patients VALUES (?, ?)", (pseudonym, mark))
+            row = connection.execute("SELECT mark FROM patients WHERE pseudonym = ?", (pseudonym,)).fetchone()
+    except sqlite3.Error as error:
+        raise StorageError(str(path), f"{path} cannot be written: {error}.") from None
+    return bool(row[0] == mark)

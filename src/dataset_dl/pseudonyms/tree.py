@@ -12,7 +12,7 @@ from dataset_dl.destination import disk
 from dataset_dl.destination.consumers import ConsumerRequest
 from dataset_dl.errors import SelectionError
 from dataset_dl.model.events import Event, Working
-from dataset_dl.model.series import Series, nameless
+from dataset_dl.model.series import STATE_DIRECTORY, Series, nameless
 from dataset_dl.pixels.identity import identify, is_dicom
 from dataset_dl.pixels.unreadable import Unreadable
 from dataset_dl.pseudonyms import require
@@ -110,11 +110,13 @@ def _refuse_several(tree: Path) -> None:
     for files in _directories(tree, Summary()):
         for path in files:
             with suppress(Unreadable, OSError):
-                patients.add(identify(path).PatientID)
+                found = identify(path)
+                patients.add(found.PatientID or found.StudyInstanceUID)
         if len(patients) > 1:
             raise SelectionError(
                 "pseudonym",
-                f"{tree} has files of several patients, who would get one pseudonym; nothing was started.",
+                f"{tree} has files of several patients, or of several studies without a PatientID, which"
+                " would get one pseudonym; nothing was started.",
                 "Leave --pseudonym out, or name the files of one patient.",
             )
 
@@ -163,7 +165,9 @@ class _Run:
             self._save()
             self._memory.close()
         if not self._summary.files:
-            raise SelectionError(str(self._tree), f"There is no DICOM file below {self._tree}.")
+            raise SelectionError(
+                str(self._tree), f"There is no DICOM file below {self._tree}.", self._summary.skipped_words
+            )
         self._summary.elapsed_seconds = time.monotonic() - began
         return self._summary
 
@@ -257,10 +261,25 @@ def _directories(tree: Path, summary: Summary) -> Iterator[list[Path]]:
         )
 
     for directory, below, names in os.walk(tree, onerror=refuse):
-        below[:] = sorted(each for each in below if not each.startswith("."))
-        found = [Path(directory, name) for name in sorted(names) if not name.startswith(".")]
-        files = [each for each in found if each.is_file() and is_dicom(each)]
-        summary.others += len(found) - len(files)
+        folders = [Path(directory, name) for name in sorted(below) if name != STATE_DIRECTORY]
+        found = [Path(directory, name) for name in sorted(names)]
+        left_out = {each: why for each in folders + found if (why := _why_skipped(each))}
+        summary.skipped |= left_out
+        below[:] = [each.name for each in folders if each not in left_out]
+        files = [each for each in found if each not in left_out and is_dicom(each)]
+        summary.others += sum(each not in left_out for each in found) - len(files)
         summary.files += len(files)
         if files:
             yield files
+
+
+def _why_skipped(path: Path) -> str:
+    """Return why nobody looks into a file or directory; empty if somebody does."""
+    if path.is_dir():
+        if path.is_symlink():
+            return "a link to a directory"
+        return "a hidden directory" if path.name.startswith(".") else ""
+    if not path.is_file():
+        return "a link to nothing, or a special file"
+    # Hidden files that are no DICOM are of systems, not of patients.
+    return "a hidden file" if path.name.startswith(".") and is_dicom(path) else ""

@@ -18,11 +18,15 @@ from dataset_dl.pacs.transfers import batch
 from dataset_dl.pacs.transfers.nouns import TransferJob, Wanted
 from dataset_dl.pacs.transfers.steering import ACTIONS, Steering
 from dataset_dl.pixels.identity import is_uid
+from dataset_dl.wording import first_few
 
 _RETRIEVES = "retrieve|retrieve-pseudonymised"
 _MOST_TASKS, _MOST_STUDIES = 1000, 100_000
 # What whoever verifies may also do with the jobs of others.
 _BRAKES = ("pause", "cancel")
+# What fetches nothing.
+_ENDING = (*_BRAKES, "delete")
+_TRIAL = ("trial-protocol-id", "trial-protocol-name")
 
 
 def create(place: Place, given: Given) -> dict[str, Any]:
@@ -31,26 +35,26 @@ def create(place: Place, given: Given) -> dict[str, Any]:
     several = given.plain("studies")
     if not isinstance(several, list) or not 0 < len(several) <= _MOST_STUDIES:
         raise SelectionError("studies", f"Name one to {_MOST_STUDIES:,} studies; nothing was created.")
-    wanted = [_wanted(each, source, target) for each in several]
+    wanted, wrong = batch.together(map(_study, several), source.name, target.name)
+    if wrong:
+        said = first_few([f"entry {number}: {reason}" for number, reason in wrong], 3)
+        raise SelectionError("studies", f"The list of studies is wrong: {said}; nothing was created.")
     return _created("selective", wanted, given)
 
 
-def _wanted(given: Any, source: Node, target: Node) -> Wanted:
+def _study(given: Any) -> tuple[Mapping[str, str], list[str]]:
+    """Return a study and its series."""
     if not isinstance(given, Mapping):
         raise SelectionError("studies", "A study is an object with StudyInstanceUID; nothing was created.")
-    texts = {name: given.get(name, "") for name in ("PatientID", "StudyInstanceUID", "pseudonym")}
+    names = {"PatientID": "PatientID", "StudyInstanceUID": "StudyInstanceUID", "pseudonym": "Pseudonym"}
+    values = {column: given.get(name, "") for name, column in names.items()}
     series = given.get("SeriesInstanceUIDs", [])
-    uids = [texts["StudyInstanceUID"], *(series if isinstance(series, list) else [None])]
-    if not all(isinstance(each, str) for each in texts.values()) or not all(
+    uids = [values["StudyInstanceUID"], *(series if isinstance(series, list) else [None])]
+    if not all(isinstance(each, str) for each in values.values()) or not all(
         isinstance(each, str) and is_uid(each) for each in uids
     ):
         raise SelectionError("studies", f"“{str(given)[:100]}” is no study; nothing was created.")
-    if reason := batch.refused(texts["PatientID"], texts["pseudonym"]):
-        raise SelectionError("studies", f"A study is wrong: {reason}; nothing was created.")
-    return Wanted(
-        source.name, target.name, texts["PatientID"], texts["StudyInstanceUID"], tuple(series),
-        texts["pseudonym"],
-    )  # fmt: skip
+    return values, series
 
 
 def create_batch(place: Place, given: Given) -> dict[str, Any]:
@@ -89,8 +93,7 @@ def _ends(given: Given) -> tuple[Node, Node]:
 def _created(kind: Any, wanted: list[Wanted], given: Given) -> dict[str, Any]:
     options: dict[str, Any] = {"transcode": True} if given.flag("transcode") else {}
     if given.flag("pseudonymise"):
-        names = ("trial-protocol-id", "trial-protocol-name")
-        texts = {name: given.text(name.replace("-", "_"), "") for name in names}
+        texts = {name: given.text(name.replace("-", "_"), "") for name in _TRIAL}
         more = given.plain("pseudonym_options") or {}
         if not isinstance(more, Mapping) or not all(isinstance(each, str) for each in more.values()):
             raise SelectionError("pseudonym_options", "Options of pseudonyms are texts; nothing was created.")
@@ -176,8 +179,10 @@ def act(place: Place, given: Given) -> dict[str, Any]:
 def _acted(person: Person, number: int, action: str) -> dict[str, Any]:
     pairs = store().ends_of(number)
     if not person.is_owner:
-        has_pseudonyms = "pseudonymise" in store().job(number).options
-        verb = _RETRIEVES if has_pseudonyms else "retrieve"
+        step = store().job(number).options.get("pseudonymise")
+        # As when it was made: options let more through.
+        is_plain = step is not None and (action in _ENDING or not set(step) - set(_TRIAL))
+        verb = _RETRIEVES if is_plain else "retrieve"
         for source, target in pairs:
             # Rights may have changed since the job was made.
             may_move = person.may(verb, source) and person.may("send", target)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,15 +93,32 @@ def looked_at(path: Path, data: bytes, source: str, target: str) -> tuple[list[W
             )
     if not rows:
         raise ManifestError(str(path), f"{path} has no row below its header; nothing was created.")
-    reading = _Reading()
+    reading = _Reading("row")
     for number, cells in rows:
-        values = {name: text for name, text in zip(names, cells, strict=True) if name}
-        if reason := reading.add(number, values):
-            reading.wrong.append(Wrong(number, reason))
+        reading.look(number, {name: text for name, text in zip(names, cells, strict=True) if name})
     return reading.tasks(source, target), reading.wrong
 
 
-def refused(patient: str, pseudonym: str) -> str:
+def together(
+    several: Iterable[tuple[Mapping[str, str], Sequence[str]]], source: str, target: str
+) -> tuple[list[Wanted], list[Wrong]]:
+    """Return the tasks of studies that a program names, and those that are wrong, counted from 1.
+
+    Parameters
+    ----------
+    several
+        Of each study its `COLUMNS` without the series, and its series; all of them if there are none.
+    source, target
+        Where all tasks come from and go to.
+    """
+    reading = _Reading("entry")
+    for number, (values, series) in enumerate(several, 1):
+        for uid in series or ("",):
+            reading.look(number, {**values, "SeriesInstanceUID": uid})
+    return [replace(each, row=None) for each in reading.tasks(source, target)], reading.wrong
+
+
+def _refused(patient: str, pseudonym: str) -> str:
     """Return why a PatientID or a pseudonym cannot be one, as half a sentence; empty if both can."""
     if not _PLAIN.fullmatch(patient):
         return "its PatientID has a wildcard, or what no PatientID can hold"
@@ -113,7 +130,8 @@ def refused(patient: str, pseudonym: str) -> str:
 class _Reading:
     """Puts the rows of studies together."""
 
-    def __init__(self) -> None:
+    def __init__(self, noun: str) -> None:
+        self._noun = noun
         self.wrong: list[Wrong] = []
         self._studies: dict[str, _Study] = {}
         # By patient its pseudonym, and by pseudonym its patient; with the row that said so.
@@ -121,15 +139,19 @@ class _Reading:
         self._patients: dict[str, tuple[str, int]] = {}
         self._series: dict[str, tuple[str, int]] = {}
 
-    def add(self, number: int, values: Mapping[str, str]) -> str:
-        """Take a row; return what is wrong with it."""
+    def look(self, number: int, values: Mapping[str, str]) -> None:
+        """Take a row, or note what is wrong with it."""
+        if reason := self._add(number, values):
+            self.wrong.append(Wrong(number, reason))
+
+    def _add(self, number: int, values: Mapping[str, str]) -> str:
         patient, study, series, pseudonym = (values.get(name, "") for name in COLUMNS)
         if not study:
             return "it has no StudyInstanceUID"
         for name, uid in (("StudyInstanceUID", study), ("SeriesInstanceUID", series)):
             if uid and not is_uid(uid):
                 return f"“{shortened(uid, 70)}” is no {name}"
-        if reason := refused(patient, pseudonym):
+        if reason := _refused(patient, pseudonym):
             return reason
         return self._conflict(number, patient, study, series, pseudonym) or self._taken(
             number, patient, study, series, pseudonym
@@ -139,23 +161,25 @@ class _Reading:
         """Return what contradicts an earlier row."""
         known = self._studies.get(study)
         if known is not None and known.PatientID != patient:
-            return f"row {known.row} has the same study with another PatientID"
+            return f"{self._noun} {known.row} has the same study with another PatientID"
         if known is not None and known.pseudonym != pseudonym:
-            return f"row {known.row} has the same study with another Pseudonym"
+            return f"{self._noun} {known.row} has the same study with another Pseudonym"
         if series in self._series:
             other, row = self._series[series]
             same = "the same series" if other == study else "the same series in another study"
-            return f"row {row} has {same}"
+            return f"{self._noun} {row} has {same}"
         if known is not None and (known.is_whole or not series):
-            return f"row {known.row} has the same study" + (" as a whole" if known.is_whole else "")
+            return f"{self._noun} {known.row} has the same study" + (" as a whole" if known.is_whole else "")
         if patient:
             other, row = self._pseudonyms.setdefault(patient, (pseudonym, number))
             if other != pseudonym:
-                return f"row {row} has the same PatientID with another Pseudonym"
+                return f"{self._noun} {row} has the same PatientID with another Pseudonym"
         if pseudonym:
-            other, row = self._patients.setdefault(pseudonym, (patient, number))
-            if other != patient:
-                return f"row {row} has the same Pseudonym for another PatientID"
+            # Without a PatientID nobody knows whether two studies are of one patient.
+            other, row = self._patients.setdefault(pseudonym, (patient or study, number))
+            if other != (patient or study):
+                which = "for another PatientID" if patient else "for another study, and it has no PatientID"
+                return f"{self._noun} {row} has the same Pseudonym {which}"
         return ""
 
     def _taken(self, number: int, patient: str, study: str, series: str, pseudonym: str) -> str:

@@ -89,7 +89,8 @@ class TransferJob:
     owner
         Who asked for it.
     options
-        ``pseudonymise`` (options of the step; None without pseudonyms), ``transcode``.
+        ``pseudonymise`` (options of the step; None without pseudonyms), ``transcode``; of the workers,
+        ``key`` (what tells the key for pseudonyms from others) and ``restarts``.
     state
         ``PAUSED`` until it is started; ``WARNING`` if some of it failed.
     message

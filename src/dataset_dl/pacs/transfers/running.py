@@ -7,13 +7,14 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dataset_dl import configuration
 from dataset_dl.destination.consumers import ConsumerRequest
-from dataset_dl.errors import DatasetDlError, NetworkError, SelectionError
+from dataset_dl.errors import DatasetDlError, DestinationBusy, NetworkError, SelectionError, StorageError
 from dataset_dl.model.events import Event, Finished, SeriesDelivered, Started
 from dataset_dl.model.job import JobState
 from dataset_dl.model.outcome import PASSING_CAUSES, Report
@@ -23,13 +24,18 @@ from dataset_dl.pacs.nodes import Node, Nodes
 from dataset_dl.pacs.query import Query
 from dataset_dl.pacs.transferring import LAYOUT
 from dataset_dl.pacs.transfers.nouns import TransferJob, TransferTask
+from dataset_dl.pacs.transfers.recording import TaskLedger
 from dataset_dl.pacs.transfers.store import Store
-from dataset_dl.pacs.transfers.working import Sums, TaskLedger, pinned_key
+from dataset_dl.pacs.transfers.working import Sums, pinned_key
 from dataset_dl.wording import counted, first_few
 
 _BUDGET = "20GB"
 # After this long, another worker may have the key for pseudonyms.
 _KEY_SECONDS = 60.0
+# A worker that has lost its task sees that within a second, once it goes on.
+_BUSY_SECONDS = 5.0
+# A database that was away takes a moment to come back.
+_QUEUE_SECONDS = 5.0
 _RETRIES = 3
 # Tries of a task that fails for passing reasons: with pauses from half a minute on, over forty minutes.
 _TRIES = 5
@@ -92,16 +98,25 @@ class Running:
             Told how far it is.
         """
         ledger = TaskLedger(self._store, task.id)
-        place = self._place / f"task-{task.id}"
-        if task.attempts == 1:
-            # Receipts of before a restart would say that the target has what it is to get anew.
-            shutil.rmtree(place, ignore_errors=True)
+        # Receipts of before a restart would say that the target has what it is to get anew.
+        place = self._place / f"task-{task.id}-{job.options.get('restarts', 0)}"
+        for each in self._of_task(task.id):
+            if each != place or task.attempts == 1:
+                shutil.rmtree(each, ignore_errors=True)
         run = _Run(self._store, task, job, ledger, place, is_unwanted, note)
         try:
             ended, may_pass = run.ended()
             return self._again(task, ended) if may_pass else ended
+        except DestinationBusy as error:
+            words = f"{error.message} It is the worker that had the task before, whose end it waits for."
+            return Ended("PENDING", words, run.sums, _BUSY_SECONDS)
         except DatasetDlError as error:
-            sums = ledger.sums(run.expected)
+            if isinstance(error, StorageError) and error.reference == "queue":
+                # Nothing is wrong with the task.
+                return Ended("PENDING", str(error), run.sums, _QUEUE_SECONDS)
+            with suppress(StorageError):
+                run.look()
+            sums = run.sums
             if is_unwanted():
                 return Ended("PENDING", "", sums)
             if isinstance(error, SelectionError) and error.reference == "key":
@@ -121,14 +136,15 @@ class Running:
 
     def sweep(self, known: Callable[[Collection[int]], set[int]]) -> None:
         """Remove what tasks have left that are deleted."""
-        found = {
-            int(each.name.removeprefix("task-")): each
-            for each in self._place.glob("task-*")
-            if each.name.removeprefix("task-").isdigit()
-        }
-        if found:
-            for number in found.keys() - known(list(found)):
-                shutil.rmtree(found[number], ignore_errors=True)
+        names = [each.name.split("-")[1] for each in self._place.glob("task-*")]
+        found = {int(each) for each in names if each.isdigit()}
+        for number in found - known(found) if found else ():
+            for each in self._of_task(number):
+                shutil.rmtree(each, ignore_errors=True)
+
+    def _of_task(self, number: int) -> list[Path]:
+        """Return where instances of a task are, or were."""
+        return [*self._place.glob(f"task-{number}"), *self._place.glob(f"task-{number}-*")]
 
 
 class _Run:
@@ -152,7 +168,13 @@ class _Run:
         self._is_unwanted = is_unwanted
         self._note = note
         self._is_over = threading.Event()
-        self.expected = task.instances
+        self._expected = task.instances
+        self.sums = Sums(task.instances, task.done, task.failed, task.warnings)
+
+    def look(self) -> Sums:
+        """Look what became of the instances so far; `sums` keeps it."""
+        self.sums = self._ledger.sums(self._expected)
+        return self.sums
 
     def ended(self) -> tuple[Ended, bool]:
         """Return how it ended, and whether it failed for a reason that may pass."""
@@ -160,7 +182,7 @@ class _Run:
         from dataset_dl.verbs.plan import plan
 
         made = plan([str(self._address())], layout=LAYOUT)
-        self.expected = made.instance_count
+        self._expected = made.instance_count
         lacking = sorted(set(self._task.SeriesInstanceUIDs) - {row.SeriesInstanceUID for row in made})
         consumer = self._consumer()
         options: Any = {"then": [consumer], "evict": True, "disk_budget": _BUDGET, "retries": _RETRIES}
@@ -171,7 +193,7 @@ class _Run:
         try:
             for event in events:
                 if self._is_unwanted():
-                    return Ended("PENDING", "", self._ledger.sums(self.expected)), False
+                    return Ended("PENDING", "", self.look()), False
                 self._seen(event)
                 if isinstance(event, Finished):
                     report = event.report
@@ -183,8 +205,8 @@ class _Run:
         return self._of_report(report, lacking), _may_pass(report)
 
     def _of_report(self, report: Report, lacking: list[str]) -> Ended:
-        sums = self._ledger.sums(self.expected)
-        if report.ok and not lacking and sums.done >= self.expected:
+        sums = self.look()
+        if report.ok and not lacking and sums.done >= self._expected:
             shutil.rmtree(self._place, ignore_errors=True)
             told = f", {sums.warnings:,} with a warning" if sums.warnings else ""
             return Ended("SUCCESS", f"{counted(sums.done, 'instance')} at {self._task.target}{told}.", sums)
@@ -193,12 +215,13 @@ class _Run:
         if report.delivery is not None:
             reasons += [each.message for each in report.delivery.failures]
         said = first_few(list(dict.fromkeys(reasons)), 3, "reasons") or report.stopped or "it did not end"
-        words = f"{sums.done:,} of {counted(self.expected, 'instance')} at {self._task.target}; {said}."
+        words = f"{sums.done:,} of {counted(self._expected, 'instance')} at {self._task.target}; {said}."
         return Ended("WARNING" if sums.done else "FAILURE", words, sums)
 
     def _seen(self, event: Event) -> None:
         if isinstance(event, (Started, SeriesDelivered)):
-            self._note(self._ledger.sums(self.expected))
+            with suppress(StorageError):
+                self._note(self.look())
 
     def _watch(self, consumer: Any) -> None:
         """End what is being sent if it is not wanted any more: no event may come before that."""

@@ -135,7 +135,9 @@ class Steering:
                 change=change.number,
             )
         )  # fmt: skip
-        _set(change, row.id, state="PENDING", message="", began=None, ended=None)
+        # Workers keep apart what they have of before and after.
+        options = {**row.options, "restarts": row.options.get("restarts", 0) + 1}
+        _set(change, row.id, state="PENDING", message="", began=None, ended=None, options=options)
 
     def _delete(self, change: Change, row: Any) -> None:
         _require(row, "deleted", *_AT_REST, "PENDING")

@@ -18,7 +18,7 @@ from dataset_dl.pacs.nodes import Nodes
 from dataset_dl.pacs.transfers.nouns import TransferTask
 from dataset_dl.pacs.transfers.running import Ended, Running
 from dataset_dl.pacs.transfers.store import Store
-from dataset_dl.pacs.transfers.working import LEASE_SECONDS, Sums, Work
+from dataset_dl.pacs.transfers.working import LEASE_SECONDS, Sums, Try, Work
 
 _LOOK_SECONDS, _SETTLE_SECONDS = 0.5, 5.0
 _NOTE_SECONDS = 1.0
@@ -81,8 +81,8 @@ class Worker:
         self._at_once = at_once
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        # Task → set when it is to stop.
-        self._tasks: dict[int, threading.Event] = {}
+        # Set when it is to stop.
+        self._tries: dict[Try, threading.Event] = {}
         self._complaint = ""
 
     def run(self, *, until_idle: bool = False) -> None:
@@ -122,7 +122,7 @@ class Worker:
         """End: tasks that are at work go back to the others, with what they have done."""
         self._stop.set()
         with self._lock:
-            for each in self._tasks.values():
+            for each in self._tries.values():
                 each.set()
 
     def _calls(self) -> Calls:
@@ -134,9 +134,9 @@ class Worker:
 
     def _renew(self) -> None:
         with self._lock:
-            running = dict(self._tasks)
-        for number in self._work.renew(running):
-            running[number].set()
+            running = dict(self._tries)
+        for each in self._work.renew(running):
+            running[each].set()
 
     def _do_all(self, calls: Calls, until_idle: bool) -> None:
         while not self._stop.is_set():
@@ -159,7 +159,7 @@ class Worker:
 
     def _is_busy(self) -> bool:
         with suppress(StorageError):
-            return bool(self._tasks or self._work.waiting())
+            return bool(self._tries or self._work.waiting())
         return True
 
     def _do_next(self) -> bool:
@@ -167,7 +167,7 @@ class Worker:
         closed_jobs, closed_nodes = self._closed()
         taken = self._work.claim(closed_jobs, closed_nodes)
         if taken is None:
-            if (closed_jobs or closed_nodes) and not self._tasks and self._work.waiting():
+            if (closed_jobs or closed_nodes) and not self._tries and self._work.waiting():
                 what = [f"job {number}" for number in closed_jobs] + [
                     f"the node {name}" for name in closed_nodes
                 ]
@@ -176,7 +176,7 @@ class Worker:
         task, job = taken
         unwanted = threading.Event()
         with self._lock:
-            self._tasks[task.id] = unwanted
+            self._tries[Try(task.id, task.attempts)] = unwanted
             if self._stop.is_set():
                 unwanted.set()
         noted = [0.0]
@@ -185,7 +185,7 @@ class Worker:
             if time.monotonic() - noted[0] >= _NOTE_SECONDS:
                 noted[0] = time.monotonic()
                 with suppress(StorageError):
-                    self._work.note(task.id, sums)
+                    self._work.note(task, sums)
 
         try:
             ended = self._running.run(task, job, unwanted.is_set, note)
@@ -207,7 +207,7 @@ class Worker:
                         break
         finally:
             with self._lock:
-                self._tasks.pop(task.id, None)
+                self._tries.pop(Try(task.id, task.attempts), None)
         self._say(f"task {task.id} of job {task.job}: {ended.state}. {ended.message}".rstrip())
 
     def _closed(self) -> tuple[list[int], list[str]]:

@@ -1,22 +1,20 @@
-"""What workers do with tasks: take one, say that they live, record instances, and how it ended."""
+"""What workers do with tasks: take one, say that they live, and how it ended."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, tuple_, update
 
 from dataset_dl.model.job import JobState
-from dataset_dl.pacs.ledger import Direction, Entry
 from dataset_dl.pacs.transfers.nouns import TransferJob, TransferTask
 from dataset_dl.pacs.transfers.store import Change, Store, task_of
-from dataset_dl.pacs.transfers.tables import instances, jobs, tasks
+from dataset_dl.pacs.transfers.tables import jobs, tasks
 from dataset_dl.wording import counted
 
 LEASE_SECONDS = 30.0
-_AT_ONCE = 500
 _GONE = "The worker that did it is gone; another one goes on."
 
 
@@ -27,6 +25,13 @@ class Sums(NamedTuple):
     done: int = 0
     failed: int = 0
     warnings: int = 0
+
+
+class Try(NamedTuple):
+    """One try of a task: its number, and how often it was begun."""
+
+    task: int
+    attempts: int
 
 
 class Work:
@@ -101,28 +106,28 @@ class Work:
             change.connection.execute(update(jobs).where(jobs.c.id == found.job).values(**values))
         return task_of(row), self._store.job(found.job)
 
-    def renew(self, running: Collection[int]) -> set[int]:
-        """Say that this worker lives; return those of its tasks that it should stop, or has lost."""
+    def renew(self, running: Collection[Try]) -> set[Try]:
+        """Say that this worker lives; return those of its tries that it should stop, or has lost."""
         if not running:
             return set()
         with self._store.writing() as connection:
-            mine = tasks.c.id.in_(running) & (tasks.c.runner == self._runner)
+            mine = tuple_(tasks.c.id, tasks.c.attempts).in_(running) & (tasks.c.runner == self._runner)
             is_running = mine & (tasks.c.state == "IN_PROGRESS")
             lease = time.time() + self._lease_seconds
             connection.execute(update(tasks).where(is_running).values(lease=lease))
             wanted = (
-                select(tasks.c.id)
+                select(tasks.c.id, tasks.c.attempts)
                 .join(jobs, jobs.c.id == tasks.c.job)
                 .where(is_running, jobs.c.wanted.is_(None))
             )
-            return set(running) - set(connection.execute(wanted).scalars())
+            return set(running) - {Try(*row) for row in connection.execute(wanted)}
 
-    def note(self, task: int, sums: Sums, message: str = "") -> None:
+    def note(self, task: TransferTask, sums: Sums, message: str = "") -> None:
         """Record how far a task is."""
         with self._store.changing() as change:
             change.connection.execute(
                 update(tasks)
-                .where(tasks.c.id == task, tasks.c.runner == self._runner)
+                .where(self._is_ours(task))
                 .values(**sums._asdict(), message=message, change=change.number)
             )
 
@@ -134,7 +139,7 @@ class Work:
         Returns
         -------
         bool
-            False if another worker has it by now.
+            False if somebody has begun it again.
         """
         with self._store.changing() as change:
             wanted = change.connection.execute(
@@ -144,9 +149,7 @@ class Work:
                 state = wanted
             done = change.connection.execute(
                 update(tasks)
-                .where(
-                    tasks.c.id == task.id, tasks.c.runner == self._runner, tasks.c.state == "IN_PROGRESS"
-                )
+                .where(self._is_ours(task), tasks.c.state == "IN_PROGRESS")
                 .values(
                     **sums._asdict(), state=state, message=message, runner="", lease=None,
                     change=change.number, ended=time.time() if state != "PENDING" else None,
@@ -155,6 +158,12 @@ class Work:
             )  # fmt: skip
             settle_job(change, task.job)
         return bool(done.rowcount)
+
+    def _is_ours(self, task: TransferTask) -> Any:
+        """Return the condition that nobody has begun a task again: this worker may have done so itself."""
+        return (
+            (tasks.c.id == task.id) & (tasks.c.runner == self._runner) & (tasks.c.attempts == task.attempts)
+        )
 
     def settle(self) -> int:
         """Put tasks of workers that are gone back; return how many there were."""
@@ -184,80 +193,6 @@ class Work:
         """Return those of some tasks that are still there."""
         with self._store.reading() as connection:
             return set(connection.execute(select(tasks.c.id).where(tasks.c.id.in_(several))).scalars())
-
-
-class TaskLedger:
-    """The ledger of one task, in the place of `ledger.Ledger`: also another machine knows what was sent.
-
-    Parameters
-    ----------
-    store
-        Where it is.
-    task
-        The number of the task.
-    """
-
-    def __init__(self, store: Store, task: int) -> None:
-        self._store = store
-        self._task = task
-
-    def record(self, entries: Iterable[Entry]) -> None:
-        """Write entries, and commit; see `ledger.Ledger.record`."""
-        rows = {
-            each.SOPInstanceUID: {
-                "task": self._task, "SOPInstanceUID": each.SOPInstanceUID,
-                "SeriesInstanceUID": each.SeriesInstanceUID, "StudyInstanceUID": each.StudyInstanceUID,
-                "target": each.address, "status": each.status, "words": each.words, "digest": each.digest,
-                "size_bytes": each.size_bytes, "at": each.at,
-            }
-            for each in entries
-            if each.direction == "sent"
-        }  # fmt: skip
-        if not rows:
-            return
-        with self._store.writing() as connection:
-            same = (instances.c.task == self._task) & instances.c.SOPInstanceUID.in_(rows)
-            connection.execute(delete(instances).where(same))
-            connection.execute(instances.insert(), list(rows.values()))
-
-    def find(self, direction: Direction, node: str, address: str, uids: Iterable[str]) -> dict[str, Entry]:
-        """Return the entries of instances; see `ledger.Ledger.find`."""
-        wanted, found = list(uids), {}
-        with self._store.reading() as connection:
-            for begin in range(0, len(wanted), _AT_ONCE):
-                several = wanted[begin : begin + _AT_ONCE]
-                asked = select(instances).where(
-                    instances.c.task == self._task,
-                    instances.c.target == address,
-                    instances.c.SOPInstanceUID.in_(several),
-                )
-                for row in connection.execute(asked):
-                    found[row.SOPInstanceUID] = Entry(
-                        "sent", node, row.target, row.SOPInstanceUID, row.SeriesInstanceUID,
-                        row.StudyInstanceUID, row.status, row.words, row.digest, row.size_bytes, row.at,
-                    )  # fmt: skip
-        return found
-
-    def sums(self, expected: int) -> Sums:
-        """Return what became of the instances so far."""
-        from dataset_dl.pacs.answers import Answer
-
-        asked = (
-            select(instances.c.status, func.count())
-            .where(instances.c.task == self._task)
-            .group_by(instances.c.status)
-        )
-        done = failed = warned = 0
-        with self._store.reading() as connection:
-            for status, count in connection.execute(asked):
-                answer = Answer(status)
-                done += count * answer.is_stored
-                failed += count * (not answer.is_stored)
-                warned += count * answer.is_warning
-        return Sums(expected, done, failed, warned)
-
-    def close(self) -> None:
-        """Do nothing: the store stays open."""
 
 
 def pinned_key(store: Store, job: int, key: str) -> str:

@@ -478,5 +478,5 @@ export async function pseudonymise(bytes, rules, key, { pseudonym = "", allowed 
   );
   const before = meta(identity.SOPClassUID, SOPInstanceUID, syntax, rules.implementation);
   const chunks = syntax === DEFLATED ? [await deflated(joined(inOrder(found)))] : inOrder(found);
-  return { bytes: joined([before, ...chunks]), SOPInstanceUID, StudyInstanceUID, SeriesInstanceUID, PatientID };
+  return { bytes: joined([before, ...chunks]), SOPInstanceUID, StudyInstanceUID, SeriesInstanceUID, PatientID, whose };
 }

@@ -14,6 +14,8 @@ export async function show(root) {
 class Upload {
   constructor(root, several) {
     this.isStopped = false;
+    this.open = 0; // drops that are at work
+    this.patients = new Map(); // pseudonym that was typed → whose it is
     this.target = nodeSelect("target", "To", several);
     this.pseudonymise = check("pseudonymise", "Put pseudonyms in on this machine, before anything leaves it", true);
     this.key = field("key", "Key for pseudonyms (at least 16 characters; it stays on this machine)", { type: "password", autocomplete: "off" });
@@ -41,18 +43,27 @@ class Upload {
   }
 
   async send(files) {
-    this.counts = { done: 0, sent: 0, others: 0, total: files.length };
-    this.behind = [];
-    this.told.replaceChildren();
-    this.bar.hidden = false;
+    // What is dropped meanwhile is counted together with what is on its way.
+    if (!this.open) this.begin();
+    this.open += 1;
     try {
       const change = this.pseudonymise.input.checked ? await this.changing() : async (bytes) => ({ bytes });
+      this.counts.total += files.length;
       const left = files.values();
       await Promise.all(Array.from({ length: AT_ONCE }, () => this.work(left, change)));
-      this.report();
     } catch (error) {
-      this.told.replaceChildren(problem(error));
+      this.errors.push(error);
     }
+    this.open -= 1;
+    if (!this.open) this.report();
+  }
+
+  begin() {
+    this.counts = { done: 0, sent: 0, others: 0, total: 0 };
+    this.behind = [];
+    this.errors = []; // why nothing of a drop was sent
+    this.told.replaceChildren();
+    this.bar.hidden = false;
   }
 
   // What puts pseudonyms in: the rules come from the server, the key never goes there.
@@ -61,7 +72,16 @@ class Upload {
     const key = await keyOf(this.key.input.value);
     const rules = rulesOf(await ask("pseudonyms/rules"));
     const pseudonym = this.pseudonym.input.value.trim();
-    return (bytes) => pseudonymise(bytes, rules, key, { pseudonym });
+    return async (bytes) => {
+      const changed = await pseudonymise(bytes, rules, key, { pseudonym });
+      if (pseudonym && !changed.held) this.refuseOthers(pseudonym, changed.whose);
+      return changed;
+    };
+  }
+
+  refuseOthers(pseudonym, whose) {
+    if (!this.patients.has(pseudonym)) this.patients.set(pseudonym, whose);
+    if (this.patients.get(pseudonym) !== whose) throw new Error(`not sent: the pseudonym ${pseudonym} went to another patient here, or to another study without a PatientID; drop the files of one patient, or leave it empty`);
   }
 
   async work(left, change) {
@@ -90,15 +110,16 @@ class Upload {
   }
 
   paint() {
-    this.bar.value = this.counts.done / this.counts.total;
+    this.bar.value = this.counts.done / (this.counts.total || 1);
     say(this.numbers, `${count(this.counts.done)} of ${counted(this.counts.total, "file")} · ${count(this.counts.sent)} sent · ${count(this.behind.length)} left behind · ${count(this.counts.others)} no DICOM`);
   }
 
   report() {
     this.paint();
+    this.told.replaceChildren(...this.errors.map(problem));
     const all = `${counted(this.counts.sent, "instance")} at ${this.target.select.value}.`;
-    if (!this.behind.length) return this.told.replaceChildren(h("p", {}, `Done: ${all}`));
-    this.told.replaceChildren(h("p", { class: "problem", role: "alert" }, `${counted(this.behind.length, "file")} did not go there. ${all}`), table("Left behind", ["File", "Why"], this.behind.slice(0, MOST_SHOWN)));
+    if (this.behind.length) this.told.append(h("p", { class: "problem", role: "alert" }, `${counted(this.behind.length, "file")} did not go there. ${all}`), table("Left behind", ["File", "Why"], this.behind.slice(0, MOST_SHOWN)));
+    else if (!this.errors.length) this.told.append(h("p", {}, `Done: ${all}`));
   }
 }
 
