@@ -33,7 +33,7 @@ _BUDGET = "20GB"
 # After this long, another worker may have the key for pseudonyms.
 _KEY_SECONDS = 60.0
 # A worker that has lost its task sees that within a second, once it goes on.
-_BUSY_SECONDS = 5.0
+_BUSY_SECONDS = 10.0
 # A database that was away takes a moment to come back.
 _QUEUE_SECONDS = 5.0
 _RETRIES = 3
