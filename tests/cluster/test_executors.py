@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -57,12 +58,19 @@ class Executor:
         for index in indexes:
             ends[index] = "failed"
             for attempt in range(1, self.attempts + 1):
-                process = subprocess.Popen(
-                    command, env=environment(self.variable, index), start_new_session=True,
-                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                )  # fmt: skip
-                self.strike(index, attempt, process)
-                code = process.wait(60)
+                with tempfile.TemporaryFile() as log:
+                    process = subprocess.Popen(
+                        command, env=environment(self.variable, index), start_new_session=True,
+                        stdout=log, stderr=log,
+                    )  # fmt: skip
+                    try:
+                        self.strike(index, attempt, process)
+                        code = process.wait(60)
+                    except BaseException as error:
+                        os.killpg(process.pid, signal.SIGKILL)
+                        log.seek(0)
+                        error.add_note(f"it ended with {process.wait()}: {log.read().decode()}")
+                        raise
                 # A container that a signal has ended has the exit code 128 + its number.
                 code = 128 - code if code < 0 else code
                 self.codes.setdefault(index, []).append(code)
@@ -123,7 +131,7 @@ def test_an_indexed_job_is_killed_and_evicted(
 
     def strike(index: int, attempt: int, process: subprocess.Popen[bytes]) -> None:
         if attempt == 1 and index < 2:
-            until_it_writes(tmp_path / "to", index + 1)
+            until_it_writes(tmp_path / "to", index + 1, process)
             # The container is killed for its memory, or the pod is evicted.
             os.kill(process.pid, signal.SIGKILL if index == 0 else signal.SIGTERM)
 
@@ -134,9 +142,9 @@ def test_an_indexed_job_is_killed_and_evicted(
     assert gather(tmp_path / "to").ok
 
 
-def until_it_writes(target: Path, part: int) -> None:
+def until_it_writes(target: Path, part: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
         found = status(target) if target.exists() else []
         if len(found) >= part and found[part - 1].size_bytes > 0:
             return
@@ -193,7 +201,7 @@ def test_an_array_of_aws_batch_loses_its_spot_instance(
 
     def strike(index: int, attempt: int, process: subprocess.Popen[bytes]) -> None:
         if (index, attempt) == (1, 1):
-            until_it_writes(tmp_path / "to", 2)
+            until_it_writes(tmp_path / "to", 2, process)
             os.kill(process.pid, signal.SIGTERM)
 
     executor = Executor("AWS_BATCH_JOB_ARRAY_INDEX", definition["retryStrategy"]["attempts"], strike)
