@@ -27,6 +27,8 @@ from dataset_dl.cluster import gather, status
 from dataset_dl.testing import LocalBucket
 from support.cli import PROGRAM, Cli
 
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.fixture
 def cut(cli: Cli, saved: Path, tmp_path: Path) -> Path:
@@ -143,7 +145,7 @@ def test_an_indexed_job_is_killed_and_evicted(
 
 
 def until_it_writes(target: Path, part: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         found = status(target) if target.exists() else []
         if len(found) >= part and found[part - 1].size_bytes > 0:
