@@ -49,7 +49,17 @@ class _Archives:
             if not found:
                 raise SelectionError(address, f"{node.name} has nothing for {address}; nothing was started.")
             rows = [_row(each, node, archive, self._scheme) for each in found]
-        return {row.key: row for row in rows}.values()
+        several: dict[str, PlannedSeries] = {}
+        for row in rows:
+            if (known := several.setdefault(row.key, row)).StudyInstanceUID != row.StudyInstanceUID:
+                raise SelectionError(
+                    address,
+                    f"{node.name} has the series {row.SeriesInstanceUID} in two studies,"
+                    f" {known.StudyInstanceUID} and {row.StudyInstanceUID}, so one would be taken for the"
+                    " other; nothing was started.",
+                    "Fetch the studies into a directory each.",
+                )
+        return several.values()
 
     def problems(self, rows: PlanFile) -> Iterator[tuple[int, str]]:
         for number, row in enumerate(rows, 1):
