@@ -171,13 +171,16 @@ def test_a_series_that_grew_is_completed(filled: Orthanc, cli: Cli, tmp_path: Pa
     assert cli("idc", "verify", tmp_path / "data").code == 0
 
 
-def test_a_series_in_two_studies_is_no_single_one(filled: Orthanc, cli: Cli, tmp_path: Path) -> None:
+def test_a_series_in_two_studies_is_no_single_one(
+    filled: Orthanc, research: Orthanc, cli: Cli, tmp_path: Path
+) -> None:
     for study in ("1.6", "1.7"):
         write_series(tmp_path / study, "P7", study, "1.7.1", 2)
-        assert cli("pacs", "upload", tmp_path / study, "--to", "WARD", "--again").code == 0
-    done = cli("pacs", "download", "WARD", "--patient-id", "P7", "--to", tmp_path / "data")
+        assert cli("pacs", "upload", tmp_path / study, "--to", "RESEARCH", "--again").code == 0
+    done = cli("pacs", "download", "RESEARCH", "--patient-id", "P7", "--to", tmp_path / "data")
     assert (done.code, "the series 1.7.1 in two studies" in done.err) == (2, True), done.err
     assert not (tmp_path / "data").exists()
+    research.forget()
 
 
 def test_what_a_series_has_grown_by_is_sent(
