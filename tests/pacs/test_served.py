@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ import trustme
 
 from dataset_dl.errors import NetworkError, SelectionError
 from dataset_dl.pacs import Client
+from dataset_dl.pacs.nodes import Node
+from dataset_dl.pacs.served import uploading
 from dataset_dl.pacs.transfers.store import Store
 from dataset_dl.web.accounts import Accounts, rights_of
 from dataset_dl.web.sessions import Sessions
@@ -586,3 +589,22 @@ def test_what_was_looked_at_goes_with_the_right(
     accounts.revoke("zoe", rights_of(("retrieve:WARD",)))
     assert session.get(f"{server.address}/api/series/{SERIES}", timeout=60).status_code == 400
     accounts.remove("zoe")
+
+
+def test_what_somebody_uses_stays_open() -> None:
+    """Several people upload to more nodes than stay connected."""
+    several = [Node(name=f"N{number}", dimse=f"dimse://A@127.0.0.1:{number}") for number in range(1, 8)]
+    held = uploading._Open()
+    with held.delivering(several[0]) as first:
+        for node in several[1:]:
+            with held.delivering(node):
+                pass
+        with held.delivering(several[0]) as again:
+            assert again is first
+    with ExitStack() as stack:
+        for node in several:
+            stack.enter_context(held.delivering(node))
+        assert len(held._known) == 7
+    assert len(held._known) == 4
+    for each in held._known.values():
+        each.close()

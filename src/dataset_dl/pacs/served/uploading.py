@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
@@ -26,10 +28,12 @@ class _Open:
 
     def __init__(self) -> None:
         self._known: OrderedDict[Node, Delivering] = OrderedDict()
+        self._users: Counter[Node] = Counter()
         self._lock = Lock()
 
-    def delivering(self, node: Node) -> Delivering:
-        """Return what sends to a node."""
+    @contextmanager
+    def delivering(self, node: Node) -> Iterator[Delivering]:
+        """Give what sends to a node; it stays open at least as long as somebody uses it."""
         with self._lock:
             if node not in self._known:
                 # An upload by one person says nothing of that by another, so all is sent.
@@ -38,9 +42,17 @@ class _Open:
                 )
                 self._known[node] = made
             self._known.move_to_end(node)
-            while len(self._known) > _MOST_OPEN:
-                self._known.popitem(last=False)[1].close()
-            return self._known[node]
+            self._users[node] += 1
+            found = self._known[node]
+        try:
+            yield found
+        finally:
+            with self._lock:
+                self._users[node] -= 1
+                idle = [each for each in self._known if not self._users[each]]
+                left = [self._known.pop(each) for each in idle[: max(0, len(self._known) - _MOST_OPEN)]]
+            for each in left:
+                each.close()
 
 
 _open = _Open()
@@ -55,7 +67,8 @@ def upload(place: Place, given: Given) -> dict[str, Any]:
     if isinstance(found, Problem):
         raise SelectionError("body", f"This is no file that could be sent: {found.words}.")
     sums = Sums()
-    _open.delivering(node).send([found], sums)
+    with _open.delivering(node) as delivering:
+        delivering.send([found], sums)
     log(given.person, "send", node.name, found.uid)
     problem = sums.problems[0].words if sums.problems else ""
     return {"SOPInstanceUID": found.uid, "is_stored": not problem, "problem": problem}
