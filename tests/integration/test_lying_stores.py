@@ -88,7 +88,8 @@ def test_an_object_without_end_costs_nothing_complete_in_a_shared_directory(
     server.faults = {min(filled.series_directory(liar).iterdir()).name: "flood"}
     _, report = run(plan, server, workers=1)
     assert not report.ok
-    assert len(list((tmp_path / "to").glob("*.dcm"))) == report.complete_instances > 0
+    # Files of the liar that came just before the end stay, too: nobody knows whose they are.
+    assert len(list((tmp_path / "to").glob("*.dcm"))) >= report.complete_instances > 0
     server.faults = {}
     assert run(plan, server)[1].ok
 
