@@ -127,12 +127,9 @@ class Orthanc:
     def count(self) -> int:
         return int(self.ask("/statistics")["CountInstances"])
 
-    def forget(self, patient_id: str = "") -> None:
-        """Remove everything that it has, or what it has of a patient."""
-        for each in self.ask("/patients?expand"):
-            if patient_id not in ("", each["MainDicomTags"].get("PatientID")):
-                continue
-            patient = each["ID"]
+    def forget(self) -> None:
+        """Remove everything that it has."""
+        for patient in self.ask("/patients"):
             requests.delete(f"{self.url}/patients/{patient}", timeout=60).raise_for_status()
 
     def stop(self) -> None:
