@@ -73,7 +73,8 @@ def begin(destination: Path, plan: Plan, *, take_over: bool = False) -> Attempt:
     names = [paths.attempt_name(part, number) for number in earlier]
     # One that was killed before it had the records of those before it has nothing to go on from.
     whole = [name for name in names if paths.files_of(destination, name).begun.exists()]
-    since = [left_by(destination, name) for name in (names[names.index(whole[-1]) :] if whole else names)]
+    first = names.index(whole[-1]) if whole else 0
+    since = [left_by(destination, name) for name in names[first:]]
     if since and since[-1].is_alive and not take_over:
         raise DestinationBusy(
             str(destination),
@@ -106,7 +107,7 @@ def begin(destination: Path, plan: Plan, *, take_over: bool = False) -> Attempt:
         elif (everything := paths.files_of(destination)).journal.exists():
             inherit(everything.journal, own.journal, (row.key for row in plan))
         own.begun.touch()
-    for each in names[: names.index(whole[-1])] if whole else ():
+    for each in names[:first]:
         with suppress(OSError):
             shutil.rmtree(paths.files_of(destination, each).folder)
     return Attempt(name, is_doubtful)
