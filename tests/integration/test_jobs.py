@@ -27,6 +27,7 @@ from dataset_dl.testing import LocalBucket
 from dataset_dl.verbs.jobs.table import Table
 from support.cli import PROGRAM, Cli
 from support.faults import FaultServer
+from support.waiting import until
 
 
 @pytest.fixture
@@ -44,13 +45,6 @@ def reachable(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch) -> list[str]
 
 def files(root: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in root.rglob("*.dcm")}
-
-
-def until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it does not become so"
-        time.sleep(0.05)
 
 
 @pytest.fixture

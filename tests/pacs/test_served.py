@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from support.hosted import Hosted, hosted
 from support.orthanc import Orthanc
 from support.patients import write_series
 from support.peers import scp
+from support.waiting import until
 
 STUDY, SERIES, EACH = "1.8.1", "1.8.1.1", 4
 PASSWORD = "a long password"
@@ -99,13 +100,6 @@ def tokens(accounts: Accounts) -> dict[str, str]:
 def ada(server: Hosted, tokens: dict[str, str]) -> Iterator[Client]:
     with Client(server.address, tokens["ada"]) as client:
         yield client
-
-
-def until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it does not become so"
-        time.sleep(0.1)
 
 
 def operations(server: Hosted, tokens: dict[str, str]) -> list[tuple[str, str, dict[str, Any]]]:

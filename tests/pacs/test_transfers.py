@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from support.orthanc import Orthanc
 from support.patients import write_series
 from support.peers import Most, Scp, raw, respond, scp
 from support.postgres import postgres
+from support.waiting import until
 
 STUDIES, EACH = 12, 5
 
@@ -90,13 +91,6 @@ def target(nodes: Path) -> Iterator[Scp]:
 
 def wanted(count: int = STUDIES, to: str = "TARGET") -> list[Wanted]:
     return [Wanted("WARD", to, f"P{number}", f"1.5.{number}") for number in range(count)]
-
-
-def until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it does not become so"
-        time.sleep(0.05)
 
 
 def test_a_job_is_made_started_and_done(store: Store, filled: Orthanc, target: Scp) -> None:
